@@ -1,7 +1,7 @@
 /**
  * Tests which clients get the files of the dashboard from the broker. The broker answers other
- * clients with 426, which means that only a WebSocket may be opened there. Also tests that no page
- * except the page of the dashboard may open a WebSocket.
+ * clients with 426, which means that it accepts only WebSockets. Also tests that no page except the
+ * page of the dashboard may open a WebSocket.
  */
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage } from 'node:http'
@@ -35,6 +35,7 @@ async function request(port: number, path: string, headers = {}, method = 'GET')
 async function upgrade(port: number, headers: Record<string, string>): Promise<string> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}`, 'holdfast.v1', { headers })
   return new Promise((resolve) => {
+    // Node throws an `error` event that has no listener.
     socket.on('error', () => {})
     socket.once('unexpected-response', (upgradeRequest, { statusCode }) => {
       upgradeRequest.destroy()
@@ -55,7 +56,7 @@ describe('the dashboard over HTTP', () => {
     return (await stage.broker(options)).port
   }
 
-  it('consists of a page and its files, and other paths are refused', async () => {
+  it('consists of a page and its files, and other paths and methods are refused', async () => {
     const port = await start()
     for (const [name, type] of [
       ['', 'text/html; charset=utf-8'],
@@ -93,8 +94,8 @@ describe('the dashboard over HTTP', () => {
     const compressed = await request(port, '/dashboard/app.js', { 'accept-encoding': 'gzip' })
     expect(compressed.headers['content-encoding']).to.equal('gzip')
     expect(compressed.text.length).to.be.below(plain.text.length)
-    const revalidation = { 'if-none-match': String(plain.headers.etag) }
-    expect((await request(port, '/dashboard/app.js', revalidation)).status).to.equal(304)
+    const ifChanged = { 'if-none-match': String(plain.headers.etag) }
+    expect((await request(port, '/dashboard/app.js', ifChanged)).status).to.equal(304)
   })
 
   it('is the target of redirects from /dashboard, and for browsers also from /', async () => {
@@ -106,7 +107,7 @@ describe('the dashboard over HTTP', () => {
   })
 
   it('is served to clients on the same machine by default, to all with dashboard: true, and to none with false', async () => {
-    // The header of a proxy, whose client may be on another machine.
+    // A proxy adds this header, and the client of the proxy may be on another machine.
     const forwarded = { 'x-forwarded-for': '192.0.2.1' }
     const port = await start()
     expect((await request(port, '/dashboard/')).status).to.equal(200)
@@ -130,7 +131,7 @@ describe('the dashboard over HTTP', () => {
     }
   })
 
-  it('is not served under an unknown host name by a broker that listens on all addresses without the option hosts', async () => {
+  it('is not served under an unknown host name, even if the broker listens on all addresses', async () => {
     const broker = createBroker({ dashboard: true, allowUnauthenticated: true })
     stage.onClear(() => broker.close())
     const { port } = await broker.listen({ port: 0, host: '0.0.0.0' })
@@ -152,11 +153,12 @@ describe('the WebSocket of the dashboard', () => {
       [`127.0.0.1:${port}`, `http://127.0.0.1:${port}`, 'open'],
       [`localhost:${port}`, `http://localhost:${port}`, 'open'],
       ['locks.example', 'http://locks.example', 'open'],
-      // A page of the same machine has another origin if its name, scheme or port differs.
+      // A page of the same machine has another origin if its host name, scheme or port differs.
       [`127.0.0.1:${port}`, `http://localhost:${port}`, '403'],
       [`127.0.0.1:${port}`, `https://127.0.0.1:${port}`, '403'],
       [`127.0.0.1:${port}`, `http://127.0.0.1:${port + 1}`, '403'],
       [`127.0.0.1:${port}`, 'http://127.0.0.1', '403'],
+      // A page without an origin, and a page of another machine.
       [`127.0.0.1:${port}`, 'null', '403'],
       [`127.0.0.1:${port}`, 'http://evil.example', '403'],
       // A page of an attacker may use a host name that the attacker's DNS maps to this machine.
@@ -175,19 +177,24 @@ describe('the WebSocket of the dashboard', () => {
   })
 
   it('is refused through a proxy, unless the broker serves the dashboard through the proxy too', async () => {
-    const headers = { host: 'locks.example', 'x-forwarded-for': '192.0.2.1' }
-    const secure = { ...headers, 'x-forwarded-proto': 'https', origin: 'https://locks.example' }
-    const plain = { ...headers, 'x-forwarded-proto': 'http', origin: 'https://locks.example' }
+    const headers = {
+      host: 'locks.example',
+      origin: 'https://locks.example',
+      'x-forwarded-for': '192.0.2.1',
+    }
+    const overHttps = { ...headers, 'x-forwarded-proto': 'https' }
+    const overHttp = { ...headers, 'x-forwarded-proto': 'http' }
     const commonOptions = { authenticate: () => 'ann', hosts: ['locks.example'] }
-    const trusting = { ...commonOptions, trustedProxies: ['127.0.0.1'] }
-    const { port: closedPort } = await stage.broker(trusting)
-    expect(await upgrade(closedPort, secure)).to.equal('403')
-    const { port: openPort } = await stage.broker({ ...trusting, dashboard: true })
-    expect(await upgrade(openPort, secure)).to.equal('open')
-    expect(await upgrade(openPort, plain)).to.equal('403')
+    const trustingOptions = { ...commonOptions, trustedProxies: ['127.0.0.1'] }
+    const { port: closedPort } = await stage.broker(trustingOptions)
+    expect(await upgrade(closedPort, overHttps)).to.equal('403')
+    const { port: openPort } = await stage.broker({ ...trustingOptions, dashboard: true })
+    expect(await upgrade(openPort, overHttps)).to.equal('open')
+    // The scheme of the page differs from the scheme of this request.
+    expect(await upgrade(openPort, overHttp)).to.equal('403')
     // The broker ignores the headers of a proxy that is not in `trustedProxies`.
     const { port: untrustingPort } = await stage.broker({ ...commonOptions, dashboard: true })
-    expect(await upgrade(untrustingPort, secure)).to.equal('403')
+    expect(await upgrade(untrustingPort, overHttps)).to.equal('403')
   })
 
   it('is refused to a page of the HTTP server to which the broker is attached', async () => {
@@ -199,6 +206,7 @@ describe('the WebSocket of the dashboard', () => {
     stage.onClear(() => server.close())
     stage.onClear(() => broker.close())
     const { port } = server.address() as AddressInfo
+    // An attached broker serves no dashboard.
     expect((await request(port, '/dashboard/')).text).to.equal('a page')
     const sameOrigin = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
     expect(await upgrade(port, sameOrigin)).to.equal('403')

@@ -1,7 +1,7 @@
 /**
  * Runs the example of `server/docs/shell.md`: a broker with a token, a command under a lock, a
  * second command that waits, and a browser in which an operator revokes the lock. The commands are
- * those of `shell.md`, except for the port and the path of the tokens.
+ * those of `shell.md`, except for the port and the path of the token file.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -18,6 +18,7 @@ const guideUrl = new URL('../../../server/docs/shell.md', import.meta.url)
 /** The commands of the example, each as a list of its arguments. */
 function commands(): string[][] {
   const guide = readFileSync(guideUrl, 'utf8')
+  // A comment in the guide marks each block of this example.
   const blocks = guide.matchAll(/<!-- three terminals: the \w+ -->\s*```sh\n(.*?)\n```/gs)
   const lines = [...blocks]
     .flatMap(([, block = '']) => block.split('\n'))
@@ -51,13 +52,14 @@ describe('the example with the dashboard in shell.md', function () {
     await page.getByLabel('Token').fill(token)
     await page.getByLabel('Token').press('Enter')
     await dashboardPage.waitForState('Live')
-    // The job must hold the lock before the second command asks for the lock. The test looks for
-    // the lock in the list of all locks. The overview may not show a lock that the job got before
-    // the page was open.
+    // The second command must ask for the lock after the first command got it. The test looks for
+    // the lock in the list of all locks, because the overview can lack a lock that was granted
+    // before the page opened.
     await page.getByRole('link', { name: 'Locks', exact: true }).click()
     await page.getByRole('link', { name: 'nightly-report' }).first().waitFor()
     const waiter = Holdfast.start(stage, wait!, { env })
     const [errorLine] = await waiter.err.waitForCount(1)
+    // `sleep` is the command that runs under the lock.
     expect(errorLine).to.match(/^holdfast: Waiting for nightly-report, held by sleep on /)
     await page.getByRole('link', { name: 'nightly-report' }).first().click()
     await dashboardPage.waitForText('Held, 1 waiting')

@@ -14,7 +14,7 @@ const rules = [...text.matchAll(/:root[^{]*\{([^{}]*)\}/g)].map(
 /** The default theme, the dark theme that the user chose, and the dark theme of the system. */
 const [light, dark, darkBySystem] = rules
 
-/** The smallest contrast of a text, and of an edge or a focus ring, in level AA of WCAG. */
+/** The contrast that level AA of WCAG requires for a text, and for an edge or a focus ring. */
 const minContrast = { text: 4.5, edge: 3 }
 
 /** The contrast ratio as WCAG defines it, from 1 to 21. */
@@ -26,7 +26,8 @@ function contrast(first = '', second = ''): number {
 /** The relative luminance as WCAG defines it, from 0 to 1. */
 function luminance(color: string): number {
   // The positions of the three hexadecimal numbers in a color such as `#1f6feb`.
-  const [r = 0, g = 0, b = 0] = [1, 3, 5]
+  const positions = [1, 3, 5]
+  const [r = 0, g = 0, b = 0] = positions
     .map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255)
     .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
   return 0.2126 * r + 0.7152 * g + 0.0722 * b
@@ -41,11 +42,12 @@ const backgroundsOf: Readonly<Record<string, readonly string[]>> = {
   blue: ['surface', 'blue-soft'],
   wait: ['ground', 'surface', 'sunk', 'wait-soft'],
   bad: ['ground', 'surface', 'sunk', 'bad-soft'],
+  // The text of the button that revokes a lock has the color of a surface.
   surface: ['bad'],
 }
 
 describe('the colors of the dashboard', () => {
-  it('are the same in both dark themes: chosen by the user, and set by the system', () => {
+  it('are the same in both dark themes (of the user and of the system), with the names of the light theme', () => {
     expect(rules).to.have.length(3)
     expect([...darkBySystem!]).to.deep.equal([...dark!])
     expect([...light!.keys()]).to.deep.equal([...dark!.keys()])
@@ -55,8 +57,8 @@ describe('the colors of the dashboard', () => {
     it(`have enough contrast in the ${name} theme`, () => {
       for (const [color, backgrounds] of Object.entries(backgroundsOf)) {
         for (const background of backgrounds) {
-          const found = contrast(theme!.get(color), theme!.get(background))
-          expect(found, `${color} on ${background}`).to.be.at.least(minContrast.text)
+          const ratio = contrast(theme!.get(color), theme!.get(background))
+          expect(ratio, `${color} on ${background}`).to.be.at.least(minContrast.text)
         }
       }
       for (const background of ['surface', 'sunk', 'ground']) {

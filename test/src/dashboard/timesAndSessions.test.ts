@@ -1,9 +1,12 @@
 /**
- * Tests pages of the dashboard in Chromium. The page of a lock shows the ttl and the maxHold of the
- * lock. The page calls the maxHold "Longest hold". The lists of locks show the time left of each
- * lock, and the page of a session shows its client. The ttl is how long a lock lasts without a
- * refresh. The lease is how long the broker keeps a session without a message of its client. A
- * fence is the number of a grant.
+ * Tests pages of the dashboard in Chromium: the page of a lock, the lists of locks, and the page of
+ * a session.
+ *
+ * - The ttl is how long a lock lasts without a refresh.
+ * - The maxHold is how long a lock lasts at most. The pages call the maxHold "Longest hold".
+ * - The lease is how long the broker keeps a session without a message of its client.
+ * - The grace is how long the broker keeps a session after its connection dropped.
+ * - A fence is the number of a grant.
  */
 import type { Operation } from '@holdfast/server'
 import { expect } from 'chai'
@@ -12,7 +15,7 @@ import { TcpProxy } from '../faults/proxy.js'
 import type { DashboardPage } from './dashboardPage.js'
 import { DashboardPages } from './dashboardPages.js'
 
-/** The texts of the facts in a panel, by their labels. */
+/** The facts in a panel (texts by their labels). */
 function factsIn({ page }: DashboardPage, panel: string): Promise<Record<string, string>> {
   return page.getByRole('region', { name: panel }).evaluate((region) => {
     const rows = [...region.querySelectorAll('dl > div')]
@@ -40,6 +43,7 @@ describe('the page of a lock, in Chromium,', function () {
     // A busy machine may need minutes until the page shows the times.
     expect(facts['Expires in']).to.match(/^(20 min|1\d min( \d+ s)?)$/)
     expect(facts['Ends in']).to.match(/^(1 h|5\d min( \d+ s)?)$/)
+    // The new ttl is one day.
     await lock.refresh(86_400_000)
     await dashboardPage.waitForText(/^(1 d|23 h 59 min)$/)
     expect((await factsIn(dashboardPage, 'Holder'))['Ttl']).to.equal('1 d')
@@ -113,6 +117,7 @@ describe('the lists of locks, in Chromium,', function () {
       const times = await dashboardPage.rows(table).locator(`.cell-${column}`).allTextContents()
       expect(times[0]).to.match(/^(20 min|1\d min( \d+ s)?)$/)
       expect(times[1]).to.equal('–')
+      // The time left ends with the longest hold, because the ttl ends later.
       expect(times[2]).to.match(/^(1 h|5\d min( \d+ s)?)$/)
     }
     await lock.refresh(60_000)
@@ -126,14 +131,16 @@ describe('the page of a session, in Chromium,', function () {
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
-  /** The token of the client, so long that its principal is wider than the screen of a phone. */
+  /** The token of ann. A principal made of this token is wider than the screen of a phone. */
   const longToken = 'a'.repeat(60)
 
   /**
-   * Opens a session of the client ann at a new broker. Tokens have the permission `inspect` only if
-   * `mayInspect`.
+   * Opens a session of the client ann at a new broker. All tokens have the permission `inspect` if
+   * `mayInspect`, and otherwise none.
    */
-  async function brokerAndSession(mayInspect: boolean): Promise<{ url: string; session: string }> {
+  async function brokerAndSession(
+    mayInspect: boolean,
+  ): Promise<{ url: string; sessionId: string }> {
     const may = (operation: Operation) => operation !== 'inspect' || mayInspect
     const { url } = await stage.broker({
       authenticate: ({ token }) =>
@@ -146,12 +153,12 @@ describe('the page of a session, in Chromium,', function () {
       grace: 5_000,
     })
     await ann.lock('k')
-    return { url, session: ann.id }
+    return { url, sessionId: ann.id }
   }
 
   /** Opens the page of a session, and enters a token there. */
-  async function openPage(url: string, session: string): Promise<DashboardPage> {
-    const dashboardPage = await dashboardPages.openPage(url, `#/session/${session}`)
+  async function openPage(url: string, sessionId: string): Promise<DashboardPage> {
+    const dashboardPage = await dashboardPages.openPage(url, `#/session/${sessionId}`)
     await dashboardPage.page.getByLabel('Token').fill('t')
     await dashboardPage.page.getByLabel('Token').press('Enter')
     await dashboardPage.waitForText('Lease')
@@ -159,11 +166,14 @@ describe('the page of a session, in Chromium,', function () {
   }
 
   it('shows the principal, the address and the lease to an operator', async () => {
-    const { url, session } = await brokerAndSession(/* mayInspect */ true)
-    const dashboardPage = await openPage(url, session)
+    const { url, sessionId } = await brokerAndSession(/* mayInspect */ true)
+    const dashboardPage = await openPage(url, sessionId)
     expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
-      ...{ Principal: `owner-of-${longToken}`, Address: '127.0.0.1', Connection: 'connected' },
-      ...{ Lease: '40 s', Grace: '5 s' },
+      Principal: `owner-of-${longToken}`,
+      Address: '127.0.0.1',
+      Connection: 'connected',
+      Lease: '40 s',
+      Grace: '5 s',
     })
     const { page } = dashboardPage
     const phone = { width: 375, height: 812 }
@@ -174,13 +184,15 @@ describe('the page of a session, in Chromium,', function () {
   })
 
   it('shows neither principal nor address without the permission inspect', async () => {
-    const { url, session } = await brokerAndSession(/* mayInspect */ false)
-    const dashboardPage = await openPage(url, session)
+    const { url, sessionId } = await brokerAndSession(/* mayInspect */ false)
+    const dashboardPage = await openPage(url, sessionId)
     expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
-      ...{ Connection: 'connected', Lease: '40 s', Grace: '5 s' },
+      Connection: 'connected',
+      Lease: '40 s',
+      Grace: '5 s',
     })
     await dashboardPage.waitForText(/need a token with the permission inspect/)
-    // The page may contain 127.0.0.1 with a port, as in the URL of the broker.
+    // The `<` excludes the URL of the broker, where a port follows the address.
     expect(await dashboardPage.page.content()).not.to.match(/owner-of|127\.0\.0\.1</)
     dashboardPage.expectNoProblems()
   })

@@ -1,8 +1,8 @@
 /**
  * Tests the wait-for graph of a key in the dashboard. The graph shows the holders of the key, the
- * sessions that wait for these holders, and the sessions that the holders wait for. Also tests the
- * list of the locks that the page has seen. A fence is the number of a grant. A scope is one task
- * of a session. Holders of permits share the capacity of a key.
+ * sessions that wait for these holders, and the sessions that the holders wait for. Also tests
+ * which former and present locks the page of a key lists. A fence is the number of a grant. A scope
+ * is one task of a session. Holders of permits share the capacity of a key.
  */
 import type { HeldInfo, LockEvent, LockMode, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
@@ -10,10 +10,10 @@ import type { KeyRow } from '../../../server/src/dashboard/model/lockModel.js'
 import type { WaitForGraph } from '../../../server/src/dashboard/model/waitForGraph.js'
 import { load } from './modules.js'
 
-/** Locks by key, such as `{ k: 'a b < c d' }`: `a` and `b` hold `k`, and `c` and `d` wait. */
+/** Sessions by key. `{ k: 'a b < c d' }`: `a` and `b` hold `k`, and `c` and `d` wait for `k`. */
 type Table = Readonly<Record<string, string>>
 
-/** The rows of keys that the dashboard would have for these locks. */
+/** The rows that the dashboard would have for these keys. */
 function rowsFrom(table: Table, mode: LockMode): Map<string, KeyRow> {
   const names = (text: string) => text.split(' ').filter((name) => name !== '')
   const lockOf = (key: string, session: string) => ({ key, session, mode, since: 1 }) as const
@@ -72,9 +72,12 @@ describe('the wait-for graph', () => {
     expect(graphWithOneHolder.cycle).to.have.members(['a', 'b'])
   })
 
-  it('reports no deadlock of a session whose waiting request is in another scope than its lock', async () => {
+  it('reports no deadlock if a session holds a key in one scope and waits in another scope', async () => {
     const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
-    /** The cycle if `a`, which holds `k` in scope 1, waits for `l` in `scope`. */
+    /**
+     * The cycle if `a` holds `k` in scope 1 and waits in `scope` for `l`. Session `b` holds `l` and
+     * waits for `k`, both in scope 7.
+     */
     const cycleWith = (scope: number) => {
       const base = { mode: 'exclusive', since: 1 } as const
       const rows = new Map<string, KeyRow>([
@@ -105,7 +108,7 @@ describe('the wait-for graph', () => {
     /** The graph of `k`. Each key has its holder and then its waiters, as `session/scope`. */
     async function graphOfScopes(table: Readonly<Record<string, [string, ...string[]]>>) {
       const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
-      const of = (key: string, text: string) => {
+      const lockOf = (key: string, text: string) => {
         const [session, scope] = text.split('/') as [string, string | undefined]
         const base = { key, session, mode: 'exclusive', since: 1 } as const
         return scope === undefined ? base : { ...base, scope: Number(scope) }
@@ -115,17 +118,18 @@ describe('the wait-for graph', () => {
           key,
           {
             key,
-            held: [{ ...of(key, holder), fence: index + 1 }],
-            waiting: waiters.map((waiter) => of(key, waiter)),
+            held: [{ ...lockOf(key, holder), fence: index + 1 }],
+            waiting: waiters.map((waiter) => lockOf(key, waiter)),
           },
         ]),
       )
       return graphs.waitForGraphOf('k', rows, sessions.sessionRows(rows.values()))
     }
 
-    it('marks only the edges of the scope that is in the deadlock', async () => {
+    it('draws the deadlock of one scope, and no edge of the other scope', async () => {
       const graph = await graphOfScopes({ k: ['a/1', 'b'], l: ['b', 'a/1'], m: ['b', 'a/2'] })
       expect(graph.cycle).to.deep.equal(['a', 'b'])
+      // The edge `a>b m` is outside the deadlock and would lead to the right.
       expect(edgesOf(graph)).to.have.members(['b>a k!', 'a>b l!'])
     })
 
@@ -147,10 +151,10 @@ describe('the wait-for graph', () => {
   })
 
   it('shows the sessions that the holders wait for, and the sessions that wait for waiters', async () => {
-    const table = { k: 'a < b', up: 'x < a', top: 'y < x', own: 'b < c' }
+    const table = { k: 'a < b', left: 'x < a', farLeft: 'y < x', right: 'b < c' }
     const graph = await graphOf('k', table)
     expect(columnsOf(graph)).to.deep.equal({ a: 0, b: 1, x: -1, y: -2, c: 2 })
-    expect(edgesOf(graph)).to.have.members(['b>a k', 'a>x up', 'x>y top', 'c>b own'])
+    expect(edgesOf(graph)).to.have.members(['b>a k', 'a>x left', 'x>y farLeft', 'c>b right'])
   })
 
   it('reports a deadlock of two and of three sessions', async () => {
@@ -184,20 +188,22 @@ describe('the wait-for graph', () => {
   })
 })
 
-describe('the locks of a key that the page has seen', () => {
+describe('the locks that the page of a key has seen', () => {
+  /** An event of the lock with this fence. */
   const lockEvent = (event: LockEvent['event'], fence: number, key = 'k'): LockEvent => {
     return { event, key, fence, mode: 'exclusive', session: 's', since: fence * 10 }
   }
 
   it('are listed with their ends, newest first', async () => {
     const recent = new (await load('recentEvents')).RecentEvents()
+    // The second argument is the time of the event. The page has not seen the grant of lock 1.
     recent.add(lockEvent('unlocked', 1), 15)
     recent.add(lockEvent('locked', 2), 20)
     recent.add(lockEvent('locked', 3, 'other'), 21)
     recent.add(lockEvent('expired', 2), 29)
     recent.add(lockEvent('locked', 4), 40)
     const past = recent
-      .locksOf('k', 10)
+      .locksOf('k', /* maxLocks */ 10)
       .map(({ lock: { fence }, end }) => [fence, end?.kind, end?.at])
     expect(past).to.deep.equal([
       [4, undefined, undefined],
@@ -207,7 +213,7 @@ describe('the locks of a key that the page has seen', () => {
     expect(recent.locksOf('k', 2).map(({ lock: { fence } }) => fence)).to.deep.equal([4, 2])
   })
 
-  it('are listed with their ends, even if more locks overlap than the list has', async () => {
+  it('are listed with their ends, even if more locks overlap than the list may show', async () => {
     const recent = new (await load('recentEvents')).RecentEvents()
     for (const fence of [1, 2, 3]) recent.add(lockEvent('locked', fence), fence)
     for (const fence of [3, 2, 1]) recent.add(lockEvent('unlocked', fence), 10 - fence)
@@ -218,11 +224,11 @@ describe('the locks of a key that the page has seen', () => {
     ])
   })
 
-  it('have an upgraded lock once, with its newest fence', async () => {
+  it('include an upgraded lock once, with its newest fence', async () => {
     const recent = new (await load('recentEvents')).RecentEvents()
     for (const fence of [1, 2]) recent.add(lockEvent('locked', fence), fence)
     recent.add(lockEvent('unlocked', 1), 3)
-    // An upgraded lock is the only lock of its key, so this lock had the fence 2 before.
+    // Lock 1 has ended, so lock 2 is upgraded and gets the fence 3.
     recent.add(lockEvent('upgraded', 3), 4)
     recent.add(lockEvent('downgraded', 3), 5)
     recent.add(lockEvent('locked', 4), 6)
@@ -241,6 +247,7 @@ describe('the locks of a key that the page has seen', () => {
       recent.add(lockEvent('locked', fence), fence)
     // `count` includes the events that are no longer kept.
     expect(recent.count).to.equal(3 * keptEvents)
+    // Old events are removed many at a time, so up to twice as many may be kept.
     expect(recent.events.length).to.be.within(keptEvents, 2 * keptEvents)
     expect(recent.events.at(-1)?.sequence).to.equal(3 * keptEvents)
   })

@@ -98,7 +98,8 @@ describe('the browser demo', function () {
     await waitForText(ada, /last saved by Grace/)
     await press(ada, 'All right')
     await waitForNoText(ada, 'Half a sent')
-    // The take-over cancelled the waiting request of Grace, so the document is free now.
+    // The document is free now: the take-over cancelled the waiting request of Grace, which would
+    // otherwise have got the lock after the save.
     await ada.getByRole('button', { name: 'Edit', exact: true }).waitFor()
   })
 
@@ -120,7 +121,7 @@ describe('the browser demo', function () {
     expect(await write(20)).to.equal(200)
   })
 
-  it('fits on the screen of a phone', async () => {
+  it('fits on the screen of a phone, where a button leads from a document to the list', async () => {
     const screen = { width: 360, height: 740 }
     await ada.setViewportSize(screen)
     const width = await ada.evaluate(() => document.documentElement.scrollWidth)

@@ -1,8 +1,8 @@
 /**
- * The documents of the demo, in the memory of the server. Each write must have the fence of its
- * lock. The fence is the number of the grant, and a later grant has a higher fence. The server
- * refuses a write whose fence is lower than the highest fence so far. Because of this rule, a
- * former holder cannot overwrite the text of a later holder.
+ * The documents of the demo, in the memory of the server. Each write must have the fence of the
+ * writer's lock. The fence is the number of the grant, and a later grant has a higher fence. The
+ * server refuses a write whose fence is lower than the highest fence so far. Because of this rule,
+ * a former holder cannot overwrite the text of a later holder.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -89,7 +89,7 @@ function isWrite(value: unknown): value is Write {
   return areTexts && Number.isSafeInteger(fence)
 }
 
-/** The parsed body of a request; undefined if the body is too long or is not JSON. */
+/** The parsed body of a request; undefined (no valid write) if it is too long or is not JSON. */
 async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = ''
   for await (const chunk of request.setEncoding('utf8')) {

@@ -1,8 +1,8 @@
-/** The browser demo of `npm run demo:browser`, which `test/tools/demo-browser.mjs` starts. */
+/** The browser demo. `test/tools/demo-browser.mjs` (`npm run demo:browser`) calls `runDemo`. */
 import { serveDemo } from './serve.js'
 
 /**
- * Serves the demo until SIGINT or SIGTERM, and prints the addresses of its pages.
+ * Starts the demo, and prints the addresses of its pages. SIGINT and SIGTERM end the demo.
  *
  * @param port The port to listen on; 0 for any free port.
  */

@@ -1,6 +1,6 @@
 /**
  * Documents with readers and an editor: a user edits, waits or takes over. Copy this file into a
- * page with React. The server must refuse a write whose fence, the number of a grant, is too low.
+ * page with React. The server must refuse a write whose fence (grant number) is lower than before.
  */
 import { HoldfastProvider, useHolders, useLock, useSession } from '@holdfast/client/react'
 import { StrictMode, useEffect, useState } from 'react'
@@ -11,7 +11,7 @@ const editKey = (id: string) => `documents/${id}/edit`
 const viewKey = (id: string) => `documents/${id}/view`
 const me = new URLSearchParams(location.search).get('name') ?? prompt('Your name') ?? 'A guest'
 
-/** Loads JSON. Ignores a failure: the list loads again when the locks change. */
+/** Loads JSON. Ignores a failure: the next change of the locks loads the list again. */
 function load<T>(path: string, show: (json: T) => void, signal: AbortSignal | null = null) {
   const loading = fetch(path, { signal }).then((response) => response.json())
   loading.then(show, () => {})
@@ -29,7 +29,7 @@ function Button({ kind, text, onClick }: { kind: string; text: string; onClick: 
 function Sheet({ doc, close }: { readonly doc: Doc; readonly close: () => void }) {
   useLock(viewKey(doc.id), { mode: 'shared', auto: true })
   const { lock, state, holders, acquire, release } = useLock(editKey(doc.id))
-  /** The text in the editor, kept if the lock is lost; undefined while the user does not edit. */
+  /** The edited text, kept until the user confirms a loss of the lock; undefined without edits. */
   const [draft, setDraft] = useState<string>()
   useEffect(() => {
     // Begins to edit the newest text, which another user may have changed during the wait.
@@ -120,9 +120,9 @@ function Documents() {
   useEffect(() => {
     if (version !== '') load('documents', setDocuments) // always true; lint requires this use
   }, [version])
-  const open = documents.find(({ id }) => id === openId)
+  const openDoc = documents.find(({ id }) => id === openId)
   return (
-    <div id="root" className={open && 'open'}>
+    <div id="root" className={openDoc && 'open'}>
       <header className="top">
         <h1>Documents</h1>
         <span className={state === 'connected' ? 'pill' : 'pill bad'}>{state}</span>
@@ -131,11 +131,11 @@ function Documents() {
       <main>
         <nav>
           {documents.map((doc) => (
-            <Row key={doc.id} doc={doc} isOpen={doc === open} open={() => setOpenId(doc.id)} />
+            <Row key={doc.id} doc={doc} isOpen={doc === openDoc} open={() => setOpenId(doc.id)} />
           ))}
         </nav>
-        {open && <Sheet key={open.id} doc={open} close={() => setOpenId(undefined)} />}
-        {!open && <p className="sheet empty">Open a document, here and in another window.</p>}
+        {openDoc && <Sheet key={openDoc.id} doc={openDoc} close={() => setOpenId(undefined)} />}
+        {!openDoc && <p className="sheet empty">Open a document, here and in another window.</p>}
       </main>
     </div>
   )

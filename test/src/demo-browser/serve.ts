@@ -6,7 +6,7 @@ import { createBroker } from '@holdfast/server'
 import { bundleWithReact } from '../react/bundle.js'
 import { Documents } from './documents.js'
 
-// The server serves the page and its style from the source folder.
+// The build compiles only the script, so the other files are in the source folder.
 const sources = new URL('../../src/demo-browser/', import.meta.url)
 const files: Record<string, readonly [URL, string]> = {
   '/': [new URL('index.html', sources), 'text/html'],
@@ -46,7 +46,7 @@ export async function serveDemo(port: number): Promise<Demo> {
     }
     answer().catch(() => response.destroy())
   })
-  // `dev` allows pages of loopback origins only, because the demo runs on one machine.
+  // The demo runs on one machine, and `dev` allows only pages of loopback origins.
   const broker = createBroker({ dev: true })
   broker.attach(server, { path: '/locks' })
   await new Promise<void>((resolve, reject) => {

@@ -8,9 +8,9 @@ import type { LockEvent, Session } from '@holdfast/client'
 import type { Screen } from './screen.js'
 import type { Job, WorkerMessage } from './worker.js'
 
-/** The range of times that a worker pauses before a job, in ms. */
+/** How long a worker pauses before a job, in ms. */
 const pauseMs = { min: 60, max: 500 }
-/** The range of times that a worker holds a lock, in ms. */
+/** How long a worker holds a lock, in ms. */
 const workMs = { min: 250, max: 900 }
 /**
  * The director kills a worker only within this time after its grant, in ms. The time is shorter
@@ -24,7 +24,7 @@ interface Worker {
   /** The key of the current job; undefined without a job. */
   key: string | undefined
   /** When the worker got its current job, in ms by the monotonic clock. */
-  requestedAt: number
+  jobAt: number
   /** Whether the worker has reported that it waits for its lock. */
   isWaiting: boolean
   /** When the worker got its lock, by the same clock; undefined while the worker holds no lock. */
@@ -39,8 +39,8 @@ export class Director {
   #isStopping = false
   /** Resolves the promise of `killHolder`; undefined while no call of `killHolder` is pending. */
   #onKilled: (() => void) | undefined
-  /** Called when a worker has finished its job. */
-  #onIdle: () => void = () => {}
+  /** Called when a worker has no job any more. Lets {@link stop} look again. */
+  #onJobEnd: () => void = () => {}
 
   constructor(session: Session, screen: Screen, keys: readonly string[]) {
     this.#session = session
@@ -58,13 +58,13 @@ export class Director {
       name,
       process,
       key: undefined,
-      requestedAt: 0,
+      jobAt: 0,
       isWaiting: false,
       grantedAt: undefined,
     }
     this.#workers.set(name, worker)
     process.on('message', (message: WorkerMessage) => {
-      // The worker sent `ready` before this listener, so a message without `behind` is `done`.
+      // `ready` arrived before this listener existed, so a message without `behind` is `done`.
       if (typeof message === 'object') this.#onWaits(worker, message.behind)
       else this.#onFree(worker)
     })
@@ -85,7 +85,7 @@ export class Director {
     const isBusy = () => [...this.#workers.values()].some(({ key }) => key !== undefined)
     while (isBusy()) {
       await new Promise<void>((resolve) => {
-        this.#onIdle = resolve
+        this.#onJobEnd = resolve
       })
     }
   }
@@ -93,7 +93,7 @@ export class Director {
   #onFree(worker: Worker): void {
     worker.key = undefined
     worker.grantedAt = undefined
-    this.#onIdle()
+    this.#onJobEnd()
     setTimeout(() => this.#giveJob(worker), randomBetween(pauseMs))
   }
 
@@ -102,7 +102,7 @@ export class Director {
     if (this.#isStopping || !this.#workers.has(worker.name)) return
     const key = this.#keys[Math.floor(Math.random() * this.#keys.length)]!
     worker.key = key
-    worker.requestedAt = performance.now()
+    worker.jobAt = performance.now()
     worker.isWaiting = false
     this.#screen.show(worker.name, 'asks', key)
     const job: Job = { key, workMs: randomBetween(workMs) }
@@ -131,7 +131,7 @@ export class Director {
     const worker = this.#workers.get(name)
     if (worker === undefined) return
     worker.grantedAt = performance.now()
-    const waitedMs = Math.round(worker.grantedAt - worker.requestedAt)
+    const waitedMs = Math.round(worker.grantedAt - worker.jobAt)
     const fenceText = this.#screen.fence(fence)
     if (worker.isWaiting) {
       const detail = `${fenceText}  waited ${waitedMs} ms, asked once`
@@ -141,7 +141,7 @@ export class Director {
     this.#lookForVictim()
   }
 
-  /** During a call of `killHolder`: kills a holder for whose lock another worker waits. */
+  /** During a call of `killHolder`: kills a worker whose lock another worker waits for. */
   #lookForVictim(): void {
     if (this.#onKilled === undefined) return
     const workers = [...this.#workers.values()]

@@ -72,7 +72,7 @@ for (const { name, worker } of workers) director.add(name, worker)
 /** Waits for this share of the duration of the demo. */
 const pause = (share: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, seconds * share * 1_000))
-// The kill comes in the middle, so that the terminal also shows the usual events before and after.
+// The kill comes after 40 % of the time. The terminal shows the usual events before and after it.
 await pause(0.4)
 await Promise.all([director.killHolder(), pause(0.6)])
 await director.stop()

@@ -25,7 +25,7 @@ const actionColors: Record<Action, (text: string) => string> = {
 }
 
 export class Screen {
-  /** When {@link start} was called. No event comes before this call. */
+  /** When {@link start} was called. The value before this call is not used. */
   #startedAt = performance.now()
   readonly #colorOf = new Map<string, (text: string) => string>()
   readonly #write: (line: string) => void
@@ -56,14 +56,14 @@ export class Screen {
     this.#write(`${seconds}  ${worker} ${event} ${key.padEnd(widths.key)} ${detail}`.trimEnd())
   }
 
-  /** A name in its color, or in bold without a color, filled with spaces to a width. */
+  /** A name in its color, or in bold if the name has no color, filled with spaces to a width. */
   name(name: string, width = 0): string {
     return (this.#colorOf.get(name) ?? colors.bold)(name.padEnd(width))
   }
 
   /**
-   * A fence, which is the number of a grant. Its last four digits are bold, because only these
-   * digits change during the demo.
+   * A fence, which is the number of a grant. A fence has many digits, because the broker takes the
+   * first fence from its clock. Only the last four digits change during the demo. They are bold.
    */
   fence(fence: number): string {
     const digits = String(fence)

@@ -28,13 +28,13 @@ function send(message: WorkerMessage): void {
 async function work({ key, workMs }: Job): Promise<void> {
   const locking = session.lock(key)
   // The broker handles the query after the lock request. Therefore the queue has the request,
-  // unless the broker granted the lock immediately.
+  // unless the broker has granted the lock already.
   const { waiting } = await session.query({ key })
   const index = waiting.findIndex((request) => request.session === session.id)
   if (index >= 0) send({ behind: waiting.slice(0, index).map((ahead) => ahead.name ?? '') })
   await using lock = await locking
   await new Promise((resolve) => setTimeout(resolve, workMs))
-  // A real job checks `lock.held` too. A real job also passes `lock.fence`, the number of the
+  // A real job checks `lock.held` like this. A real job also passes `lock.fence`, the number of the
   // grant, to the resource that the job writes to. A later grant has a higher fence, so the
   // resource can refuse a former holder.
   if (!lock.held) throw new Error(`${key} was lost`)

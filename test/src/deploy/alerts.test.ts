@@ -35,8 +35,8 @@ function metricsOf(expr: string): string[] {
 }
 
 /**
- * For each alert, the series that let it fire. `0x30` is the value 0 for 30 further minutes, and
- * `0+2x30` is a value that rises by 2 each minute. Values such as 1001 are just beyond the limit of
+ * For each alert, the series that make it fire. `0x30` is the value 0 now and in the next 30
+ * minutes. `0+2x30` rises from 0 by 2 each minute. Values such as 1001 are just beyond the limit of
  * the alert. A counter that falls, such as `9 1 9 1`, belongs to a process that has restarted.
  */
 const firing: Readonly<Record<string, readonly string[]>> = {

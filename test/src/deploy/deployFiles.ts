@@ -1,7 +1,7 @@
 /**
  * Reads the files of `server/deploy` and the settings of the command `holdfast`, so that tests can
- * compare the files with the command. An environment is the set of variables with which a file
- * starts a broker.
+ * compare the files with the command. An environment is the set of variables that a file gives to a
+ * broker.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -44,9 +44,9 @@ export function objects(path: string, kind: string): Yaml[] {
 
 // ------------------------------------------------------------------------- the command
 
-const server = import.meta.resolve('@holdfast/server')
+const serverUrl = import.meta.resolve('@holdfast/server')
 
-// The parts of the command's modules that these tests use. The package does not export the modules.
+// What these tests use of the modules of `holdfast`. The package does not export these modules.
 
 interface Option {
   readonly long: string | undefined
@@ -75,7 +75,7 @@ interface ExitCodesModule {
 }
 
 const importFromServer = <T>(file: string): Promise<T> =>
-  import(new URL(file, server).href) as Promise<T>
+  import(new URL(file, serverUrl).href) as Promise<T>
 
 export const settingsModule = await importFromServer<SettingsModule>('./cli/settings.js')
 export const { exitCodes } = await importFromServer<ExitCodesModule>('./cli/exitCodes.js')
@@ -100,7 +100,7 @@ export function imageEnvironment(): Environment {
   return Object.fromEntries(line.split(' ').map((pair) => pair.split('=') as [string, string]))
 }
 
-/** The Deployments and StatefulSets of a Kubernetes file, each with the container of its pods. */
+/** For each Deployment and StatefulSet of a Kubernetes file: the object and its pods' container. */
 export function podsOf(path: string): { readonly object: Yaml; readonly container: Yaml }[] {
   return [...objects(path, 'Deployment'), ...objects(path, 'StatefulSet')].map((object) => ({
     object,
@@ -138,7 +138,7 @@ export function environments(): ReadonlyMap<string, Environment> {
   return found
 }
 
-/** A time such as `20s`, in seconds. */
+/** Converts a time such as `2m` to seconds. */
 export function seconds(time: string | undefined): number {
   const [, amount, unit] = /^(\d+)(ms|s|m)$/.exec(time ?? '') ?? []
   assert.isDefined(amount, `${time} is a time`)

@@ -47,7 +47,7 @@ export function ignoredBy(text: string): (path: string) => boolean {
     )
 }
 
-/** The image folders that the instructions use. Each stage has all these folders. */
+/** The folders in the image that the instructions use. Each stage has all these folders. */
 const imageFolders = ['/src', '/opt', '/usr/local/bin', '/var/lib/holdfast']
 
 interface Stage {
@@ -60,7 +60,7 @@ export interface Build {
   /** The clone of the repository, from which COPY copies files. */
   readonly context: string
   /** The folder in which this module makes the folders of the stages. */
-  readonly folder: string
+  readonly stagesFolder: string
   /** Whether COPY leaves out this path of the clone. */
   readonly isIgnored: (path: string) => boolean
   /** The environment of the commands of RUN. */
@@ -71,7 +71,7 @@ export interface Build {
  * Runs all instructions. Returns the folder of the last stage, which has the contents of the
  * image's root folder.
  */
-export function runSteps(instructions: readonly Instruction[], build: Build): string {
+export function runInstructions(instructions: readonly Instruction[], build: Build): string {
   const stages: Stage[] = []
   for (const instruction of instructions) {
     if (instruction.name === 'FROM') stages.push(newStage(instruction.value, build, stages.length))
@@ -84,7 +84,7 @@ export function runSteps(instructions: readonly Instruction[], build: Build): st
 /** Begins a stage of the build, with all image folders. */
 function newStage(value: string, build: Build, index: number): Stage {
   const [, name] = / AS (\w+)$/.exec(value) ?? []
-  const folder = join(build.folder, String(index))
+  const folder = join(build.stagesFolder, String(index))
   for (const path of imageFolders) mkdirSync(join(folder, path), { recursive: true })
   return { name, folder, workdir: '/' }
 }
@@ -113,7 +113,7 @@ function runInstruction(
     case 'HEALTHCHECK':
     case 'ENTRYPOINT':
     case 'CMD':
-      // Tests check the values of these instructions.
+      // These instructions change no files. Tests check their values.
       break
     default:
       throw new Error(`This test does not support the instruction ${name}: add it here`)
@@ -125,7 +125,8 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
   const stage = stages.at(-1)!
   const [, from, source = '', target = ''] = /^(?:--from=(\w+) )?(\S+) (\S+)$/.exec(value) ?? []
   const fromStage = stages.find((candidate) => candidate.name === from)
-  // Without `--from`, `fromStage` may be a stage without a name. Then the clone is the source.
+  // Without `--from`, `from` is undefined, as is the name of an unnamed stage, so `find` may return
+  // such a stage. But then the clone is the source.
   const top = fromStage === undefined || from === undefined ? build.context : fromStage.folder
   const isIgnored = from === undefined ? build.isIgnored : () => false
   const fromPath = join(top, source)

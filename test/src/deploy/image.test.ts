@@ -16,7 +16,7 @@ import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { needs, skip } from '../support/needs.js'
 import { text } from './deployFiles.js'
-import { ignoredBy, instructionsOf, runSteps } from './dockerfile.js'
+import { ignoredBy, instructionsOf, runInstructions } from './dockerfile.js'
 
 const instructions = instructionsOf(text('Dockerfile'))
 const isIgnored = ignoredBy(text('Dockerfile.dockerignore'))
@@ -81,7 +81,7 @@ describe('the steps of the Dockerfile', function () {
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
     // npm takes the packages from its cache. The installation of this repository filled the cache.
     const env = { ...npmCommand().env, npm_config_prefer_offline: 'true' }
-    image = runSteps(instructions, { context, folder, isIgnored, env })
+    image = runInstructions(instructions, { context, stagesFolder: folder, isIgnored, env })
   })
 
   after(() => rmSync(folder, { recursive: true, force: true }))
