@@ -1,7 +1,7 @@
 /**
- * Tests the container image. The machines of these tests have no Docker, so the tests run the steps
- * of the Dockerfile in a clean folder, from a clone of the repository. The steps run only in a full
- * run, because they install and build all packages. The tests do not check the base image.
+ * Tests the container image. The machines of these tests have no Docker. Instead, a full run (`npm
+ * run test:ci`) runs the steps of the Dockerfile in a clean folder, from a clone of the repository.
+ * A quick run only reads the Dockerfile. The tests do not check the base image.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -28,7 +28,7 @@ function valuesOf(name: string): string[] {
 
 describe('the Dockerfile', () => {
   it('runs the command as a user without privileges, and gives this user as a number', () => {
-    // Kubernetes knows of a number whether the user is root, but not of a name.
+    // Only if the user is a number can Kubernetes tell whether the user is root.
     assert.deepEqual(valuesOf('USER'), ['1000:1000'])
     assert.deepEqual(valuesOf('ENTRYPOINT'), ['["holdfast"]'])
     assert.deepEqual(valuesOf('CMD'), ['["serve"]'])
@@ -73,7 +73,8 @@ describe('the steps of the Dockerfile', function () {
   needs('root')
   const stage = Stage.forEachTest()
   let folder: string
-  let image: string
+  /** The folder with the contents of the image's root folder. */
+  let imageRoot: string
 
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'holdfast-image-'))
@@ -81,33 +82,33 @@ describe('the steps of the Dockerfile', function () {
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
     // npm takes the packages from its cache. The installation of this repository filled the cache.
     const env = { ...npmCommand().env, npm_config_prefer_offline: 'true' }
-    image = runInstructions(instructions, { context, stagesFolder: folder, isIgnored, env })
+    imageRoot = runSteps(instructions, { context, folder, isIgnored, env })
   })
 
   after(() => rmSync(folder, { recursive: true, force: true }))
 
   it('make a command that prints its version', () => {
-    const command = join(image, 'opt/holdfast/server/bin/holdfast')
+    const command = join(imageRoot, 'opt/holdfast/server/bin/holdfast')
     const { stdout, stderr } = spawnSync(command, ['--version'], { encoding: 'utf8' })
     assert.deepEqual([stdout.trim(), stderr], [manifest('server').version, ''])
   })
 
-  it('install the dependencies of the server, and no packages of the tests', () => {
-    const installed = join(image, 'opt/holdfast/node_modules')
+  it('install the dependencies of the server, and no packages for builds and tests', () => {
+    const installed = join(imageRoot, 'opt/holdfast/node_modules')
     for (const name of ['mocha', 'typescript', '@biomejs', 'playwright-core', 'esbuild']) {
       assert.isFalse(existsSync(join(installed, name)), name)
     }
     for (const name of Object.keys(manifest('server').dependencies ?? {})) {
-      const nested = join(image, 'opt/holdfast/server/node_modules', name)
+      const nested = join(imageRoot, 'opt/holdfast/server/node_modules', name)
       assert.isTrue(existsSync(join(installed, name)) || existsSync(nested), name)
     }
-    assert.include(readdirSync(join(image, 'opt/holdfast')), 'LICENSE')
-    assert.isFalse(existsSync(join(image, 'opt/holdfast/test')))
+    assert.include(readdirSync(join(imageRoot, 'opt/holdfast')), 'LICENSE')
+    assert.isFalse(existsSync(join(imageRoot, 'opt/holdfast/test')))
   })
 
-  it('make a broker that writes a journal (a command log on disk) within the image', async () => {
-    const command = join(image, 'opt/holdfast/server/bin/holdfast')
-    const journal = join(image, 'var/lib/holdfast/journal')
+  it('make a broker that writes its journal (a log on disk) to the image', async () => {
+    const command = join(imageRoot, 'opt/holdfast/server/bin/holdfast')
+    const journal = join(imageRoot, 'var/lib/holdfast/journal')
     const args = ['serve', '--port', '0', '--journal', journal]
     const serve = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     const ended = once(serve, 'close')

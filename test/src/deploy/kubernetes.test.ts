@@ -1,8 +1,7 @@
 /**
  * Tests the Kubernetes and Compose files in `server/deploy`: the selectors, volumes, ports,
- * networks and paths in these files must fit together. The command log of the brokers (the record
- * of all changes of locks) is on etcd, in PostgreSQL, or on disk. A command log on disk is a
- * journal.
+ * networks and paths in these files must fit together. The brokers record all changes of locks in a
+ * log on etcd or in PostgreSQL. A single broker records them in a journal, which is a log on disk.
  */
 import { existsSync } from 'node:fs'
 import { join, normalize } from 'node:path'
@@ -28,12 +27,12 @@ function selects(selector: Yaml, labels: Yaml): boolean {
 }
 
 describe('the Kubernetes files', () => {
-  const files = allFiles().filter(({ path }) => path.endsWith('.yaml'))
+  const yamlFiles = allFiles().filter(({ path }) => path.endsWith('.yaml'))
 
   it('can be parsed, like all other .yaml files', () => {
     // Fewer files would mean that the test does not find the folder.
-    assert.isAbove(files.length, 5)
-    for (const { path } of files) assert.isNotEmpty(yaml(path.slice(folder.length + 1)), path)
+    assert.isAbove(yamlFiles.length, 5)
+    for (const { path } of yamlFiles) assert.isNotEmpty(yaml(path.slice(folder.length + 1)), path)
   })
 
   for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
@@ -44,24 +43,24 @@ describe('the Kubernetes files', () => {
         for (const { spec } of objects(path, 'Service'))
           assert.isTrue(selects(spec.selector, labels))
         const { volumes } = object.spec.template.spec
-        const claims = (object.spec.volumeClaimTemplates ?? []).map(
-          ({ metadata }: Yaml) => metadata,
-        )
+        const volumeNames = volumes.map(({ name }: Yaml) => name)
+        const claims = object.spec.volumeClaimTemplates ?? []
+        const claimNames = claims.map(({ metadata }: Yaml) => metadata.name)
         assert.sameMembers(
           container.volumeMounts.map(({ name }: Yaml) => name),
-          [...volumes, ...claims].map(({ name }: Yaml) => name),
+          [...volumeNames, ...claimNames],
         )
       }
     })
 
-    it(`${path}: every file in the settings is in a mounted folder`, () => {
+    it(`${path}: every path in the settings is in a mounted folder`, () => {
       const environment = environments().get(path) ?? {}
-      const [{ container } = { container: undefined }] = podsOf(path)
+      const { container } = podsOf(path)[0]!
       const mounts: string[] = container.volumeMounts.map(({ mountPath }: Yaml) => mountPath)
-      const settingFiles = Object.values(environment).filter((value) => value.startsWith('/'))
+      const paths = Object.values(environment).filter((value) => value.startsWith('/'))
       // At least the certificate, its key and the tokens.
-      assert.isAbove(settingFiles.length, 2)
-      for (const file of settingFiles) {
+      assert.isAbove(paths.length, 2)
+      for (const file of paths) {
         assert.isTrue(
           mounts.some((mount) => file.startsWith(`${mount}/`)),
           file,
@@ -82,8 +81,8 @@ describe('the Kubernetes files', () => {
     })
 
     it(`${path}: the heap limit is half of the memory limit of the container`, () => {
-      const [{ container } = { container: undefined }] = podsOf(path)
-      // The variable ends with `--max-old-space-size=` and the limit in MiB.
+      const { container } = podsOf(path)[0]!
+      // NODE_OPTIONS ends with `--max-old-space-size=` and the heap limit in MiB.
       const [, mebibytes] = /=(\d+)$/.exec(environments().get(path)?.['NODE_OPTIONS'] ?? '') ?? []
       assert.equal(container.resources.limits.memory, `${(2 * Number(mebibytes)) / 1024}Gi`)
     })
@@ -97,14 +96,14 @@ describe('the Kubernetes files', () => {
     })
   }
 
-  it('keep a majority of the brokers while a machine is drained, and run only one broker with a journal', () => {
-    const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
+  it('keep a majority of the brokers while a machine is emptied, and have only one broker with a journal', () => {
+    const { object } = podsOf('kubernetes/brokers.yaml')[0]!
     const [budget] = objects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
     const { labels } = object.spec.template.metadata
     assert.isTrue(selects(budget.spec.selector.matchLabels, labels))
     assert.isBelow(budget.spec.minAvailable, object.spec.replicas)
     assert.isAbove(budget.spec.minAvailable, object.spec.replicas / 2)
-    const [{ object: single } = { object: undefined }] = podsOf('kubernetes/journal.yaml')
+    const { object: single } = podsOf('kubernetes/journal.yaml')[0]!
     assert.equal(single.spec.replicas, 1)
     const services = objects('kubernetes/journal.yaml', 'Service')
     assert.include(
@@ -113,7 +112,7 @@ describe('the Kubernetes files', () => {
     )
   })
 
-  it('let Prometheus scrape the metrics under the job that the alerts use', () => {
+  it('let Prometheus give the metrics the job that the alerts select', () => {
     const [monitor] = objects('kubernetes/monitoring.yaml', 'ServiceMonitor')
     const [{ port }] = monitor.spec.endpoints
     for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
@@ -123,7 +122,7 @@ describe('the Kubernetes files', () => {
       assert.lengthOf(services, 1, path)
       const [{ metadata, spec }] = services as [Yaml]
       assert.equal(spec.ports[0].name, port)
-      // The value of this label becomes the job of the metrics.
+      // `jobLabel` names a label of the service. The value of that label becomes the job.
       const job = metadata.labels[monitor.spec.jobLabel]
       assert.include(text('prometheus/alerts.yaml'), `{job="${job}"}`)
     }
@@ -131,14 +130,14 @@ describe('the Kubernetes files', () => {
 
   it('have a network policy that selects the pods of the brokers', () => {
     const [{ spec }] = yaml('kubernetes/network-policy.yaml')
-    const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
+    const { object } = podsOf('kubernetes/brokers.yaml')[0]!
     assert.isTrue(selects(spec.podSelector.matchLabels, object.spec.template.metadata.labels))
   })
 })
 
 describe('the Compose files', () => {
   for (const path of composeFiles) {
-    it(`${path}: the image is built from this repository, and only existing files and secrets are mounted`, () => {
+    it(`${path}: the image is built from this repository, and all mounts except the secrets exist`, () => {
       const [{ services, volumes }] = yaml(path)
       const base = join(root, folder, 'compose')
       for (const [, { build }] of brokersOf(path)) {
@@ -156,7 +155,7 @@ describe('the Compose files', () => {
       assert.include(text('Dockerfile.dockerignore'), '**/secrets')
     })
 
-    it(`${path}: every file in the settings is in a mounted folder`, () => {
+    it(`${path}: every path in the settings is in a mounted folder`, () => {
       for (const [, { environment, volumes }] of brokersOf(path)) {
         const targets = volumes.map((mount: string) => mount.split(':')[1])
         for (const value of Object.values<string>(environment)) {
@@ -170,7 +169,7 @@ describe('the Compose files', () => {
     })
   }
 
-  it('cluster.yaml: brokers use each etcd, nginx uses each broker, brokers trust nginx', () => {
+  it('cluster.yaml: brokers use all etcd servers, nginx uses all brokers, brokers trust nginx', () => {
     const [{ services }] = yaml('compose/cluster.yaml')
     const names = Object.keys(services)
     const etcds = names.filter((name) => name.startsWith('etcd-'))
@@ -190,17 +189,18 @@ describe('the Compose files', () => {
     checkBrokers('compose/cluster.yaml', log)
   })
 
-  it('postgres.yaml: brokers use PostgreSQL, nginx uses each broker, brokers trust nginx', () => {
+  it('postgres.yaml: brokers use PostgreSQL, nginx uses all brokers, brokers trust nginx', () => {
     const [{ services }] = yaml('compose/postgres.yaml')
     const user = services.postgres.environment.POSTGRES_USER
     const log = `postgres://${user}@postgres:5432/${user}?schema=holdfast&sslmode=disable`
     checkBrokers('compose/postgres.yaml', log)
-    // The brokers and PostgreSQL read their password from the same file. The second volume of
-    // PostgreSQL is this file; the first volume of a broker is the folder of this file.
-    const [, file] = /^(\.\/[^:]+):/.exec(services.postgres.volumes[1]) ?? []
+    // The brokers and PostgreSQL must read the password from the same file. PostgreSQL mounts the
+    // file itself, and the brokers mount its folder.
+    const [, passwordFile] = /^(\.\/[^:]+):/.exec(services.postgres.volumes[1]) ?? []
     for (const [, { environment, volumes }] of brokersOf('compose/postgres.yaml')) {
-      const [source, target] = volumes[0].split(':')
-      assert.equal(file, environment.HOLDFAST_LOG_PASSWORD_FILE.replace(target, source))
+      const [folderOfSecrets, mountedFolder] = volumes[0].split(':')
+      const mountedFile = environment.HOLDFAST_LOG_PASSWORD_FILE
+      assert.equal(passwordFile, mountedFile.replace(mountedFolder, folderOfSecrets))
     }
   })
 
@@ -215,11 +215,11 @@ describe('the Compose files', () => {
       upstreams,
     )
     const [, serverName] = /server_name (\S+);/.exec(conf) ?? []
-    const address = services.nginx.networks.holdfast.ipv4_address
+    const nginxAddress = services.nginx.networks.holdfast.ipv4_address
     for (const [, { environment }] of brokers) {
       assert.deepInclude(environment, {
         HOLDFAST_LOG: log,
-        HOLDFAST_TRUSTED_PROXIES: address,
+        HOLDFAST_TRUSTED_PROXIES: nginxAddress,
         HOLDFAST_HOSTS: serverName,
       })
     }
@@ -231,7 +231,7 @@ describe('the Compose files', () => {
     assert.lengthOf(new Set(fixed), 4)
   }
 
-  it('set no variable that the image sets, and the Kubernetes files set none either', () => {
+  it('set no variable that the image sets, and neither do the Kubernetes files', () => {
     for (const [path, environment] of environments()) {
       assert.doesNotHaveAnyKeys(environment, Object.keys(imageEnvironment()), path)
     }

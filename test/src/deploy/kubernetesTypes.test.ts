@@ -17,7 +17,10 @@ const types = dirname(require.resolve('kubernetes-types/package.json'))
 /** The files whose objects all have a type in `kubernetes-types`. */
 const paths = ['brokers', 'journal', 'network-policy'].map((name) => `kubernetes/${name}.yaml`)
 
-/** The module with the types of an API version, such as `core/v1`, `apps/v1` or `networking/v1`. */
+/**
+ * The module with the types of an API version. For example, the types of `v1` are in `core/v1`, and
+ * the types of `networking.k8s.io/v1` are in `networking/v1`.
+ */
 function moduleOf(apiVersion: string): string {
   const [group = '', version] = apiVersion.includes('/')
     ? apiVersion.split('/')
@@ -37,8 +40,8 @@ describe('the Kubernetes objects', function () {
     })
     const file = scratch(stage).write('objects.ts', `${lines.join('\n')}\n`)
     const compiler = join(root, 'node_modules/typescript/bin/tsc')
-    const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'preserve']
-    const moduleOptions = ['--moduleResolution', 'bundler', '--types', '', '--ignoreConfig']
+    const options = ['--noEmit', '--strict', '--skipLibCheck', '--types', '', '--ignoreConfig']
+    const moduleOptions = ['--module', 'preserve', '--moduleResolution', 'bundler']
     const args = [compiler, ...options, ...moduleOptions, file]
     const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
     return stdout + stderr

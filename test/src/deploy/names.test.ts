@@ -117,31 +117,31 @@ describe('the files to deploy: names', () => {
     assert.includeMembers([...checkedKinds], Object.keys(checks))
   })
 
-  it('restart the broker only after exit codes of temporary problems', () => {
+  it('restart the broker only after temporary problems, and name only exit codes that exist', () => {
     const unit = text('systemd/holdfast.service')
     const [, codesWithoutRestart = ''] = /^RestartPreventExitStatus=(.*)$/m.exec(unit) ?? []
     assert.deepEqual(codesWithoutRestart.split(' ').map(Number), [
       exitCodes['usage'],
       exitCodes['config'],
     ])
+    // The files and the page name these codes as numbers.
+    const namedCodes = Object.entries({ unavailable: 69, io: 74, config: 78, usage: 64 })
+    for (const [name, code] of namedCodes) assert.equal(exitCodes[name], code, name)
     for (const { path, text } of files) {
       for (const [, code] of text.matchAll(/\bexit codes? (\d+)/gi)) {
         assert.include(Object.values(exitCodes), Number(code), path)
       }
     }
-    // The files and the documentation name these codes as numbers.
-    const documentedCodes = Object.entries({ unavailable: 69, io: 74, config: 78, usage: 64 })
-    for (const [name, code] of documentedCodes) assert.equal(exitCodes[name], code, name)
   })
 })
 
 describe('the files to deploy: ports', () => {
-  const admin = Number(imageEnvironment()['HOLDFAST_ADMIN_PORT'])
-  const ports = [defaults.port, admin]
+  const adminPort = Number(imageEnvironment()['HOLDFAST_ADMIN_PORT'])
+  const ports = [defaults.port, adminPort]
 
-  it('in the image and in the settings for systemd are the default port and the admin port', () => {
+  it('are, for the image and for systemd, the default port and the admin port', () => {
     assert.deepEqual(/^EXPOSE (.*)$/m.exec(text('Dockerfile'))?.[1]?.split(' ').map(Number), ports)
-    assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, admin)
+    assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, adminPort)
   })
 
   it('are the same in each Kubernetes object', () => {
@@ -157,7 +157,7 @@ describe('the files to deploy: ports', () => {
         services.map(({ name, port, targetPort }) => [name, port, targetPort]),
         [
           ['locks', defaults.port, 'locks'],
-          ['admin', admin, 'admin'],
+          ['admin', adminPort, 'admin'],
         ],
       )
     }
@@ -170,8 +170,8 @@ describe('the files to deploy: ports', () => {
   })
 
   it('are the same in Compose and in nginx', () => {
-    // The file has one broker.
-    const [[, { ports: published }] = ['', { ports: [] }]] = brokersOf('compose/compose.yaml')
+    // compose.yaml has one broker.
+    const [, { ports: published }] = brokersOf('compose/compose.yaml')[0]!
     assert.deepEqual(published, [`${defaults.port}:${defaults.port}`])
     const upstreams = [...text('nginx/holdfast.conf').matchAll(/^ {2}server \S+:(\d+) /gm)]
     assert.lengthOf(upstreams, 3)
@@ -180,7 +180,7 @@ describe('the files to deploy: ports', () => {
 })
 
 describe('the files to deploy: times and limits', () => {
-  /** The seconds that the broker gives its connections to close after the drain. */
+  /** How many seconds the broker waits, after the drain, until its connections have closed. */
   const closingSeconds = 2
 
   it('kill a broker only after its drain', () => {
@@ -211,14 +211,14 @@ describe('the files to deploy: times and limits', () => {
 
   it('allow more open files than the broker allows connections', () => {
     const { connections } = settingsFrom({}).limits
-    const [, files] = /^LimitNOFILE=(\d+)$/m.exec(text('systemd/holdfast.service')) ?? []
-    assert.isAbove(Number(files), connections)
+    const [, openFiles] = /^LimitNOFILE=(\d+)$/m.exec(text('systemd/holdfast.service')) ?? []
+    assert.isAbove(Number(openFiles), connections)
     for (const path of composeFiles) {
       for (const [, { ulimits }] of brokersOf(path)) assert.isAbove(ulimits.nofile, connections)
     }
   })
 
-  it('let nginx keep a connection for longer than a client may be silent', () => {
+  it('let nginx keep a connection for longer than the time between two pings', () => {
     const { lease } = settingsFrom({})
     const conf = text('nginx/holdfast.conf')
     // The broker pings each client every third of its lease, and the client answers.

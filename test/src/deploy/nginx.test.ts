@@ -17,12 +17,12 @@ import { text } from './deployFiles.js'
 
 const conf = text('nginx/holdfast.conf')
 const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
-/** The address from which clients connect, which differs from the address of nginx. */
+/** The address of all clients. A test can tell it from the address of nginx. */
 const clientAddress = '127.0.0.2'
 
 /**
- * Writes a configuration for nginx that includes the deployed file and uses only the folder of the
- * test. Returns the path of the configuration.
+ * Writes a configuration for nginx that uses only the folder of the test. It includes a copy of
+ * the deployed file with the ports and paths of the test. Returns the path of the configuration.
  */
 function configFor(
   files: Scratch,
@@ -72,10 +72,10 @@ describe('nginx/holdfast.conf', () => {
     return { brokers, seen }
   }
 
-  /** Starts nginx in front of brokers on these ports. Resolves with the URL when nginx serves. */
+  /** Starts nginx for the brokers that listen on these ports. Resolves when nginx serves. */
   async function nginx(brokerPorts: readonly number[]) {
     const files = scratch(stage)
-    // The WebSocket class of `certs` connects from this address.
+    // `TrustingWebSocket` connects from `clientAddress`.
     const certs = certificate(files, clientAddress)
     const port = await freePort()
     const config = configFor(files, certs, port, brokerPorts)
@@ -97,11 +97,12 @@ describe('nginx/holdfast.conf', () => {
     return { url: `wss://localhost:${port}`, WebSocket: certs.TrustingWebSocket }
   }
 
-  it('forwards WebSockets with the token and address of the client, and gives each broker one client', async () => {
+  it('forwards WebSockets with the token and address of the client, and distributes three clients to three brokers', async () => {
     const { brokers, seen } = await startBrokers(3)
     const { url, WebSocket } = await nginx(brokers.map(({ port }) => port))
     for (const token of ['ann', 'bob', 'cy']) {
       const session = await stage.session(url, { WebSocket, token })
+      // The brokers share no locks, so each broker grants this key.
       assert.isTrue((await session.lock('orders:42')).held)
     }
     const clients = seen.map(({ token, remoteAddress }) => [token, remoteAddress])

@@ -1,9 +1,9 @@
 /**
- * Starts the real command with the variables of each container that the files of `server/deploy`
- * define (an `Environment`). The test replaces the ports by free ports, and the paths by paths in a
- * folder of the test. A client must acquire a lock, and the probes of Kubernetes and the health
- * check of the image must find the broker ready. A command log keeps all changes of locks: in etcd,
- * in PostgreSQL, or in a journal (files of one broker).
+ * Starts the real `holdfast serve` with the variables of each container in the files of
+ * `server/deploy`. The test replaces the ports by free ports, and the paths by paths in a folder of
+ * the test. A client must acquire a lock, and the probes of Kubernetes and the health check of the
+ * image must find the broker ready. Brokers record all changes of locks in a log: on etcd, in
+ * PostgreSQL, or in a journal (files of one broker).
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -39,11 +39,12 @@ const ownAddress =
     .flatMap((all) => all ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
 
-/** The folders in the files to deploy. The test replaces these folders by folders of its own. */
+/** The folders in which the settings place files. The test replaces them by folders of its own. */
 const folders = ['/etc/holdfast', '/var/lib/holdfast']
 
-/** The files for one broker. */
+/** What a test prepares for one broker. */
 interface Preparation {
+  /** The folder of the test. */
   readonly files: Scratch
   readonly certs: Certificate
   readonly token: string
@@ -55,7 +56,7 @@ describe('the files to deploy: a broker with their settings', function () {
   this.timeout(60_000)
   needs('openssl')
   const stage = Stage.forEachTest()
-  // The flags that limit the history and the size of etcd.
+  // The etcd of the tests gets the flags of Compose that limit its history and its size.
   const [{ services }] = yaml('compose/cluster.yaml')
   const flags = services['etcd-1'].command.filter((flag: string) =>
     /^--(auto-compaction|quota)/.test(flag),
@@ -63,7 +64,7 @@ describe('the files to deploy: a broker with their settings', function () {
   const etcd = EtcdStage.forSuite({ flags })
   const postgres = PostgresStage.forSuite()
 
-  /** Makes certificates and a token. */
+  /** Makes a folder for a broker, a certificate and a file with a token. */
   async function prepare(): Promise<Preparation> {
     const files = scratch(stage)
     const certs = certificate(files)
@@ -88,7 +89,7 @@ describe('the files to deploy: a broker with their settings', function () {
     return { files, certs, token, makeFile }
   }
 
-  /** Gives an environment the ports, the files and the command log of this test. */
+  /** Returns the environment with the ports, the files and the log of this test. */
   async function adapt(environment: Environment, { makeFile }: Preparation): Promise<Environment> {
     const adapted: Record<string, string> = { ...environment }
     for (const [name, value] of Object.entries(adapted)) {
@@ -97,19 +98,19 @@ describe('the files to deploy: a broker with their settings', function () {
     adapted['HOLDFAST_PORT'] = '0'
     adapted['HOLDFAST_ADMIN_PORT'] = String(await freePort())
     const log = adapted['HOLDFAST_LOG']
-    if (log !== undefined) adapted['HOLDFAST_LOG'] = await emptyLog(log)
+    if (log !== undefined) adapted['HOLDFAST_LOG'] = await emptyLogLike(log)
     // The PostgreSQL of this test has no TLS.
     if (log?.startsWith('postgres:')) delete adapted['HOLDFAST_LOG_CA']
     return adapted
   }
 
   /**
-   * Returns the address of an empty command log, in a database of the kind that `log` names. The
-   * database has no other log, because a broker warns of other logs, and the tests accept no
-   * warning.
+   * Makes an empty log on PostgreSQL or etcd, like the log with this address. Returns the address
+   * of the new log. The database has no other log, because a broker warns of other logs, and the
+   * tests accept no warning.
    */
-  async function emptyLog(log: string): Promise<string> {
-    if (log.startsWith('postgres:')) return postgres.newDatabase()
+  async function emptyLogLike(address: string): Promise<string> {
+    if (address.startsWith('postgres:')) return postgres.newDatabase()
     await etcd.removeAllKeys()
     return etcd.cluster.address(etcd.prefix)
   }
@@ -163,13 +164,13 @@ describe('the files to deploy: a broker with their settings', function () {
       const prepared = await prepare()
       const env = await adapt({ ...imageEnvironment(), ...environment }, prepared)
       const { url, broker } = await serve(env)
-      // Behind nginx, a broker accepts tokens only from nginx: see `nginx.test.ts`.
+      // A broker behind nginx accepts tokens only from nginx, so `nginx.test.ts` tests its locks.
       const isBehindProxy = env['HOLDFAST_TRUSTED_PROXIES'] !== undefined
       if (!isBehindProxy) await acquireLock(url, prepared)
       assert.equal(healthCheck(env, prepared.files), 0)
       await stop(broker)
-      // Exit code 1 means unhealthy. The second check needs a new folder, because each health check
-      // makes a link in its folder.
+      // Exit code 1 means unhealthy. The first check made the folder `bin` in its folder, so the
+      // second check needs another folder.
       assert.equal(healthCheck(env, scratch(stage)), 1)
     })
   }

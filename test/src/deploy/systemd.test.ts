@@ -12,7 +12,7 @@ import { exitCodes, text } from './deployFiles.js'
 
 const unit = text('systemd/holdfast.service')
 
-/** The value of a setting; undefined if the unit does not have the setting exactly once. */
+/** The value of a setting; undefined if the setting is missing or repeated. */
 function settingOf(name: string): string | undefined {
   const found = [...unit.matchAll(new RegExp(`^${name}=(.*)$`, 'gm'))]
   return found.length === 1 ? found[0]?.[1] : undefined
@@ -24,7 +24,7 @@ describe('holdfast.service', () => {
   it('starts the command with its config file, and does not retry after a wrong setting', () => {
     const command = '/opt/holdfast/bin/holdfast serve --config /etc/holdfast/holdfast.json'
     assert.equal(settingOf('ExecStart'), command)
-    // After a failure of `ExecStartPre`, systemd restarts the unit for any exit code, without end.
+    // An `ExecStartPre` that fails would be retried without end, whatever its exit code.
     assert.isUndefined(settingOf('ExecStartPre'))
     assert.equal(settingOf('KillSignal'), 'SIGTERM')
     assert.equal(settingOf('Restart'), 'on-failure')
@@ -36,14 +36,14 @@ describe('holdfast.service', () => {
     assert.isTrue(config.journal.startsWith(`/var/lib/${settingOf('StateDirectory')}/`))
     assert.equal(settingOf('ProtectSystem'), 'strict')
     assert.equal(settingOf('NoNewPrivileges'), 'yes')
-    // V8 writes and executes compiled code at run time.
+    // This protection must be off, because V8 writes and executes code at run time.
     assert.equal(settingOf('MemoryDenyWriteExecute'), 'no')
   })
 
-  describe('for systemd', () => {
+  describe('checked by systemd-analyze', () => {
     needs('systemd')
 
-    /** Runs systemd-analyze on a copy of the unit, whose command is a script that exists. */
+    /** Runs systemd-analyze on a copy of the unit, in which the command of the broker exists. */
     function analyze(...args: string[]): { status: number | null; output: string } {
       const files = scratch(stage)
       const command = files.write('holdfast', '#!/bin/sh\n')
