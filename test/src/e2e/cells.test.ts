@@ -1,9 +1,9 @@
 /**
- * Tests the client for several cells over three brokers. Each broker is a cell, which serves a
- * third of the keys. The slot of a key, a hash, decides the cell. Keys with the same tag, a text in
- * braces, have the same slot. A session over cells opens a session in a cell at the first use of
- * that cell. A scope is one task of a session. A session is in jeopardy while its connection is
- * down.
+ * Tests a session over cells with three brokers. Each broker is a cell, which serves a third of the
+ * keys. The slot of a key, a hash, decides the cell. Keys can have a tag, a text in braces. The
+ * slot of `{a}x` is the slot of the key `a`. A session over cells opens an ordinary session in a
+ * cell at the first use of that cell. A scope is one task of a session. A session is in jeopardy
+ * while its connection is down.
  */
 import { once as onceEvent } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -38,7 +38,7 @@ describe('e2e: a session over cells', () => {
   const stage = Stage.forEachTest()
 
   /** Starts a broker for each cell. */
-  async function brokers(options: BrokerOptions = {}): Promise<RunningBroker[]> {
+  async function startCells(options: BrokerOptions = {}): Promise<RunningBroker[]> {
     return Promise.all(
       cellNumbers.map((number) => stage.broker({ ...options, cell: `${number}/${cellCount}` })),
     )
@@ -55,7 +55,7 @@ describe('e2e: a session over cells', () => {
   }
 
   it('locks each key in its cell, and opens a session at the first use of a cell', async () => {
-    const cells = await brokers()
+    const cells = await startCells()
     const session = await open(cells, { name: 'n' })
     const sessions = () => cells.map(({ broker }) => broker.status().sessions)
     expect(sessions()).to.deep.equal([0, 0, 0])
@@ -76,34 +76,39 @@ describe('e2e: a session over cells', () => {
   })
 
   it('has the calls of a session for locks, barriers, elections and queries', async () => {
-    const session = await open(await brokers())
-    type Calls = 'lock' | 'tryLock' | 'withLock' | 'lockAll' | 'tryLockAll' | 'withLockAll'
-    type MoreCalls = 'singleflightLock' | 'barrier' | 'campaign' | 'observe' | 'query' | 'revoke'
-    // The compiler checks that code for these calls of a session also accepts a session over cells.
-    const calls: Pick<Session, Calls | MoreCalls | 'authenticate' | 'stats' | 'close'> = session
+    const session = await open(await startCells())
+    type LockCall = 'lock' | 'tryLock' | 'withLock' | 'lockAll' | 'tryLockAll' | 'withLockAll'
+    type OtherCall = 'singleflightLock' | 'barrier' | 'campaign' | 'observe' | 'query' | 'revoke'
+    type CommonCall = LockCall | OtherCall | 'authenticate' | 'stats' | 'close'
+    // Compiles only if a session over cells can replace a session in code with these calls. `once`
+    // is not in the list, because the events of a session over cells have other arguments.
+    const likeSession: Pick<Session, CommonCall> = session
     for (const key of keys) {
-      expect(await calls.withLock(key, (lock) => lock.key)).to.equal(key)
+      expect(await likeSession.withLock(key, (lock) => lock.key)).to.equal(key)
       const sharedLocks = await Promise.all([
-        calls.singleflightLock(key),
-        calls.singleflightLock(key),
+        likeSession.singleflightLock(key),
+        likeSession.singleflightLock(key),
       ])
       expect(sharedLocks[0].fence).to.equal(sharedLocks[1].fence)
       await Promise.all(sharedLocks.map((lock) => lock.unlock()))
       expect(await session.once(key, () => `value of ${key}`)).to.equal(`value of ${key}`)
-      await Promise.all([calls.barrier(key, { parties: 2 }), calls.barrier(key, { parties: 2 })])
-      const leadership = await calls.campaign(key, { value: key })
-      const leaders = calls.observe(key)
+      await Promise.all([
+        likeSession.barrier(key, { parties: 2 }),
+        likeSession.barrier(key, { parties: 2 }),
+      ])
+      const leadership = await likeSession.campaign(key, { value: key })
+      const leaders = likeSession.observe(key)
       expect((await leaders.next()).value?.value).to.equal(key)
       await leaders.return!()
       expect(await leaders.next()).to.deep.equal({ done: true, value: undefined })
       await leadership.resign()
-      const lock = await calls.lock(key)
-      await calls.revoke(key, { fence: lock.fence, reason: 'test' })
+      const lock = await likeSession.lock(key)
+      await likeSession.revoke(key, { fence: lock.fence, reason: 'test' })
     }
   })
 
   it('has a session for each cell, which a client gets by a key or by the number of the cell', async () => {
-    const cells = await brokers()
+    const cells = await startCells()
     const session = await open(cells)
     const second = await session.sessionOfCell(2)
     expect(await session.sessionFor(keys[1]!)).to.equal(second)
@@ -125,7 +130,7 @@ describe('e2e: a session over cells', () => {
   })
 
   it('excludes another session over cells from its keys', async () => {
-    const cells = await brokers()
+    const cells = await startCells()
     const [a, b] = [await open(cells), await open(cells)]
     const locks = await Promise.all(keys.map((key) => a.lock(key)))
     for (const key of keys) await rejection(b.tryLock(key), 'LOCK_HELD')
@@ -136,7 +141,7 @@ describe('e2e: a session over cells', () => {
   })
 
   it('locks sets of keys with one tag, and refuses other sets', async () => {
-    const session = await open(await brokers())
+    const session = await open(await startCells())
     for (const key of keys) {
       const set = await session.lockAll([
         `{${key}}:items`,
@@ -160,13 +165,15 @@ describe('e2e: a session over cells', () => {
   })
 
   it('runs a scope in the cell of its tag, and refuses keys of other cells in the scope', async () => {
-    const session = await open(await brokers())
-    const [tag, elsewhere] = keys
+    const session = await open(await startCells())
+    // A tag and a key with the same text have the same slot.
+    const [tag, keyOfCell2] = keys
     await session.scope(
       async (scope) => {
         const lock = await scope.lock(`{${tag}}:a`)
+        // A scope that locks its key again gets the same lock.
         expect((await scope.lock(`{${tag}}:a`)).fence).to.equal(lock.fence)
-        const error = await rejection(scope.lock(elsewhere!), 'INVALID_KEY')
+        const error = await rejection(scope.lock(keyOfCell2!), 'INVALID_KEY')
         expect(error.message).to.match(
           /the key belongs to cell 2 of 3, and this broker serves cell 1/,
         )
@@ -183,8 +190,8 @@ describe('e2e: a session over cells', () => {
     )
   })
 
-  it('is refused if its list of cells has another order or another length', async () => {
-    const cells = await brokers()
+  it('is refused if its list of cells differs from the real cells in order or length', async () => {
+    const cells = await startCells()
     const urls = cells.map(({ url }) => [url])
     const lists = [
       [urls[1]!, urls[0]!, urls[2]!],
@@ -210,7 +217,7 @@ describe('e2e: a session over cells', () => {
   })
 
   it('is necessary, because the broker of one cell refuses the keys of other cells', async () => {
-    const [first] = await brokers()
+    const [first] = await startCells()
     const session = await stage.session(first!.url)
     await session.lock(keys[0]!)
     const error = await rejection(session.lock(keys[1]!), 'INVALID_KEY')
@@ -218,13 +225,12 @@ describe('e2e: a session over cells', () => {
   })
 
   it('answers queries and statistics for all cells together', async () => {
-    const cells = await brokers()
+    const cells = await startCells()
     const session = await open(cells)
     const names = Array.from({ length: 40 }, (_, i) => `q${String(i).padStart(2, '0')}`)
     for (const name of names) await session.lock(name, { mode: 'shared' })
-    // A key with more locks than fit into one page.
+    // One key gets 24 more locks, which do not fit into one page. The session then holds 64 locks.
     const crowded = names[20]!
-    // With the 40 locks above, the session holds 64 locks.
     for (let i = 0; i < 24; i++) await session.lock(crowded, { mode: 'shared' })
     const whole = await session.query({ prefix: 'q' })
     expect([whole.held.length, whole.heldCount, whole.waitingCount]).to.deep.equal([64, 64, 0])
@@ -239,8 +245,8 @@ describe('e2e: a session over cells', () => {
       // `heldCount` counts the locks of this page and of all later pages.
       if (page.held.length === page.heldCount) break
       after = page.held.at(-1)!.key
-      // If a full page has locks of only one key, more locks of this key may follow. Then the next
-      // page begins after the fence (number of the grant) of the last lock.
+      // A page has all locks of each of its keys, unless the first key alone exceeds the limit.
+      // Then the next page begins after the fence (number of the grant) of the last lock.
       const isWithinKey = page.held.length === pageSize && page.held[0]!.key === after
       afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
     }
@@ -251,12 +257,12 @@ describe('e2e: a session over cells', () => {
     await rejection(session.query({ limit: 0 }), 'INVALID_OPTION')
   })
 
-  it('lists the barriers and the kept results of all cells', async () => {
-    const session = await open(await brokers())
+  it('lists the barriers and the kept results of `once` of all cells', async () => {
+    const session = await open(await startCells())
     for (const key of keys) {
       // This call waits, because the barrier needs three calls. It rejects at the end of the test.
       session.barrier(key, { parties: 3 }).catch(() => {})
-      // The broker keeps the result of `once` for 60 s.
+      // The broker keeps this result for 60 s.
       await session.once(key, () => 1, { keep: 60_000 })
     }
     const barriers = await session.query({ kind: 'barriers' })
@@ -269,8 +275,8 @@ describe('e2e: a session over cells', () => {
     expect(await session.stats()).to.include({ barrierCalls: keys.length })
   })
 
-  it('shows a session of any cell', async () => {
-    const session = await open(await brokers())
+  it('finds the session with an id in any cell', async () => {
+    const session = await open(await startCells())
     await session.lock(keys[0]!)
     const { held } = await session.query({ key: keys[0]! })
     const { session: id } = held[0]!
@@ -282,7 +288,7 @@ describe('e2e: a session over cells', () => {
   })
 
   it('passes one state of each cell to a watch, and then the events of all cells', async () => {
-    const session = await open(await brokers())
+    const session = await open(await startCells())
     const held = await session.lock(keys[0]!)
     const events = new Collector<CellWatchEvent>()
     const watch = session.watch({ prefix: 'k' }, events.add)
@@ -303,20 +309,20 @@ describe('e2e: a session over cells', () => {
       `unlocked ${keys[0]}`,
     ])
     watch.close()
-    const ofOneKey = new Collector<CellWatchEvent>()
-    session.watch(keys[2]!, ofOneKey.add)
-    const [state] = await ofOneKey.waitForCount(1)
+    const keyEvents = new Collector<CellWatchEvent>()
+    session.watch(keys[2]!, keyEvents.add)
+    const [state] = await keyEvents.waitForCount(1)
     expect(state).to.include({ event: 'state', heldCount: 1, cell: 3 })
     // This lock is in the cell of the second watch, but has another key. Each cell answers `stats`
     // after any events of this lock.
     await session.lock(`{${keys[2]}}other`)
     await session.stats()
     expect(events.items).to.have.length(6)
-    expect(ofOneKey.items).to.have.length(1)
+    expect(keyEvents.items).to.have.length(1)
   })
 
   it('keeps the locks of the other cells when the broker of one cell ends', async () => {
-    const cells = await brokers()
+    const cells = await startCells()
     const session = await open(cells, { reconnect: false })
     const locks = await Promise.all(keys.map((key) => session.lock(key)))
     const watched = new Collector<CellWatchEvent>()
@@ -350,7 +356,8 @@ describe('e2e: a session over cells', () => {
         sockets.push(this)
       }
     }
-    const session = await open(await brokers(), {
+    const session = await open(await startCells(), {
+      // After a drop of its connection, a session stays resumable for the time of its lease.
       grace: 'lease',
       WebSocket: RecordedWebSocket as unknown as WebSocketConstructor,
     })
@@ -373,7 +380,7 @@ describe('e2e: a session over cells', () => {
   })
 
   it('reports the events of a cell with the number of the cell', async () => {
-    const cells = await brokers()
+    const cells = await startCells()
     const session = await open(cells)
     await session.lock(keys[2]!)
     const draining = new Promise<number>((resolve) => {
@@ -392,7 +399,7 @@ describe('e2e: a session over cells', () => {
       seen.push(token!)
       return token === 'wrong' ? undefined : 'ann'
     }
-    const session = await open(await brokers({ authenticate }), { token: 'old' })
+    const session = await open(await startCells({ authenticate }), { token: 'old' })
     await session.lock(keys[0]!)
     await session.authenticate('new')
     await session.lock(keys[1]!)
@@ -414,12 +421,13 @@ describe('e2e: a session over cells', () => {
       if (token === 'old') await oldTokenAccepted
       return 'ann'
     }
-    const session = await open(await brokers({ authenticate }), { token: 'old' })
+    const session = await open(await startCells({ authenticate }), { token: 'old' })
     const lock = session.lock(keys[0]!)
     await seen.waitForCount(1)
     await session.authenticate('new')
     acceptOldToken()
     await lock
+    // The session was opened with the old token, so the client then sends the new token.
     expect(await seen.waitForCount(2)).to.deep.equal(['old', 'new'])
   })
 
@@ -432,14 +440,14 @@ describe('e2e: a session over cells', () => {
       cells: [[`ws://127.0.0.1:${(silent.address() as AddressInfo).port}`]],
     })
     const controller = new AbortController()
-    const aborted = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
+    const lockError = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
     const { signal } = controller
-    const sessionAborted = rejection(session.sessionFor('k', { signal }), 'ABORTED')
-    const cellAborted = rejection(session.sessionOfCell(1, { signal }), 'ABORTED')
+    const sessionForError = rejection(session.sessionFor('k', { signal }), 'ABORTED')
+    const sessionOfCellError = rejection(session.sessionOfCell(1, { signal }), 'ABORTED')
     controller.abort()
-    expect((await aborted).key).to.equal('k')
-    expect((await sessionAborted).key).to.equal('k')
-    expect((await cellAborted).key).to.equal(undefined)
+    expect((await lockError).key).to.equal('k')
+    expect((await sessionForError).key).to.equal('k')
+    expect((await sessionOfCellError).key).to.equal(undefined)
     const pending = rejection(session.lock('k'), 'SESSION_CLOSED')
     const watchEvents: unknown[] = []
     session.watch('k', (event) => watchEvents.push(event))

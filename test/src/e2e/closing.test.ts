@@ -1,9 +1,8 @@
 /**
- * Tests how a broker closes: the broker sends its pending responses and the reason, lets holders
- * finish during a drain, and frees its port. A drain is the longest time that the broker waits for
- * holders. A drain of 60 s is longer than a test may take, so a test with this drain fails if the
- * broker waits for the whole drain. Also tests several brokers in one process, and a broker with
- * several ports.
+ * Tests how a broker closes: the broker sends its pending responses, says why it closes, and frees
+ * its port. With a drain, the broker first waits for the holders of locks, at most for the time of
+ * the drain. No test may take 60 s, so a test with this drain fails if the broker waits so long.
+ * Also tests several brokers in one process, and a broker with several ports.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -42,7 +41,7 @@ describe('e2e: broker.close', () => {
     await closed
   })
 
-  it('lets holders finish during a drain, and refuses new requests', async () => {
+  it('lets holders and waiting requests finish during a drain, and refuses new requests', async () => {
     const { broker, url } = await stage.broker()
     const ann = await stage.session(url, { reconnect: false })
     const ben = await stage.session(url, { reconnect: false })
@@ -67,6 +66,7 @@ describe('e2e: broker.close', () => {
     const reconnect = fixedInterval({ interval: 5 })
     const session = await stage.session([first.url, second.url], { reconnect })
     const newSession = next(session, 'newSession')
+    // The session holds no lock, so the broker closes without waiting.
     await first.broker.close({ drain: 50 })
     await newSession
     expect((await session.lock('k')).held).to.equal(true)
@@ -107,7 +107,7 @@ describe('e2e: broker.close', () => {
 describe('e2e: several brokers in one process', () => {
   const stage = Stage.forEachTest()
 
-  it('share no locks', async () => {
+  it('share no locks and close separately', async () => {
     const [a, b] = [await stage.broker(), await stage.broker()]
     const [ann, ben] = [await stage.session(a.url), await stage.session(b.url)]
     await ann.lock('k')

@@ -1,8 +1,8 @@
 /**
- * Tests each kind of lock with each option and each event that can end a lock, over a real broker.
- * Each combination works, or is refused with `INVALID_OPTION` and a message. `client/docs/kinds.md`
- * shows users the same combinations as a table. A ttl is how long a lock lasts without a refresh,
- * and `maxHold` is how long a lock lasts at most.
+ * Tests, with a real broker, each kind of lock with each option and with each event that could end
+ * a lock. Each combination works, or is refused with `INVALID_OPTION` and a message.
+ * `client/docs/kinds.md` shows users the same combinations as a table. A ttl is how long a lock
+ * lasts without a refresh, and `maxHold` is how long a lock lasts at most.
  */
 import {
   fixedInterval,
@@ -33,7 +33,7 @@ async function endAndAwait(end: () => void, call: Promise<unknown>): Promise<voi
   await call
 }
 
-/** Each function takes a lock of one kind. `options` override the options that make the kind. */
+/** Each function takes a lock of one kind. The given `options` override those of the kind. */
 const kinds = {
   exclusive: (session, options) => session.lock(key, options),
   shared: (session, options) => session.lock(key, { mode: 'shared', ...options }),
@@ -83,7 +83,7 @@ interface Sessions {
 
 /** An option or an event, which the tests combine with each kind of lock. */
 interface Pairing {
-  /** The options that the kinds in `refused` refuse. `check` has its own options. */
+  /** Options for the kinds in `refused` only. For the other kinds, `check` has its own options. */
   readonly options?: object
   /** The kinds that refuse these options, with the message. */
   readonly refused?: Partial<Record<KindName, RegExp>>
@@ -93,13 +93,13 @@ interface Pairing {
   check(take: Take, sessions: Sessions): Promise<void>
 }
 
-/** The reason for which the lock is lost. */
+/** Waits until the lock is lost, and resolves with the reason. */
 async function lossOf({ signal }: AnyLock): Promise<unknown> {
   return ((await aborted(signal)) as { readonly reason?: string }).reason
 }
 
 /** The messages with which these kinds refuse an option that their call does not have. */
-function unknownOption(name: string, ...refusing: readonly KindName[]) {
+function unknownOptionMessages(name: string, ...refusing: readonly KindName[]) {
   return Object.fromEntries(refusing.map((kind) => [kind, new RegExp(`has no option "${name}"`)]))
 }
 
@@ -116,16 +116,16 @@ function endsLock(option: 'ttl' | 'maxHold', reason: string): Pairing['check'] {
 const pairings: Readonly<Record<string, Pairing>> = {
   'a ttl': {
     options: { ttl: 1_000 },
-    // The ttl of 40 ms could be over before the upgrade.
+    // In `check`, the ttl is 40 ms, which could be over before the upgrade.
     without: ['upgraded'],
-    refused: unknownOption('ttl', 'election'),
+    refused: unknownOptionMessages('ttl', 'election'),
     check: endsLock('ttl', 'expired'),
   },
   'a maxHold': {
     options: { maxHold: 1_000 },
-    // The maxHold of 40 ms could be over before the upgrade.
+    // In `check`, the maxHold is 40 ms, which could be over before the upgrade.
     without: ['upgraded'],
-    refused: unknownOption('maxHold', 'election', 'once'),
+    refused: unknownOptionMessages('maxHold', 'election', 'once'),
     check: endsLock('maxHold', 'maxHold'),
   },
   'a timeout': {
@@ -138,7 +138,8 @@ const pairings: Readonly<Record<string, Pairing>> = {
     },
   },
   'the timeout 0': {
-    // The timeout of singleflight must be at least 1, because the client measures this timeout.
+    // The client measures the timeout of singleflight, and cannot know at once whether the lock is
+    // free. So this timeout must be at least 1.
     without: ['singleflight'],
     async check(take, { owner, other }) {
       const holder = await other.lock(key)
@@ -192,6 +193,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
       const later = other.lock(key)
       await untilHandled(other)
       await holder.unlock()
+      // The resumed request kept its place in the queue, before `later`.
       const lock = await waiting
       await lock.unlock()
       expect((await later).fence).to.be.above(lock.fence)
@@ -230,7 +232,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
       upgraded: /steal needs the mode exclusive/,
       permits: /steal needs the mode exclusive/,
       scope: /a scope cannot steal a lock/,
-      ...unknownOption('steal', 'set', 'singleflight', 'election', 'once'),
+      ...unknownOptionMessages('steal', 'set', 'singleflight', 'election', 'once'),
     },
     async check(take, { owner, other }) {
       const victim = await other.lock(key)
@@ -244,7 +246,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     without: ['upgraded'],
     refused: {
       permits: /leave out mode or capacity/,
-      ...unknownOption('mode', 'set', 'election', 'once'),
+      ...unknownOptionMessages('mode', 'set', 'election', 'once'),
     },
     async check(take, { owner, other }) {
       await take(owner, { mode: 'shared' })
@@ -257,7 +259,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     refused: {
       shared: /leave out mode or capacity/,
       upgraded: /leave out mode or capacity/,
-      ...unknownOption('capacity', 'set', 'singleflight', 'election', 'once'),
+      ...unknownOptionMessages('capacity', 'set', 'singleflight', 'election', 'once'),
     },
     async check(take, { owner, other }) {
       await take(owner, { capacity: 2 })
@@ -268,7 +270,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
   },
   onContended: {
     options: { onContended: () => {} },
-    refused: unknownOption('onContended', 'singleflight', 'election', 'once'),
+    refused: unknownOptionMessages('onContended', 'singleflight', 'election', 'once'),
     async check(take, { owner, other }) {
       const contended = new Promise<unknown>((resolve) => {
         void take(owner, { onContended: resolve })
@@ -280,7 +282,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
   },
   onQueued: {
     options: { onQueued: () => {} },
-    refused: unknownOption('onQueued', 'singleflight', 'election', 'once'),
+    refused: unknownOptionMessages('onQueued', 'singleflight', 'election', 'once'),
     async check(take, { owner, other }) {
       const holder = await other.lock(key)
       let waiting: Promise<AnyLock> | undefined
@@ -294,7 +296,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
   },
 }
 
-describe('e2e: combinations of kinds:', () => {
+describe('e2e: combinations:', () => {
   const stage = Stage.forEachTest()
 
   async function openSessions(): Promise<Sessions> {
@@ -308,6 +310,7 @@ describe('e2e: combinations of kinds:', () => {
     }
     const owner = await stage.session(url, {
       name: 'owner',
+      // After a drop of its connection, a session stays resumable for the time of its lease.
       grace: 'lease',
       reconnect: fixedInterval({ interval: 5 }),
       WebSocket: RecordedSocket as unknown as WebSocketConstructor,
@@ -344,7 +347,8 @@ describe('e2e: combinations of kinds:', () => {
     const resumed = next(owner, 'resumed')
     dropOwner()
     await resumed
-    // A lock and a barrier with the same key are independent, so the steal ends no call.
+    // A lock and a barrier with the same key are independent, so the steal does not affect
+    // the calls at the barrier.
     const lock = await other.lock(key, { steal: true })
     await other.barrier(key, { parties: 2 })
     await waiting
@@ -367,13 +371,11 @@ describe('e2e: combinations of kinds:', () => {
   it('a lock of session.locks ignores the options of other kinds, and other calls refuse its key', async () => {
     const { owner, other } = await openSessions()
     // The Web Locks API ignores options that it does not have.
-    await owner.locks.request('name', { capacity: 2, maxHold: 5 } as object, async () => {
+    await owner.locks.request('x', { capacity: 2, maxHold: 5 } as object, async () => {
       const state = await other.locks.query()
-      expect(state.held?.map(({ name, mode }) => [name, mode])).to.deep.equal([
-        ['name', 'exclusive'],
-      ])
+      expect(state.held?.map(({ name, mode }) => [name, mode])).to.deep.equal([['x', 'exclusive']])
     })
-    // The locks of `session.locks` have keys that begin with `~name:`.
+    // The lock `x` of `session.locks` has the key `~name:x`.
     const calls = [
       () => owner.lock('~name:x'),
       () => owner.lockAll(['~name:x']),

@@ -1,4 +1,4 @@
-/** An HTTP proxy for tests, which opens tunnels by the method CONNECT and records the requests. */
+/** An HTTP proxy for tests. It records each CONNECT request, and opens a tunnel for the request. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
@@ -6,8 +6,8 @@ import type { Stage } from './stage.js'
 
 export interface ConnectProxy {
   readonly url: string
-  /** "host:port" of each requested tunnel, in order. */
-  readonly requested: readonly string[]
+  /** "host:port" of each tunnel that a client requested, in order. */
+  readonly requestedTunnels: readonly string[]
   /** The header `proxy-authorization` of each request. */
   readonly credentials: readonly (string | undefined)[]
 }
@@ -15,28 +15,29 @@ export interface ConnectProxy {
 /**
  * Starts a proxy.
  *
- * @param options.answer The HTTP response with which the proxy refuses all tunnels. Default: the
+ * @param options.refusal The HTTP response with which the proxy refuses all tunnels. Default: the
  * proxy opens the tunnels.
  * @param options.silent Whether the proxy accepts connections but never answers. Default false.
  */
 export async function connectProxy(
   stage: Stage,
-  { answer, silent = false }: { answer?: string; silent?: boolean } = {},
+  { refusal, silent = false }: { refusal?: string; silent?: boolean } = {},
 ): Promise<ConnectProxy> {
-  const requested: string[] = []
+  const requestedTunnels: string[] = []
   const credentials: (string | undefined)[] = []
   const sockets = new Set<Socket>()
   const track = (socket: Socket) => {
-    sockets.add(socket.on('error', () => socket.destroy()))
+    sockets.add(socket)
+    socket.on('error', () => socket.destroy())
     socket.on('close', () => sockets.delete(socket))
   }
   const server = createServer().on('connection', track)
   server.on('connect', (request, socket: Socket) => {
-    requested.push(request.url!)
+    requestedTunnels.push(request.url!)
     credentials.push(request.headers['proxy-authorization'])
     if (silent) return
-    if (answer !== undefined) {
-      socket.end(answer)
+    if (refusal !== undefined) {
+      socket.end(refusal)
       return
     }
     const { hostname, port } = new URL(`http://${request.url}`)
@@ -54,5 +55,5 @@ export async function connectProxy(
     server.close()
   })
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, requested, credentials }
+  return { url: `http://127.0.0.1:${port}`, requestedTunnels, credentials }
 }

@@ -28,13 +28,13 @@ describe('e2e: errors of arguments: the client', () => {
   const keys: [string, string][] = [
     ['empty', ''],
     ['too long', 'k'.repeat(513)],
-    ['too long in bytes', '€'.repeat(171)],
+    ['too long only in bytes', '€'.repeat(171)],
     ['with a control character', 'a\nb'],
     ['with a lone surrogate', 'a\ud800'],
     ['a number', 7 as unknown as string],
   ]
   for (const [title, key] of keys) {
-    it(`rejects a key (${title}) with INVALID_KEY in every method`, async () => {
+    it(`rejects a key (${title}) with INVALID_KEY in locks, queries and watches`, async () => {
       const { sessions } = await stage.brokerWithSessions('ann')
       const [ann] = sessions
       await rejection(ann!.lock(key), 'INVALID_KEY')
@@ -63,7 +63,7 @@ describe('e2e: errors of arguments: the client', () => {
   // The longest time is 2 ** 31 - 1 ms.
   const invalidTimes = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
   for (const ms of invalidTimes as number[]) {
-    it(`rejects ${typeof ms} ${ms} as a ttl, a timeout, a lease and a grace`, async () => {
+    it(`rejects ${ms} (a ${typeof ms}) as a ttl, a timeout, a lease and a grace`, async () => {
       const { sessions, url } = await stage.brokerWithSessions('ann')
       const [ann] = sessions
       const lock = await ann!.lock('held')
@@ -77,12 +77,12 @@ describe('e2e: errors of arguments: the client', () => {
 
   it('rejects invalid options with INVALID_OPTION, but a ttl of 0 with INVALID_TTL', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
-    // Metadata has at most 4,096 bytes of JSON, which include the two quotes of a text.
     const invalidOptions: object[] = [
       { mode: 'exclusiv' },
       { steal: true, timeout: 5 },
       { steal: true, mode: 'shared' },
       { signal: {} },
+      // With its two quotes, this text has 4,098 bytes of JSON. 4,096 bytes are allowed.
       { metadata: 'x'.repeat(4_096) },
       { metadata: 7n },
       { metadata: () => {} },
@@ -91,15 +91,17 @@ describe('e2e: errors of arguments: the client', () => {
       await rejection(sessions[0]!.lock('k', options as LockOptions), 'INVALID_OPTION')
     }
     await rejection(sessions[0]!.lock('k', { ttl: 0 }), 'INVALID_TTL')
-    // A query shows at most 1,000 locks. The id of a session has at most 64 characters.
+    // A query shows at most 1,000 locks.
     await rejection(sessions[0]!.query({ limit: 1_001 }), 'INVALID_OPTION')
     await rejection(sessions[0]!.query({ key: 'a', prefix: 'a' }), 'INVALID_OPTION')
     const invalidQueries = [
       { kind: 'elections' },
       { kind: 'barriers', after: '' },
+      // The kind `sessions` and the option `session` need each other.
       { kind: 'sessions' },
       { session: 's' },
       { kind: 'sessions', session: '' },
+      // The id of a session has at most 64 characters.
       { kind: 'sessions', session: 's'.repeat(65) },
     ]
     for (const options of invalidQueries) {
@@ -131,7 +133,7 @@ describe('e2e: errors of connecting: the client', () => {
   })
 
   /** Lets the server listen. Returns its URL. */
-  async function urlOf(server: Server): Promise<string> {
+  async function listen(server: Server): Promise<string> {
     servers.push(server)
     server.listen({ port: 0, host: '127.0.0.1' })
     await once(server, 'listening')
@@ -148,7 +150,7 @@ describe('e2e: errors of connecting: the client', () => {
     return `ws://127.0.0.1:${port}`
   }
 
-  it('rejects an unreachable URL with UNAVAILABLE; the error names the URL and suggests a check', async () => {
+  it('rejects an unreachable URL with UNAVAILABLE; the error names the URL and says what to check', async () => {
     const url = await deadUrl()
     const error = await rejection(connect(url), 'UNAVAILABLE')
     expect(error.message).to.include(url).and.to.include('check')
@@ -163,7 +165,7 @@ describe('e2e: errors of connecting: the client', () => {
   })
 
   it('rejects with UNAVAILABLE if a server does not speak WebSocket', async () => {
-    const url = await urlOf(createServer((_request, response) => response.end('hello')))
+    const url = await listen(createServer((_request, response) => response.end('hello')))
     await rejection(connect(url), 'UNAVAILABLE')
   })
 
@@ -171,7 +173,7 @@ describe('e2e: errors of connecting: the client', () => {
     const server = createServer()
     const sockets = new WebSocketServer({ server, handleProtocols: () => 'chat.v1' })
     stage.onClear(() => sockets.close())
-    await rejection(connect(await urlOf(server)), 'UNAVAILABLE')
+    await rejection(connect(await listen(server)), 'UNAVAILABLE')
   })
 
   const answers: [string, string][] = [
@@ -185,7 +187,7 @@ describe('e2e: errors of connecting: the client', () => {
       const sockets = new WebSocketServer({ server, handleProtocols: () => 'holdfast.v1' })
       sockets.on('connection', (socket) => socket.on('message', () => socket.send(answer)))
       stage.onClear(() => sockets.close())
-      await rejection(connect(await urlOf(server)), 'UNAVAILABLE')
+      await rejection(connect(await listen(server)), 'UNAVAILABLE')
     })
   }
 
@@ -300,14 +302,14 @@ describe('e2e: errors of a closed session: the client', () => {
 describe('e2e: errors of listening: the broker', () => {
   const stage = Stage.forEachTest()
 
-  it('rejects listen after its close', async () => {
+  it('rejects a call of listen after close', async () => {
     const broker = createBroker()
     await broker.close()
     await broker.close()
     await rejection(broker.listen({ port: 0 }), 'UNAVAILABLE')
   })
 
-  it('rejects a port that is in use with UNAVAILABLE, and names the port', async () => {
+  it('rejects with UNAVAILABLE if the port is in use, and names the port', async () => {
     const { port } = await stage.broker()
     const second = createBroker()
     stage.onClear(() => second.close())

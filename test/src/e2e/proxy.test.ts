@@ -42,10 +42,10 @@ describe('e2e: a proxy', () => {
     process.env['HTTP_PROXY'] = proxy.url
     await stage.session(url)
     await stage.session(url.replace('127.0.0.1', 'localhost'))
-    expect(proxy.requested).to.deep.equal([])
+    expect(proxy.requestedTunnels).to.deep.equal([])
     const session = await stage.session(url, { proxy: proxy.url })
     expect((await session.lock('k')).held).to.equal(true)
-    expect(proxy.requested).to.deep.equal([`127.0.0.1:${port}`])
+    expect(proxy.requestedTunnels).to.deep.equal([`127.0.0.1:${port}`])
   })
 
   it('is set by variables in upper or lower case, unless NO_PROXY or proxy: false forbids it', async () => {
@@ -55,22 +55,22 @@ describe('e2e: a proxy', () => {
     for (const name of ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy']) {
       process.env[name] = proxy.url
       await stage.session(outerUrl, options)
-      expect(proxy.requested, name).to.deep.equal([`0.0.0.0:${port}`])
+      expect(proxy.requestedTunnels, name).to.deep.equal([`0.0.0.0:${port}`])
       // Empties the list of the proxy. The connections below must not add a request.
-      ;(proxy.requested as string[]).length = 0
+      ;(proxy.requestedTunnels as string[]).length = 0
       await stage.session(outerUrl, { ...options, proxy: false })
       for (const exception of ['NO_PROXY', 'no_proxy']) {
         process.env[exception] = 'x.test,0.0.0.0'
         await stage.session(outerUrl, options)
         delete process.env[exception]
       }
-      expect(proxy.requested, name).to.deep.equal([])
+      expect(proxy.requestedTunnels, name).to.deep.equal([])
       delete process.env[name]
     }
     // This variable is for wss://, and the URL of the broker begins with ws://.
     process.env['HTTPS_PROXY'] = proxy.url
     await stage.session(outerUrl, options)
-    expect(proxy.requested).to.deep.equal([])
+    expect(proxy.requestedTunnels).to.deep.equal([])
   })
 
   it('gets the user name and password of its URL, and no error shows the password', async () => {
@@ -80,8 +80,8 @@ describe('e2e: a proxy', () => {
     const basic = Buffer.from('user:p@ss').toString('base64')
     expect(acceptingProxy.credentials).to.deep.equal([`Basic ${basic}`])
 
-    const answer = 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'
-    const refusingProxy = await connectProxy(stage, { answer })
+    const refusal = 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'
+    const refusingProxy = await connectProxy(stage, { refusal })
     const proxy = refusingProxy.url.replace('//', '//user:secret@')
     const error = await rejection(stage.session(url, { proxy }), 'UNAVAILABLE')
     expect(error.message).to.contain('the proxy refused').and.contain('HTTP 407')
@@ -90,8 +90,8 @@ describe('e2e: a proxy', () => {
 
   it('is blamed in the error, with its HTTP status, if it refuses', async () => {
     const { url } = await stage.broker()
-    const answer = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n'
-    const proxy = await connectProxy(stage, { answer })
+    const refusal = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n'
+    const proxy = await connectProxy(stage, { refusal })
     const error = await rejection(stage.session(url, { proxy: proxy.url }), 'UNAVAILABLE')
     expect(error.message).to.contain('the proxy refused with HTTP 403 Forbidden')
   })
@@ -136,7 +136,7 @@ describe('e2e: a proxy', () => {
       const proxy = await connectProxy(stage)
       const session = await stage.session(url, { proxy: proxy.url, ca: cert })
       expect((await session.lock('k')).held).to.equal(true)
-      expect(proxy.requested).to.deep.equal([`127.0.0.1:${port}`])
+      expect(proxy.requestedTunnels).to.deep.equal([`127.0.0.1:${port}`])
       await rejection(stage.session(url, { proxy: proxy.url }), 'UNAVAILABLE')
     })
   })
