@@ -15,7 +15,7 @@ import { Stage } from './stage.js'
 const heapMiB = count(64, 512)
 /** The process also needs memory for code, buffers and the young generation of the heap. */
 const maxProcessMiB = heapMiB + 192
-/** How much data most attacks make a broker without limits keep: more than its heap. */
+/** How much data each attack would make a broker without limits keep: more than its heap. */
 const attackMiB = 1.25 * heapMiB
 
 /** The largest metadata: with its two quotes, this text has 4,096 bytes of JSON. */
@@ -143,11 +143,13 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   it('by leaving the events of its own changes unread', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const client = await openHostileClient(stage, serveProcess.url)
-    client.send(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
-    for (let i = 0; i < 1_000; i++) await client.receive('watching')
+    const watchCount = 1_000
+    client.send(...Array.from({ length: watchCount }, (_, i) => ({ type: 'watch', id: i + 1 })))
+    for (let i = 0; i < watchCount; i++) await client.receive('watching')
     client.socket.pause()
-    // Each steal causes events with 4 KiB of metadata for each of the 1,000 watches.
-    for (let i = 0; i < 50; i++) {
+    // Each steal causes at least one event with this metadata for each watch.
+    const stealCount = Math.ceil((attackMiB * 2 ** 20) / (watchCount * largestMetadata.length))
+    for (let i = 0; i < stealCount; i++) {
       const metadata = largestMetadata
       client.send({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
       await bystander.lockAndUnlock(1)
