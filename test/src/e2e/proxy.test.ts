@@ -9,15 +9,15 @@ import { needs } from '../support/needs.js'
 import { connectProxy } from './connectProxy.js'
 import { rejection, Stage } from './stage.js'
 
-const names = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY', 'NO_PROXY']
-const variables = [...names, ...names.map((name) => name.toLowerCase())]
+const upperCaseNames = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY', 'NO_PROXY']
+const variableNames = [...upperCaseNames, ...upperCaseNames.map((name) => name.toLowerCase())]
 
 describe('e2e: a proxy', () => {
   const stage = Stage.forEachTest()
-  const savedVariables = variables.map((name) => [name, process.env[name]] as const)
+  const savedVariables = variableNames.map((name) => [name, process.env[name]] as const)
 
   beforeEach(() => {
-    for (const name of variables) delete process.env[name]
+    for (const name of variableNames) delete process.env[name]
   })
 
   after(() => {
@@ -28,15 +28,15 @@ describe('e2e: a proxy', () => {
   })
 
   /**
-   * A broker with a second URL, `outerUrl`, whose host is not loopback. The environment variables
-   * have no effect on loopback URLs.
+   * A broker with a second URL, `outerUrl`. The environment variables apply to this URL, because
+   * its host 0.0.0.0 is no loopback name. The option `hosts` allows this name in requests.
    */
   async function brokerBeyondLoopback() {
     const { url, port } = await stage.broker({ hosts: ['0.0.0.0'] })
     return { url, port, outerUrl: url.replace('127.0.0.1', '0.0.0.0') }
   }
 
-  it('is used for a loopback URL only if the option proxy names the proxy', async () => {
+  it('is used for a loopback URL only if an option of the client names it', async () => {
     const { url, port } = await stage.broker()
     const proxy = await connectProxy(stage)
     process.env['HTTP_PROXY'] = proxy.url
@@ -96,7 +96,7 @@ describe('e2e: a proxy', () => {
     expect(error.message).to.contain('the proxy refused with HTTP 403 Forbidden')
   })
 
-  it('is named in the error if it is unreachable or has an unsupported scheme', async () => {
+  it('is named in the error if it is unreachable or unsupported; other values are refused', async () => {
     const { url } = await stage.broker()
     const unreachable = await rejection(
       stage.session(url, { proxy: 'http://user:secret@127.0.0.1:1' }),
@@ -115,7 +115,7 @@ describe('e2e: a proxy', () => {
     }
   })
 
-  it('does not delay an abort of connecting when the proxy never answers', async () => {
+  it('does not delay an abort of connecting if it never answers', async () => {
     const { url } = await stage.broker()
     const proxy = await connectProxy(stage, { silent: true })
     const controller = new AbortController()
@@ -130,7 +130,7 @@ describe('e2e: a proxy', () => {
   describe('with TLS', () => {
     needs('openssl')
 
-    it('leads to a broker whose certificate the client checks against the option ca', async () => {
+    it('leads to a broker whose certificate the client refuses without the option ca', async () => {
       const { cert, key } = certificate(scratch(stage))
       const { url, port } = await stage.broker({ tls: { cert, key } })
       const proxy = await connectProxy(stage)

@@ -13,7 +13,7 @@ import { WebSocket } from 'ws'
  *
  * @param fields Header fields to add. A field replaces the default field of the same name.
  */
-export function upgradeHead(target: string, fields: Record<string, string> = {}): string {
+export function upgradeHead(requestTarget: string, fields: Record<string, string> = {}): string {
   const headers = {
     host: '127.0.0.1',
     connection: 'Upgrade',
@@ -25,14 +25,14 @@ export function upgradeHead(target: string, fields: Record<string, string> = {})
     ...fields,
   }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `GET ${target} HTTP/1.1\r\n${lines.join('')}\r\n`
+  return `GET ${requestTarget} HTTP/1.1\r\n${lines.join('')}\r\n`
 }
 
 /**
  * Opens a TCP connection.
  *
- * @param allowHalfOpen Whether the connection stays open on this side after the other side has
- * ended. Default false.
+ * @param allowHalfOpen Whether this side of the connection stays open after the other side has
+ * ended its side. Default false.
  */
 export async function openTcp(port: number, allowHalfOpen = false): Promise<Socket> {
   const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen })
@@ -41,8 +41,8 @@ export async function openTcp(port: number, allowHalfOpen = false): Promise<Sock
 }
 
 /**
- * Sends bytes and returns the head of the answer, or '' without an answer. The caller must close
- * the socket.
+ * Sends bytes and returns the head of the answer, or '' if the socket closes first. Leaves the
+ * socket open, so the caller must close it.
  */
 export async function headOf(socket: Socket, bytes: string): Promise<string> {
   socket.write(bytes)
@@ -65,12 +65,12 @@ export async function statusOf(port: number, bytes: string): Promise<string> {
   }
 }
 
-/** A client that sends any message and returns every message that it receives. */
+/** A client that sends any message, and gives the test the messages that it receives. */
 export class RawClient {
   readonly socket: WebSocket
   /** The received messages that no caller has read yet. */
   readonly #unread: ServerMessage[] = []
-  /** Wakes the caller that waits for a change of this client. */
+  /** Resolves the newest promise of `#changed`. */
   #wake: () => void = () => {}
   #closed: { readonly code: number; readonly reason: string } | undefined
 
@@ -96,11 +96,11 @@ export class RawClient {
     this.socket.on('error', () => this.#wake())
   }
 
-  /** Opens a client, sends this hello, and resolves after the welcome of the broker. */
-  static async open(url: string, hello: object = {}): Promise<RawClient> {
+  /** Opens a client, sends a hello with these fields, and waits for the welcome of the broker. */
+  static async open(url: string, helloFields: object = {}): Promise<RawClient> {
     const client = new RawClient(url)
     await client.opened()
-    client.send({ type: 'hello', ...hello })
+    client.send({ type: 'hello', ...helloFields })
     await client.receive('welcome')
     return client
   }

@@ -1,7 +1,7 @@
 /**
  * Tests `lock.refresh` and `lock.autoRefresh`. A refresh checks that the lock is still held, and
- * restarts its ttl, which is how long the lock lasts. An automatic refresh runs until the unlock,
- * or until a refresh fails.
+ * restarts its ttl, which is how long the lock lasts. `autoRefresh` repeats the refresh until the
+ * unlock, or until a refresh fails.
  */
 import { expect } from 'chai'
 import { aborted, next, recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'
@@ -32,8 +32,9 @@ describe('e2e: lock.refresh', () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const lost = next(sessions[0]!, 'lost')
-    // Without an argument, a refresh gives the lock no ttl.
+    // Without an argument, a refresh leaves the lock without a ttl.
     await lock.refresh()
+    // As above, this refresh may fail on a slow machine.
     await lock.refresh(20).catch(() => {})
     expect((await lost).reason).to.equal('expired')
   })
@@ -54,7 +55,7 @@ describe('e2e: lock.refresh', () => {
     await rejection(unlocked.refresh(), 'LOCK_NOT_HELD')
   })
 
-  it('can be aborted by a signal', async () => {
+  it('rejects with ABORTED if its signal is already aborted', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await rejection(lock.refresh(undefined, { signal: AbortSignal.abort() }), 'ABORTED')
@@ -73,7 +74,7 @@ describe('e2e: lock.autoRefresh', () => {
     const lock = await ann.lock('k', { ttl: 1_500 })
     const refreshing = lock.autoRefresh({ interval: 40, timeout: 1_000 })
     const waiting = ben.lock('k')
-    // 40 refreshes, 40 ms apart, take longer than the ttl.
+    // 40 refreshes, 40 ms apart, take 1,600 ms, which is longer than the ttl.
     await frames.waitUntil(
       (sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 40,
     )
@@ -83,8 +84,8 @@ describe('e2e: lock.autoRefresh', () => {
     const { refreshCount } = broker.stats()
     expect(refreshCount).to.be.at.least(40)
     await waiting
+    // The broker has now counted any refresh that came after the unlock. There was none.
     await untilHandled(ann)
-    // No refresh came after the unlock.
     expect(broker.stats()).to.include({ refreshCount, expiredLocks: 0, unlockCount: 1 })
   })
 
@@ -93,13 +94,13 @@ describe('e2e: lock.autoRefresh', () => {
     const [ann, ben] = sessions
     const lock = await ann!.lock('k', { ttl: 60_000 })
     const refreshing = lock.autoRefresh({ interval: 1, timeout: 1_000 })
-    const outcome = refreshing.then(
+    const codeOrResolved = refreshing.then(
       () => 'resolved',
       (error) => error.code,
     )
     await ben!.lock('k', { steal: true })
     // The code depends on which message arrives first: the loss, or the refusal of a refresh.
-    expect(await outcome).to.be.oneOf(['LOCK_LOST', 'LOCK_NOT_HELD'])
+    expect(await codeOrResolved).to.be.oneOf(['LOCK_LOST', 'LOCK_NOT_HELD'])
     expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
   })
 

@@ -1,6 +1,6 @@
 /**
  * Tests the errors of a client whose upgrade to a WebSocket is refused. The error has the HTTP
- * status, the text of the server and a way to fix the problem. The client tries again, unless the
+ * status, the body of the response and a way to fix the problem. The client tries again, unless the
  * server would refuse again.
  */
 import { once } from 'node:events'
@@ -13,12 +13,12 @@ import { next, rejection, Stage } from './stage.js'
 describe('e2e: a refused upgrade', () => {
   const stage = Stage.forEachTest()
 
-  /** The URL of a server that refuses every upgrade with this text. */
-  async function urlOfRefusal(answer: string): Promise<string> {
+  /** Starts a server that refuses every upgrade with this HTTP response, and returns its URL. */
+  async function startRefusing(httpResponse: string): Promise<string> {
     const server = await startServer(stage, 0)
     server.on('upgrade', (_, socket) => {
       socket.on('error', () => {})
-      socket.end(answer)
+      socket.end(httpResponse)
     })
     return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
@@ -44,7 +44,7 @@ describe('e2e: a refused upgrade', () => {
   ]
   for (const [status, code, advice] of cases) {
     it(`rejects with ${code} at ${status}, and shows the reason and a way to fix the problem`, async () => {
-      const url = await urlOfRefusal(response(status, 'This is why.\n'))
+      const url = await startRefusing(response(status, 'This is why.\n'))
       const error = await rejection(stage.session(`${url}/?token=secret`), code)
       expect(error.message).to.contain(`HTTP ${status}: "This is why."`).and.contain(advice)
       expect(error.message).to.contain(url).and.not.contain('secret')
@@ -53,15 +53,15 @@ describe('e2e: a refused upgrade', () => {
   }
 
   it('shows no HTML page, no control characters and at most one line of the answer', async () => {
-    const controlSequence = '\u001b[2J\u009b1m'
+    const controlSequences = '\u001b[2J\u009b1m'
     // The last answer ends before the 99 bytes that its header announces.
     const answers = [
       response('503 Busy', '<html>page</html>', 'text/html'),
-      response(`503 ${'x'.repeat(500)}`, `a${controlSequence}\r\nb${'c'.repeat(5_000)}`),
+      response(`503 ${'x'.repeat(500)}`, `a${controlSequences}\r\nb${'c'.repeat(5_000)}`),
       'HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 99\r\n\r\ncut',
     ]
     for (const answer of answers) {
-      const error = await rejection(stage.session(await urlOfRefusal(answer)), 'UNAVAILABLE')
+      const error = await rejection(stage.session(await startRefusing(answer)), 'UNAVAILABLE')
       expect(error.message)
         .to.contain('HTTP 503')
         .and.not.match(/\p{Cc}|<html>/u)
@@ -71,14 +71,15 @@ describe('e2e: a refused upgrade', () => {
   })
 
   it('names the target of a redirect without its secrets', async () => {
-    const url = await urlOfRefusal(
+    const url = await startRefusing(
       'HTTP/1.1 301 Moved\r\nLocation: wss://user:secret@locks.test/?secret\r\nContent-Length: 0\r\n\r\n',
     )
     const error = await rejection(stage.session(url), 'UNAVAILABLE')
     expect(error.message).to.contain('connect to wss://***@locks.test/?***')
   })
 
-  it('closes a reconnecting session at 401, and is retried at 503', async () => {
+  it('closes a reconnecting session at 401, but not at 503, where the client tries again', async () => {
+    // Without a code, the session must stay open.
     for (const [status, code] of [
       ['401 Unauthorized', 'UNAUTHORIZED'],
       ['503 Service Unavailable', undefined],

@@ -1,6 +1,6 @@
 /**
  * Processes that tests can kill: clients, which execute the commands of a test, and brokers, which
- * `holdfast serve` starts. A fence is the number of a grant, by which the commands name a lock.
+ * `holdfast serve` starts. A fence is the number of a grant. The commands name a lock by its fence.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -44,7 +44,7 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
-/** The file that starts a program of `e2e/programs`. */
+/** The file that starts a program of `e2e/programs`: a bundle of the program, or the program. */
 export function pathOf(program: string): string {
   return startableFile(fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url)))
 }
@@ -71,21 +71,22 @@ function killAfterTest(stage: Stage, child: ChildProcess): void {
 export class RemoteClient {
   readonly process: ChildProcess
   readonly events = new Collector<RemoteEvent>()
-  readonly #settle = new Map<number, (report: Report) => void>()
+  readonly #settleById = new Map<number, (report: Report) => void>()
   #id = 0
 
   private constructor(child: ChildProcess) {
     this.process = child
     child.on('message', (report: Report) => {
       if (report.kind === 'event') this.events.add(report)
-      else this.#settle.get(report.id)?.(report)
+      else this.#settleById.get(report.id)?.(report)
     })
   }
 
   /**
    * Starts a client in a process of its own, and connects the client.
    *
-   * @param wrapper A command that runs the process, for example in another network namespace.
+   * @param wrapper A command with its arguments, which runs the process, for example in another
+   * network namespace.
    */
   static async start(
     stage: Stage,
@@ -112,8 +113,8 @@ export class RemoteClient {
   execute(command: Command): Promise<unknown> {
     const id = ++this.#id
     return new Promise((resolve, reject) => {
-      this.#settle.set(id, (report) => {
-        this.#settle.delete(id)
+      this.#settleById.set(id, (report) => {
+        this.#settleById.delete(id)
         if (report.kind === 'done') resolve(report.value)
         else if (report.kind === 'failed') reject(new Error(report.code))
       })
@@ -150,7 +151,7 @@ export class RemoteClient {
   }
 }
 
-/** `holdfast serve` in a process of its own. */
+/** The command `holdfast`, usually `holdfast serve`, in a process of its own. */
 export class ServeProcess {
   readonly process: ChildProcess
   /** The standard output, line by line. */
@@ -165,7 +166,7 @@ export class ServeProcess {
     createInterface(this.process.stderr!).on('line', this.errorLines.add)
   }
 
-  /** Starts `holdfast` with any arguments, and waits for nothing. The command may fail. */
+  /** Starts `holdfast` with any arguments, and does not wait for output. The command may fail. */
   static runCommand(stage: Stage, ...args: readonly string[]): ServeProcess {
     const serveProcess = new ServeProcess(args)
     killAfterTest(stage, serveProcess.process)
@@ -180,22 +181,22 @@ export class ServeProcess {
     return serveProcess
   }
 
-  /** Starts a broker with a heap of this size in MiB. */
+  /** Starts a broker with a heap of at most this many MiB. */
   static async startWithSmallHeap(
     stage: Stage,
     heapMiB: number,
     ...flags: readonly string[]
   ): Promise<ServeProcess> {
-    const heap = [`--max-old-space-size=${heapMiB}`]
-    const serveProcess = new ServeProcess(['serve', '--port', '0', ...flags], heap)
+    const nodeFlags = [`--max-old-space-size=${heapMiB}`]
+    const serveProcess = new ServeProcess(['serve', '--port', '0', ...flags], nodeFlags)
     killAfterTest(stage, serveProcess.process)
     await serveProcess.lines.waitForCount(1)
     return serveProcess
   }
 
   /**
-   * The URL at which the broker listens. Without such a URL, returns a text that shows in the error
-   * of a client.
+   * The URL at which the broker listens. If the broker does not listen, returns a text that says
+   * so. A client that connects to this text shows the text in its error.
    */
   get url(): string {
     return /ws:\/\/\S+/.exec(this.lines.items[0] ?? '')?.[0] ?? 'the broker does not listen'

@@ -1,7 +1,7 @@
 /**
- * Tests the restart of a broker: what sessions do then, and that fences rise after every kind of
- * restart, also if a clock was wrong. A fence is the number of a grant, and a fence file keeps the
- * highest reserved fence on the disk.
+ * Tests the restart of a broker: what its sessions do, and that fences rise after every kind of
+ * restart, even if a clock was wrong. A fence is the number of a grant. The broker reserves fences
+ * before it grants them. A fence file keeps the highest reserved fence on the disk.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -24,7 +24,7 @@ describe('e2e: restart of a broker', () => {
     const lockOfAnn = await ann.lock('k')
     const waiting = ben.lock('k')
     await untilHandled(ben)
-    const { id } = ben
+    const firstId = ben.id
     const lost = next(ann, 'lost')
     const newSession = next(ben, 'newSession')
     first.kill('SIGKILL')
@@ -34,7 +34,7 @@ describe('e2e: restart of a broker', () => {
     await first.exit()
     await ServeProcess.startListening(stage, '--port', first.port)
     await newSession
-    expect(ben.id).not.to.equal(id)
+    expect(ben.id).not.to.equal(firstId)
     const lockOfBen = await waiting
     expect(lockOfBen.held).to.equal(true)
     expect(lockOfBen.fence).to.be.above(lockOfAnn.fence)
@@ -42,7 +42,7 @@ describe('e2e: restart of a broker', () => {
 
   it('is followed by higher fences, even without a fence file', async () => {
     let highest = 0
-    for (let restart = 0; restart < 3; restart++) {
+    for (let start = 0; start < 3; start++) {
       const { broker, url } = await stage.broker()
       const session = await stage.session(url)
       for (let i = 0; i < 100; i++) {
@@ -59,12 +59,12 @@ describe('e2e: restart of a broker', () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
-    // The clock was ten years ahead when a broker made this file. The fences of a new file begin at
-    // 1,024 times the time in ms.
+    // Writes the file of a broker whose clock was ten years ahead. The fences of a new file begin
+    // at 1,024 times the Unix time in ms.
     const fenceAhead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
     writeFileSync(file, `holdfast fences ${fenceAhead}\n`)
     let highest = fenceAhead
-    for (let restart = 0; restart < 3; restart++) {
+    for (let start = 0; start < 3; start++) {
       const serveProcess = await ServeProcess.startListening(stage, '--fence-file', file)
       const session = await stage.session(serveProcess.url, { reconnect: false })
       const { fence } = await session.lock('k')
@@ -72,7 +72,7 @@ describe('e2e: restart of a broker', () => {
       highest = fence
       serveProcess.kill('SIGKILL')
       await serveProcess.exit()
-      // The broker reserves fences before it grants them, and the file has the highest of these.
+      // The highest reserved fence is above all granted fences.
       expect(Number(/\d+/.exec(readFileSync(file, 'utf8'))?.[0])).to.be.above(highest)
     }
   })

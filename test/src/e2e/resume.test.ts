@@ -1,10 +1,12 @@
 /**
- * Tests sessions whose connection drops. The grace is how long the broker keeps a session without a
- * connection. Within the grace the client resumes the session with all locks and requests; after
- * the grace the client opens a new session. A session is in jeopardy while its connection is down.
- * The lease is how long the broker keeps a silent session. A fence is the number of a grant; a
- * later grant has a higher fence. A set is one lock on several keys. The capacity of a key is the
- * number of permits that all its holders together may have. The message `bye` ends a session.
+ * Tests sessions whose connection drops. The lease is how long the broker keeps a session from
+ * which it gets no message. The grace is how long the broker keeps a session without a connection;
+ * `grace: 'lease'` makes the grace as long as the lease. Within the grace the client resumes the
+ * session with all locks and requests; after the grace the client opens a new session. A session is
+ * in jeopardy while its connection is down. The message `bye` ends a session.
+ *
+ * A fence is the number of a grant; a later grant has a higher fence. A set is one lock on several
+ * keys. The capacity of a key is the number of permits that all its holders together may have.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -35,13 +37,13 @@ async function brokerBehindProxy(
   return { ...running, proxy }
 }
 
-describe('e2e: resume after a cut, with a grace', () => {
+describe('e2e: a session with a grace, after a cut', () => {
   const stage = Stage.forEachTest()
 
-  it('keeps the session, its locks and their fences', async () => {
+  it('is resumed, with its locks and their fences', async () => {
     const { proxy, broker } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
-    const { id } = session
+    const firstId = session.id
     const untimed = await session.lock('untimed')
     const timed = await session.lock('timed', { ttl: 60_000 })
     const events: string[] = []
@@ -52,7 +54,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     proxy.cut()
     await resumed
     expect(events).to.deep.equal(['jeopardy', 'resumed'])
-    expect(session.id).to.equal(id)
+    expect(session.id).to.equal(firstId)
     expect([untimed.held, timed.held]).to.deep.equal([true, true])
     expect(broker.query().held.map(({ fence }) => fence)).to.deep.equal([
       untimed.fence,
@@ -67,7 +69,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     const { proxy, broker, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const other = await stage.session(url)
-    const permits = await session.lock('permits', { capacity: 3, permits: 2 })
+    const permitLock = await session.lock('permits', { capacity: 3, permits: 2 })
     const set = await session.lockAll(['a', 'b'])
     const blocking = await other.lock('c')
     const waiting = session.lockAll(['c', 'd'])
@@ -75,7 +77,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     const resumed = next(session, 'resumed')
     proxy.cut()
     await resumed
-    expect([permits.held, permits.permits, set.held, set.keys]).to.deep.equal([
+    expect([permitLock.held, permitLock.permits, set.held, set.keys]).to.deep.equal([
       true,
       2,
       true,
@@ -84,11 +86,11 @@ describe('e2e: resume after a cut, with a grace', () => {
     await blocking.unlock()
     expect((await waiting).keys).to.deep.equal(['c', 'd'])
     await set.unlock()
-    await permits.unlock()
+    await permitLock.unlock()
     expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['c', 'd'])
   })
 
-  it('keeps the locks while the session is disconnected', async () => {
+  it('keeps its locks while it is disconnected', async () => {
     const { proxy } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
@@ -105,14 +107,14 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('keeps places in queues, and delivers a grant that the broker made during the outage', async () => {
+  it('keeps its places in queues, and gets a grant that the broker made during the outage', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
     const otherSession = await stage.session(url)
     const first = await otherSession.lock('k')
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const waiting = session.lock('k')
     await untilHandled(session)
-    const behind = otherSession.lock('k')
+    const lockBehind = otherSession.lock('k')
     await untilHandled(otherSession)
     proxy.refuseConnections()
     proxy.cut()
@@ -125,10 +127,10 @@ describe('e2e: resume after a cut, with a grace', () => {
     const lock = await waiting
     expect(lock.held).to.equal(true)
     await lock.unlock()
-    expect((await behind).fence).to.be.above(lock.fence)
+    expect((await lockBehind).fence).to.be.above(lock.fence)
   })
 
-  it('sends the requests of the outage after the resume, except those that have ended', async () => {
+  it('sends the requests of the outage when it resumes, except those that have ended', async () => {
     const { proxy, broker } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const held = await session.lock('held')
@@ -149,13 +151,14 @@ describe('e2e: resume after a cut, with a grace', () => {
     await stats
     await untilHandled(session)
     expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['requested'])
-    // The broker has seen the requests for `held` and `requested`, and no others.
+    // `totalLocks` counts all requests that reached the broker and have ended. Only the requests
+    // for `held` and `requested` did.
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
-  it('on close, reconnects to send bye, so that the next waiter gets the lock immediately', async () => {
+  it('reconnects at close to send bye, so that the next waiter gets the lock immediately', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
-    // By this strategy, the client would reconnect only long after the end of the test.
+    // Without the close, the client would reconnect only long after the end of the test.
     const slowReconnect = fixedInterval({ interval: 250_000 })
     const options = { lease: 300_000, grace: 'lease', reconnect: slowReconnect } as const
     const session = await stage.session(proxy.url, options)
@@ -170,10 +173,10 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await waiting).fence).to.be.above(lock.fence)
   })
 
-  it('opens a new session after the grace, if the grace is shorter than the lease', async () => {
+  it('ends after a grace of 30 ms, and the client opens a new session', async () => {
     const { proxy, broker, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 30, reconnect })
-    const { id } = session
+    const firstId = session.id
     const lock = await session.lock('k')
     const lost = next(session, 'lost')
     const newSession = next(session, 'newSession')
@@ -186,16 +189,16 @@ describe('e2e: resume after a cut, with a grace', () => {
     await events.waitForCount(2)
     proxy.acceptConnections()
     await newSession
-    expect(session.id).not.to.equal(id)
+    expect(session.id).not.to.equal(firstId)
     expect(broker.query().heldCount).to.equal(0)
     expect((await session.lock('k')).fence).to.be.above(lock.fence)
   })
 })
 
-describe('e2e: a cut without a grace', () => {
+describe('e2e: a session without a grace, after a cut', () => {
   const stage = Stage.forEachTest()
 
-  it('loses the locks immediately, and the broker grants the locks to the next waiters', async () => {
+  it('loses its lock immediately, and the broker grants the lock to the next waiter', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
     const otherSession = await stage.session(url)
@@ -212,7 +215,7 @@ describe('e2e: a cut without a grace', () => {
     expect(lock.held, 'the client does not lock again by itself').to.equal(false)
   })
 
-  it('repeats waiting requests, with the rest of their timeouts and with their signals', async () => {
+  it('repeats waiting requests in a new session, with their signals and the rest of their timeouts', async () => {
     const { proxy, url, broker } = await brokerBehindProxy(stage)
     const otherSession = await stage.session(url)
     const first = await otherSession.lock('k')
@@ -228,7 +231,7 @@ describe('e2e: a cut without a grace', () => {
     await untilHandled(session)
     expect(broker.query().waitingCount).to.equal(2)
     const timeouts = frames.items.flatMap((frame) => frame.match(/(?<="timeout":)\d+/g) ?? [])
-    // The client sent the request once in each session, in the second with the rest of the timeout.
+    // Each session sent the request with the timeout once, the second with the rest of the timeout.
     expect(timeouts).to.have.length(2)
     expect(Number(timeouts[1])).to.be.within(1, 60_000)
     controller.abort()

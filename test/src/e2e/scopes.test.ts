@@ -1,8 +1,8 @@
 /**
- * Tests scopes over a real broker: re-entrant locks, requests that are refused because they would
- * cause a deadlock, and the release of all locks when the callback settles. A scope is one logical
- * task of a session. Scopes are re-entrant: a scope may lock a key again that it holds. A set is
- * one lock on several keys. A fence is the number of a grant.
+ * Tests scopes over a real broker. A scope is one logical task of a session, run by a callback.
+ * Scopes are re-entrant: a scope may lock a key again that it holds. A request that would cause a
+ * deadlock is refused. When the callback settles, all locks of the scope are released. A set is one
+ * lock on several keys. A fence is the number of a grant.
  */
 import type { HoldfastError, Scope } from '@holdfast/client'
 import { expect } from 'chai'
@@ -40,25 +40,27 @@ describe('e2e: scopes', () => {
       await again.unlock()
       expect(broker.query().heldCount).to.equal(0)
       await scope.lock('s', { mode: 'shared' })
+      // An exclusive request would wait for the shared lock of its own scope.
       const error = await rejection(scope.lock('s'), 'DEADLOCK')
       expect(error.message).to.match(/upgrade that lock/)
     })
   })
 
-  it('are re-entrant for each key of a set, and for the same set in any order', async () => {
+  it('are re-entrant for each key of a set, and for the same set with its keys in any order', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('a')
     await sessions[0]!.scope(async (scope) => {
-      const read = { key: 'y', mode: 'shared' } as const
-      const set = await scope.lockAll(['x', read, { key: 'z', capacity: 2 }])
+      const sharedY = { key: 'y', mode: 'shared' } as const
+      const set = await scope.lockAll(['x', sharedY, { key: 'z', capacity: 2 }])
       const handles = [
-        await scope.lockAll([{ key: 'z', capacity: 2, permits: 1 }, read, 'x']),
+        await scope.lockAll([{ key: 'z', capacity: 2, permits: 1 }, sharedY, 'x']),
         await scope.lock('x', { mode: 'shared' }),
         await scope.lock('x'),
         await scope.lock('y', { mode: 'shared' }),
       ]
       for (const { fence, keys } of handles)
         expect([fence, keys]).to.deep.equal([set.fence, ['x', 'y', 'z']])
-      // The following requests would wait for the set, which the scope itself holds.
+      // The following requests would wait for the set of their own scope. A request cannot share
+      // the set if its mode is stronger, or if it is a `lockAll` with other keys or modes.
       const error = await rejection(scope.lock('y'), 'DEADLOCK')
       expect(error.message).to.match(/unlock that lock, or ask for all keys at once/)
       await rejection(scope.lockAll(['x']), 'DEADLOCK')
@@ -81,9 +83,9 @@ describe('e2e: scopes', () => {
     const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const order: string[] = []
-    const scopes: Scope[] = []
+    let settledScope: Scope | undefined
     await a!.scope(async (first) => {
-      scopes.push(first)
+      settledScope = first
       await first.lock('k')
       await b!.scope(
         async (second) => {
@@ -91,6 +93,7 @@ describe('e2e: scopes', () => {
           void first.lock('l').then(() => order.push('granted'))
           await untilHandled(a!)
           const error: HoldfastError = await rejection(second.lock('k'), 'DEADLOCK')
+          // The key and the session of each request in the cycle.
           expect(error.cycle?.map(({ key, session }) => [key, session])).to.deep.equal([
             ['k', b!.id],
             ['l', a!.id],
@@ -104,7 +107,7 @@ describe('e2e: scopes', () => {
     })
     expect(order).to.deep.equal(['granted', 'second scope settled'])
     // A scope that has settled refuses each call.
-    await rejection(scopes[0]!.lock('k'), 'ABORTED')
+    await rejection(settledScope!.lock('k'), 'ABORTED')
   })
 
   it('send one request at a time, in the order of the calls', async () => {
@@ -116,7 +119,8 @@ describe('e2e: scopes', () => {
       const second = scope.lock('free')
       const otherTimedOut = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
       await untilHandled(a!)
-      // While the request for `k` waits, the client does not send the other requests.
+      // While the request for `k` waits, the client does not send the other requests. So only the
+      // lock of the other session is held.
       expect(broker.query().heldCount).to.equal(1)
       await otherTimedOut
       await held.unlock()
@@ -124,17 +128,17 @@ describe('e2e: scopes', () => {
     })
   })
 
-  it('reject calls that wait when the callback settles', async () => {
+  it('reject the calls that still wait when the callback settles', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await b!.lock('k')
-    const calls: Promise<HoldfastError>[] = []
+    const rejections: Promise<HoldfastError>[] = []
     await a!.scope(async (scope) => {
       await scope.lock('own')
-      calls.push(rejection(scope.lock('k'), 'ABORTED'), rejection(scope.lock('l'), 'ABORTED'))
+      rejections.push(rejection(scope.lock('k'), 'ABORTED'), rejection(scope.lock('l'), 'ABORTED'))
       await untilHandled(a!)
     })
-    await Promise.all(calls)
+    await Promise.all(rejections)
     expect(broker.query()).to.include({ heldCount: 1, waitingCount: 0 })
     await held.unlock()
   })

@@ -1,6 +1,7 @@
 /**
  * Tests the command `holdfast serve`: its address, its flags, how it stops, and its exit codes. The
- * exit codes are 1 (stopped by a second signal), 64 (wrong usage) and 78 (invalid setting).
+ * exit codes of errors are 1 (stopped by a second signal), 64 (wrong usage) and 78 (invalid
+ * setting).
  */
 import { expect } from 'chai'
 import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
@@ -42,15 +43,16 @@ describe('e2e: holdfast serve', () => {
   it('stops immediately at a second signal', async () => {
     const serveProcess = await ServeProcess.startListening(stage, '--drain', '60s')
     const session = await stage.session(serveProcess.url, { reconnect: false })
+    // Keeps the drain from ending.
     await session.lock('k')
-    const brief = await session.lock('brief')
+    const timerLock = await session.lock('timer')
     const draining = next(session, 'draining')
     serveProcess.kill('SIGTERM')
     await draining
-    // Signals within milliseconds count as one, because one Ctrl-C may send two. So the test waits
-    // 1.5 s, until this lock expires, before it sends the second signal.
-    await brief.refresh(1_500)
-    await aborted(brief.signal)
+    // Signals a few milliseconds apart count as one, because one Ctrl-C may send two. So the test
+    // waits 1.5 s, until this lock expires, before it sends the second signal.
+    await timerLock.refresh(1_500)
+    await aborted(timerLock.signal)
     serveProcess.kill('SIGTERM')
     expect((await serveProcess.exit()).code).to.equal(1)
   })
@@ -58,10 +60,11 @@ describe('e2e: holdfast serve', () => {
   it('prints the URL of its dashboard, unless the dashboard is off', async () => {
     const serveProcess = await ServeProcess.startListening(stage)
     const lines = await serveProcess.lines.waitForCount(2)
-    const [, page] = /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
-    expect((await fetch(String(page))).status).to.equal(200)
+    const [, dashboardUrl] =
+      /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
+    expect((await fetch(String(dashboardUrl))).status).to.equal(200)
     const processWithoutDashboard = await ServeProcess.startListening(stage, '--dashboard', 'none')
-    // 426 (Upgrade Required) is the answer to every plain request.
+    // 426 (Upgrade Required): without the dashboard, the path serves only WebSockets.
     expect(
       (await fetch(`http://127.0.0.1:${processWithoutDashboard.port}/dashboard/`)).status,
     ).to.equal(426)
@@ -93,18 +96,18 @@ describe('e2e: holdfast serve', () => {
     expect((await lateClient.closed()).code).to.equal(4408)
   })
 
-  it('admits pages of the --origin and, with --dev, of localhost, and no others', async () => {
+  it('admits pages from the origin of --origin and, with --dev, from localhost, and no others', async () => {
     const serveProcess = await ServeProcess.startListening(
       stage,
       '--origin',
       'https://app.example',
       '--dev',
     )
-    const from = (origin: string) =>
+    const statusFrom = (origin: string) =>
       statusOf(Number(serveProcess.port), upgradeHead('/', { origin }))
-    expect(await from('https://app.example')).to.match(/ 101 /)
-    expect(await from('http://localhost:5173')).to.match(/ 101 /)
-    expect(await from('https://evil.example')).to.match(/ 403 /)
+    expect(await statusFrom('https://app.example')).to.match(/ 101 /)
+    expect(await statusFrom('http://localhost:5173')).to.match(/ 101 /)
+    expect(await statusFrom('https://evil.example')).to.match(/ 403 /)
   })
 
   it('grants no lock within the time of --quiet-start, and then grants the waiting requests', async () => {
@@ -155,7 +158,6 @@ describe('e2e: holdfast serve', () => {
   it('prints its help and its version', async () => {
     const help = ServeProcess.runCommand(stage, 'serve', '--help')
     expect((await help.exit()).code).to.equal(0)
-    // The help has more than 20 lines.
     const text = (await help.lines.waitUntil((lines) => lines.length > 20)).join('\n')
     const flags = [
       '--port',
@@ -173,12 +175,12 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('logs nothing about a client that disconnects in the middle of a frame', async () => {
-    // Without a drain, the broker ends although a session holds a lock.
+    // Without a drain, the broker does not wait until the lock below is unlocked.
     const serveProcess = await ServeProcess.startListening(stage, '--drain', '0')
     const status = async () => (await fetch(`http://127.0.0.1:${serveProcess.port}/status`)).json()
     const socket = await openTcp(Number(serveProcess.port))
     expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
-    // These bytes begin a text frame of 5 masked bytes, and end within the mask of four bytes.
+    // The head of a text frame with 5 bytes of payload, and 2 of the 4 bytes of its mask.
     socket.write(Buffer.of(0x81, 0x85, 1, 2))
     expect(await status()).to.include({ connections: 1 })
     socket.resetAndDestroy()

@@ -1,7 +1,7 @@
 /**
- * Tests one `AbortSignal` for many requests. Node prints no warning of a leak, and one abort
- * settles all requests. The signal keeps no listener after the requests have settled. A ttl is how
- * long a lock lasts without a refresh.
+ * Tests one `AbortSignal` for many requests. Node must not warn of too many listeners, and one
+ * abort settles all requests. The signal keeps no listener after the requests have settled. A ttl
+ * is how long a lock lasts without a refresh.
  */
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'
@@ -26,7 +26,10 @@ async function warningsOf(act: () => Promise<void>): Promise<string[]> {
   return warnings
 }
 
-/** The distinct codes with which these promises reject; `'none'` stands for a resolved promise. */
+/**
+ * The distinct codes of the errors with which these promises reject. An error without a code counts
+ * by its name, and a resolved promise as `'none'`.
+ */
 async function codesOf(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
   const outcomes = await Promise.allSettled(promises)
   const codes = outcomes.map((outcome) =>
@@ -37,7 +40,7 @@ async function codesOf(promises: readonly Promise<unknown>[]): Promise<unknown[]
 
 describe('e2e: one signal for many requests', () => {
   const stage = Stage.forEachTest()
-  /** Calls the function `requestCount` times. */
+  /** Calls the function `requestCount` times, and returns the results. */
   const repeat = <T>(make: (i: number) => T): T[] =>
     Array.from({ length: requestCount }, (_, i) => make(i))
   const listenerCount = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
@@ -52,7 +55,7 @@ describe('e2e: one signal for many requests', () => {
         ...repeat((i) => session.tryLock(`try ${i}`, { signal })),
         ...repeat((i) => session.singleflightLock(`single ${i}`, { signal })),
       ])
-      // The first locks have a ttl, which a refresh restarts.
+      // Refreshes the locks that `session.lock` returned. Only these locks have a ttl.
       await Promise.all(
         locks.slice(0, requestCount).map((lock) => lock.refresh(undefined, { signal })),
       )
@@ -76,9 +79,9 @@ describe('e2e: one signal for many requests', () => {
         // Calls of `singleflightLock` with different ttls do not share one request.
         ...repeat((i) => session.singleflightLock('k', { signal, ttl: 1_000 + i })),
       ]
-      // The Web Locks API rejects with the reason of the signal.
-      const requested = repeat(() => session.locks.request('k', { signal }, () => {}))
-      const codes = [codesOf(waiting), codesOf(requested)]
+      // `session.locks` is the Web Locks API, which rejects with the reason of the signal.
+      const webLocksRequests = repeat(() => session.locks.request('k', { signal }, () => {}))
+      const codes = [codesOf(waiting), codesOf(webLocksRequests)]
       await untilHandled(session)
       // The session has one listener for all requests.
       expect(listenerCount(signal)).to.equal(1)

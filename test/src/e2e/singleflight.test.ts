@@ -1,8 +1,8 @@
 /**
- * Tests `session.singleflightLock`. Callers that request the same lock before its grant share one
- * request and its lock. The unlock of the last caller releases the lock. A caller that comes after
- * the grant sends a new request. A fence is the number of a grant. A ttl is how long a lock lasts
- * without a refresh.
+ * Tests `session.singleflightLock`. Callers that ask for the same lock before the grant share one
+ * request, and then the granted lock. The lock is released when every caller has unlocked. A caller
+ * that comes after the grant sends a new request. A fence is the number of a grant. A ttl is how
+ * long a lock lasts without a refresh.
  */
 import { expect } from 'chai'
 import { rejection, Stage, untilHandled } from './stage.js'
@@ -21,6 +21,7 @@ describe('e2e: session.singleflightLock', () => {
     const locks = await Promise.all(calls)
     expect(new Set(locks.map(({ fence }) => fence)).size).to.equal(1)
     expect(new Set(locks).size, 'each caller has a handle of its own').to.equal(10)
+    // The lock of Ben, and the one shared lock of Ann.
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
@@ -45,18 +46,18 @@ describe('e2e: session.singleflightLock', () => {
     const [ann, ben] = sessions
     const first = await ann!.singleflightLock('report')
     const order: string[] = []
-    const bensLock = ben!.lock('report').then((lock) => {
+    const bensTurn = ben!.lock('report').then((lock) => {
       order.push('ben')
       return lock.unlock()
     })
     await untilHandled(ben!)
-    const annsLateLock = ann!.singleflightLock('report').then((lock) => {
+    const annsLateTurn = ann!.singleflightLock('report').then((lock) => {
       order.push('ann again')
       return lock.unlock()
     })
     await untilHandled(ann!)
     await first.unlock()
-    await Promise.all([bensLock, annsLateLock])
+    await Promise.all([bensTurn, annsLateTurn])
     expect(order).to.deep.equal(['ben', 'ann again'])
   })
 
@@ -72,7 +73,7 @@ describe('e2e: session.singleflightLock', () => {
       ann!.singleflightLock('report', { mode: 'shared' }),
     ]
     await untilHandled(ann!)
-    // Only the two shared calls without a ttl share a request.
+    // Only the last two calls have the same mode and ttl, and so one request together.
     expect(broker.query().waitingCount).to.equal(4)
     await blocking.unlock()
     for (const call of calls) await (await call).unlock()

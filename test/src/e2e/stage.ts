@@ -1,6 +1,6 @@
 /**
- * The parts of an end-to-end test. Real brokers and sessions are closed after each test. Functions
- * wait for events, so that no test sleeps.
+ * Helpers for end-to-end tests. A stage opens real brokers and sessions, and closes them after each
+ * test. The other helpers wait for events, so that no test sleeps.
  */
 import { EventEmitter, once } from 'node:events'
 import {
@@ -43,12 +43,16 @@ export class Stage {
     this.#closing.push(close)
   }
 
-  /** Closes the brokers and sessions of this stage, the newest first. */
+  /** Runs the registered functions, which close the brokers and sessions, the newest first. */
   async clear(): Promise<void> {
     for (let close = this.#closing.pop(); close; close = this.#closing.pop()) await close()
   }
 
-  /** Starts a broker, which the stage closes, in this process. @param port Default: a free port. */
+  /**
+   * Starts a broker in this process. The stage closes the broker.
+   *
+   * @param port Default: a free port.
+   */
   async broker(options: BrokerOptions = {}, port = 0): Promise<RunningBroker> {
     const broker = createBroker(options)
     this.onClear(() => broker.close())
@@ -92,7 +96,7 @@ export function next<E extends keyof SessionEvents>(
   })
 }
 
-/** Resolves with the reason when the signal aborts. */
+/** Resolves with the reason when the signal is aborted, or if it is already. */
 export function aborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve(signal.reason)
@@ -117,10 +121,13 @@ export async function rejection(
   )
 }
 
-/** Collects the items that are added, and lets a test wait until there are enough items. */
+/** Collects the items that a source adds, and lets a test wait until there are enough items. */
 export class Collector<T> {
   readonly items: T[] = []
-  /** Emits `change` to each waiting test after an item was added or the source has ended. */
+  /**
+   * Emits `change` to each waiting test after an item was added or the source has ended. The limit
+   * 0 allows any number of waiting tests.
+   */
   readonly #changes = new EventEmitter().setMaxListeners(0)
   #end: string | undefined
 
@@ -139,7 +146,9 @@ export class Collector<T> {
   async waitUntil(enough: (items: readonly T[]) => boolean): Promise<readonly T[]> {
     while (!enough(this.items)) {
       if (this.#end !== undefined)
-        throw new Error(`${this.#end}, and the expected items did not come: ${this.items.join()}`)
+        throw new Error(
+          `${this.#end}, and the expected items did not come, only: ${this.items.join()}`,
+        )
       await once(this.#changes, 'change')
     }
     return this.items

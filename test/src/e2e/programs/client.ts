@@ -1,7 +1,7 @@
 /**
- * A client in a process of its own, which tests start. The client executes the commands of its
- * parent process, and reports its events. Each event has the time of a clock that all processes of
- * the machine share. A fence is the number of a grant, by which the commands name a lock.
+ * A client in a process of its own. The parent process is a test: it sends commands, and the client
+ * reports their results and its events. Each event has the time of a clock that all processes of
+ * the machine share. A fence is the number of a grant. The commands name a lock by its fence.
  */
 import {
   type ConnectOptions,
@@ -56,12 +56,13 @@ async function run(command: Command): Promise<unknown> {
     case 'close':
       return session!.close()
     case 'leave':
-      // The process does not exit here, because the parent tests that nothing keeps this process
-      // alive. The process sends the result of the command before it disconnects.
+      // The parent tests that this process then ends by itself, so nothing may call `exit`.
       process.off('disconnect', exitWithParent)
+      // Later, because the result of the command must be sent first.
       setImmediate(() => process.disconnect())
       return undefined
     case 'crash':
+      // Later, because an error of this call would only become a report.
       setImmediate(() => {
         throw new Error('The test ordered this process to crash')
       })
@@ -69,7 +70,7 @@ async function run(command: Command): Promise<unknown> {
   }
 }
 
-/** Ends this process, because it must not outlive its parent. */
+/** Ends this process when the parent has ended or disconnected. */
 function exitWithParent(): void {
   process.exit()
 }
@@ -84,4 +85,5 @@ process.on('message', ({ id, command }: { id: number; command: Command }) => {
     },
   )
 })
+// Tests that compare all events expect this event first.
 reportEvent('started', undefined)

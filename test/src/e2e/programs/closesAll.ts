@@ -1,7 +1,6 @@
 /**
- * A program that uses the features of client and broker that need sockets or timers. The program
- * then closes all sessions and the broker. The process must then end by itself. A test starts this
- * program.
+ * A program that a test starts. The program uses each feature that opens a socket or starts a
+ * timer, and then closes all sessions and the broker. Then the process must end by itself.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -11,29 +10,29 @@ import { createBroker } from '@holdfast/server'
 
 const server = createServer().listen(0, '127.0.0.1')
 await once(server, 'listening')
-// During a quiet start a broker grants nothing. This quiet start lasts 1 ms.
+// Starts the timer of a quiet start, in which the broker grants nothing for 1 ms.
 const broker = createBroker({ quietStart: 1 })
 broker.attach(server, { path: '/locks' })
 const { url } = await broker.listen({ port: 0 })
 const { port } = server.address() as AddressInfo
 
-// The broker listens on a server of its own, and is attached to the server of this program.
-const own = await connect(url, { name: 'own', grace: 'lease' })
-const attached = await connect(`ws://127.0.0.1:${port}/locks`, { lease: 300_000 })
-const lock = await own.lock('k', { ttl: 60_000 })
+// The broker has a server of its own, and is also attached to the server of this program.
+const ownServerSession = await connect(url, { name: 'own', grace: 'lease' })
+const attachedSession = await connect(`ws://127.0.0.1:${port}/locks`, { lease: 300_000 })
+const lock = await ownServerSession.lock('k', { ttl: 60_000 })
 const refreshing = lock.autoRefresh({ interval: 10_000, timeout: 5_000 })
-const waiting = attached.lock('k', { timeout: 60_000 })
-attached.watch('k', () => {})
-await attached.stats()
+const waiting = attachedSession.lock('k', { timeout: 60_000 })
+attachedSession.watch('k', () => {})
+await attachedSession.stats()
 await lock.unlock()
 await refreshing
 await (await waiting).unlock()
-await own.lock('left held', { ttl: 60_000 })
+await ownServerSession.lock('left held', { ttl: 60_000 })
 
-// The session `own` closes while the broker runs, and `attached` after the broker has closed.
-await own.close()
+// One session closes before the broker, the other after the broker.
+await ownServerSession.close()
 await broker.close({ drain: 100 })
-await attached.close()
+await attachedSession.close()
 server.close()
 server.closeAllConnections()
 process.stdout.write('closed\n')

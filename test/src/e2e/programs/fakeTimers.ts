@@ -1,8 +1,8 @@
 /**
  * A program that loads the client and then replaces all timers and clocks, as test frameworks with
  * fake timers do. The replaced timers never fire, and the replaced clocks stand still. The program
- * locks, refreshes and unlocks at the broker with the given URL, or at a broker in this process,
- * and prints the result.
+ * prints whether one lock was held, and how another lock was lost. Without the URL of a broker, the
+ * program uses a broker in its own process.
  */
 import { connect } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -19,7 +19,7 @@ const url = process.argv[2] ?? (await broker.listen({ port: 0 })).url
 const session = await connect(url, { lease: 2_000 })
 const lock = await session.lock('k', { ttl: 100 })
 await lock.refresh()
-const held = await session.locks.request('another', (inner) => inner!.held)
+const held = await session.locks.request('another', (webLock) => webLock!.held)
 // The lock expires after its ttl of 100 ms, because the client kept the real timers.
 await new Promise((resolve) => lock.signal.addEventListener('abort', resolve))
 console.log(JSON.stringify({ held, lost: lock.lost?.reason }))

@@ -1,8 +1,8 @@
 /**
- * A program that leaves its session open, to show whether the session keeps the process alive. A
- * test starts this program with a mode and the URL of a broker. The mode tells how the session is
- * released from the process: by the option `unref`, by a call of `unref`, or by `close`. The mode
- * "ref" does not release the session. The program has nothing to do after its input ends.
+ * A program that shows whether its session keeps the process alive. A test starts this program with
+ * a mode and the URL of a broker, and holds the lock `waited for`. The mode tells what lets the
+ * process end: the option `unref`, a call of `unref`, or `close` after that call. In the mode
+ * `ref`, a call of `ref` cancels `unref`. The program has nothing to do after its input ends.
  */
 import { once } from 'node:events'
 import { connect } from '@holdfast/client'
@@ -10,7 +10,7 @@ import { connect } from '@holdfast/client'
 const [mode, url] = process.argv.slice(2) as [string, string]
 // The open input keeps the process alive until the test ends the input.
 process.stdin.resume()
-// These timers are so long that the test fails if they keep the process alive.
+// The timers of these options are so long that the test fails if one keeps the process alive.
 const options = { reconnect: [60_000, 60_000], grace: 'lease', lease: 300_000 } as const
 const session = await connect(url, { ...options, unref: mode === 'option' })
 await session.lock('held', { ttl: 60_000 })
