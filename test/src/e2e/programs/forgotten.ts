@@ -1,8 +1,8 @@
 /**
  * A program that shows whether its session keeps the process alive. A test starts this program with
  * a mode and the URL of a broker, and holds the lock `waited for`. The mode tells what lets the
- * process end: the option `unref`, a call of `unref`, or `close` after that call. In the mode
- * `ref`, a call of `ref` cancels `unref`. The program has nothing to do after its input ends.
+ * process end: the option `unref`, a call of `unref`, or a call of `close`. In the mode `ref`, a
+ * call of `ref` cancels `unref`. The program has nothing to do after its input ends.
  */
 import { once } from 'node:events'
 import { connect } from '@holdfast/client'
@@ -15,7 +15,7 @@ const options = { reconnect: [60_000, 60_000], grace: 'lease', lease: 300_000 } 
 const session = await connect(url, { ...options, unref: mode === 'option' })
 await session.lock('held', { ttl: 60_000 })
 session.on('jeopardy', () => console.log('jeopardy'))
-if (mode !== 'option') session.unref()
+if (mode === 'call' || mode === 'ref') session.unref()
 if (mode === 'ref') session.ref()
 if (mode === 'close') await session.close()
 else void session.lock('waited for').then(() => console.log('granted'))
