@@ -27,15 +27,15 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
   it('count the requests of all sessions, and are the same for each session', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
-    const kept = await ann!.lock('kept')
-    await kept.refresh()
-    await kept.refresh()
+    const held = await ann!.lock('held')
+    await held.refresh()
+    await held.refresh()
     await (await ben!.lock('given back')).unlock()
     const expiring = await ben!.lock('expired', { ttl: 20 })
-    await rejection(cleo!.tryLock('kept'), 'LOCK_HELD')
-    await rejection(cleo!.lock('kept', { timeout: 1 }), 'LOCK_TIMEOUT')
+    await rejection(cleo!.tryLock('held'), 'LOCK_HELD')
+    await rejection(cleo!.lock('held', { timeout: 1 }), 'LOCK_TIMEOUT')
     await aborted(expiring.signal)
-    // The key is free again when the broker has expired the lock.
+    // This lock is granted only when the broker has expired the first lock too.
     await ben!.lock('expired')
     // Six calls requested a lock, and two of them failed.
     const expected = {
@@ -55,7 +55,7 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
     expect(broker.stats()).to.deep.equal(expected)
   })
 
-  it('count a request as failed if its session ended, and do not count requests with invalid keys', async () => {
+  it('count a waiting request as failed if its session ends, and do not count requests with invalid keys', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')

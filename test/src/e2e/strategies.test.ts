@@ -13,14 +13,14 @@ import { expect } from 'chai'
 import { TcpProxy } from '../faults/proxy.js'
 import { next, rejection, Stage } from './stage.js'
 
-/** Makes a strategy that records each delay of another strategy, and waits at most 1 ms. */
-function recordDelays(strategy: RetryStrategy): { delays: number[]; strategy: RetryStrategy } {
+/** Makes a strategy that records the delays of the original, and waits at most 1 ms. */
+function recordDelays(original: RetryStrategy): { delays: number[]; strategy: RetryStrategy } {
   const delays: number[] = []
   return {
     delays,
     strategy: {
       *[Symbol.iterator]() {
-        for (const delay of strategy) {
+        for (const delay of original) {
           delays.push(delay)
           yield Math.min(delay, 1)
         }
@@ -66,6 +66,7 @@ describe('e2e: the retry strategies for reconnecting', () => {
       const proxy = await TcpProxy.to(port)
       stage.onClear(() => proxy.close())
       const { delays, strategy: reconnect } = recordDelays(strategy)
+      // Without a grace, the session would end at the cut, and could not resume.
       const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
       expect(delays).to.deep.equal([])
       const resumed = next(session, 'resumed')
@@ -102,16 +103,16 @@ describe('e2e: the retry strategies for reconnecting', () => {
     const session = await stage.session(proxy.url, { reconnect })
     const waiting = rejection(session.lock('k'), 'UNAVAILABLE')
     const closed = next(session, 'closed')
-    const countBefore = proxy.count
+    const countBefore = proxy.connectionCount
     proxy.refuseConnections()
     proxy.cut()
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
-    expect(proxy.count - countBefore).to.equal(3)
+    expect(proxy.connectionCount - countBefore).to.equal(3)
     await waiting
     await rejection(session.lock('k'), 'SESSION_CLOSED')
   })
 
-  it('never reconnect if the strategy is false', async () => {
+  it('can be replaced by false: the session then never reconnects', async () => {
     const { port } = await stage.broker()
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
@@ -119,6 +120,6 @@ describe('e2e: the retry strategies for reconnecting', () => {
     const closed = next(session, 'closed')
     proxy.cut()
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
-    expect(proxy.count).to.equal(1)
+    expect(proxy.connectionCount).to.equal(1)
   })
 })

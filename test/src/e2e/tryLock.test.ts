@@ -3,7 +3,7 @@
  * error that names the holder. A fence is the number of a grant.
  */
 import { expect } from 'chai'
-import { rejection, Stage } from './stage.js'
+import { rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: session.tryLock', () => {
   const stage = Stage.forEachTest()
@@ -43,13 +43,12 @@ describe('e2e: session.tryLock', () => {
     expect(holders?.map(({ name }) => name)).to.deep.equal(['ann', 'ben'])
   })
 
-  it('does not overtake waiting requests, even if the held lock could be shared', async () => {
+  it('does not overtake waiting requests, even if its mode is compatible with the held lock', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
     const waiting = ben!.lock('k')
-    // Resolves after the broker has handled Ben's lock request.
-    await ben!.stats()
+    await untilHandled(ben!)
     await rejection(cleo!.tryLock('k', { mode: 'shared' }), 'LOCK_HELD')
     await ann!.close()
     expect((await waiting).held).to.equal(true)

@@ -1,6 +1,6 @@
 /**
  * Tests the ways to release a lock: `unlock`, `await using` and `withLock`. Also tests `watch`,
- * which reports unlocks also to clients without locks. A fence is the number of a grant.
+ * which reports locks and unlocks to any client. A fence is the number of a grant.
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -69,7 +69,7 @@ describe('e2e: await using', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('closes a session with all its locks', async () => {
+  it('closes a session, which releases all its locks', async () => {
     const { broker, url } = await stage.broker()
     {
       await using session = await stage.session(url)
@@ -124,7 +124,7 @@ describe('e2e: session.withLock', () => {
     expect(await afterLossAndError.catch((error: Error) => error)).to.be.instanceOf(RangeError)
   })
 
-  it('does not run the callback without a lock', async () => {
+  it('does not run the callback if the lock is refused', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     await sessions[0]!.lock('k')
     let calls = 0
@@ -147,7 +147,7 @@ describe('e2e: session.watch', () => {
     await lockOfAnn.unlock()
     await (await requestOfBen).unlock()
     await events.waitForCount(4)
-    // `resync` is false, because this state is the first.
+    // `resync` is true only for a state after a reconnect.
     const lines = events.items.map((event) =>
       event.event === 'state'
         ? `state ${event.held.map(({ name, metadata }) => `${name} ${metadata}`)} ${event.resync}`
@@ -161,7 +161,7 @@ describe('e2e: session.watch', () => {
     ])
   })
 
-  it('covers the keys with a prefix, and ends when it is closed', async () => {
+  it('reports the events of keys with a prefix, until it is closed', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'eve')
     const [ann, eve] = sessions
     const events = new Collector<WatchEvent>()

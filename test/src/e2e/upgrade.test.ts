@@ -1,7 +1,6 @@
 /**
- * Tests the HTTP side of a broker with requests written as bytes: the requests that the broker
- * serves and the requests that it refuses. Before its hello (its first message), a client can harm
- * only its own connection. The lease is how long the broker keeps a silent session.
+ * Tests the HTTP upgrades and the other HTTP requests that a broker serves or refuses. The tests
+ * write the requests as bytes. Invalid input must harm only the connection that sent it.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -56,7 +55,7 @@ describe('upgrade: a broker with its own port', () => {
     expect(await from('https://app.example')).to.match(/^HTTP\/1\.1 101 /)
   })
 
-  it('closes with 4406 if the client offers no known subprotocol', async () => {
+  it('closes the connection with 4406 if the client offers no known subprotocol', async () => {
     const client = new RawClient(`ws://127.0.0.1:${port}`, { protocols: [] })
     expect(await client.closed()).to.deep.equal({
       code: 4406,
@@ -64,13 +63,13 @@ describe('upgrade: a broker with its own port', () => {
     })
   })
 
-  it('closes even if a refused client keeps its connection open', async () => {
+  it('can be closed even if refused clients keep their connections open', async () => {
     const other = createBroker()
     const { port } = await other.listen({ port: 0 })
     const refused = await openTcp(port, allowHalfOpen)
     const origin = 'https://evil.example'
     expect(await headOf(refused, upgradeHead('/', { origin }))).to.match(/^HTTP\/1\.1 403 /)
-    // The broker accepts this upgrade, closes with 4406, and gets no close frame of the client.
+    // The broker accepts this upgrade, and sends the close code 4406. The client does not reply.
     const otherProtocol = await openTcp(port, allowHalfOpen)
     const offer = { 'sec-websocket-protocol': 'another' }
     expect(await headOf(otherProtocol, upgradeHead('/', offer))).to.match(/^HTTP\/1\.1 101 /)
@@ -103,7 +102,7 @@ describe('upgrade: a broker with its own port', () => {
   })
 
   it('gives a reason for each upgrade that it refuses', async () => {
-    // The total allows a second upgrade, but the limit of its address does not.
+    // A second upgrade from one address exceeds only the limit of the address.
     const limits = { connectionsPerSecondPerAddress: 1, connectionsPerSecond: 2 }
     const options = { allowUnauthenticated: true, trustedProxies: ['127.0.0.1'], limits }
     const rateLimited = createBroker(options)
@@ -128,7 +127,7 @@ describe('upgrade: a broker with its own port', () => {
         '403',
         /^Origin not allowed: .*`origins`/,
       ],
-      // By default, a broker refuses clients behind a proxy, because they may be on other machines.
+      // Without authentication, a broker refuses clients behind a proxy: they may be remote.
       [defaultPort, from('203.0.113.1'), '403', /does not authenticate clients.*`authenticate`/],
       // A token has at most 3,072 characters.
       [
@@ -156,7 +155,7 @@ describe('upgrade: a broker with its own port', () => {
     }
   })
 
-  it('serves clients after any invalid input of another client', async () => {
+  it('serves clients after unusual and invalid input of another client', async () => {
     const inputs = [
       upgradeHead('//'),
       upgradeHead('http://['),
@@ -229,7 +228,7 @@ describe('upgrade: a broker attached to a server of the user', () => {
     }
   })
 
-  it('serves clients after any invalid request target', async () => {
+  it('serves clients after unusual and invalid request targets', async () => {
     for (const target of ['//', 'http://[', '*', '/%', '//locks', 'http://other/locks']) {
       const socket = await openTcp(port)
       socket.on('error', () => {})
@@ -283,7 +282,7 @@ describe('upgrade: a broker attached to a server of the user', () => {
   })
 })
 
-describe('upgrade: frames that violate the WebSocket protocol or its limits', () => {
+describe('upgrade: frames that violate the WebSocket protocol or the limits of the broker', () => {
   let broker: HoldfastBroker
   let url: string
 
@@ -302,15 +301,15 @@ describe('upgrade: frames that violate the WebSocket protocol or its limits', ()
     ],
     [
       'a message in too many fragments',
-      // A message may have 16 fragments.
       1008,
       ({ socket }) => {
+        // The limit is 16 fragments.
         for (let i = 0; i < 100; i++) socket.send('{', { fin: false })
       },
     ],
   ]
   for (const [title, code, violate] of violations) {
-    it(`${title} makes the broker close the connection, but keep the session within its lease`, async () => {
+    it(`${title} makes the broker close the connection, but keep the session and its lock`, async () => {
       const client = await RawClient.open(url)
       client.send({ type: 'lock', id: 1, key: title })
       await client.receive('granted')

@@ -12,7 +12,7 @@ const shared = { mode: 'shared' } as const
 describe('e2e: upgrades', () => {
   const stage = Stage.forEachTest()
 
-  it('make a shared lock exclusive, with a higher fence, and a downgrade makes the lock shared again', async () => {
+  it('make a shared lock exclusive with a higher fence, until a downgrade', async () => {
     const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const lock = await a!.lock('k', shared)
@@ -64,11 +64,12 @@ describe('e2e: upgrades', () => {
     await rejection(lock.upgrade({ signal: AbortSignal.abort() }), 'ABORTED')
     const error = await rejection(lock.upgrade({ timeout: 0 }), 'LOCK_HELD')
     expect(error.holders).to.have.length(1)
+    // No upgrade waits any longer, so a new reader is admitted.
     await c!.tryLock('k', shared)
     expect([lock.mode, lock.held]).to.deep.equal(['shared', true])
   })
 
-  it('are refused with the reason if the lock has the new mode already', async () => {
+  it('and downgrades are refused with the reason if the lock has the new mode already', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('a')
     const [a] = sessions
     const exclusive = await a!.lock('k')
@@ -86,15 +87,16 @@ describe('e2e: upgrades', () => {
     expect(broker.query().held.map(({ fence }) => fence)).to.have.members(fences)
   })
 
-  it('are refused for permits, sets, leaderships and locks of singleflightLock', async () => {
+  it('and downgrades are refused for permits, sets, leaderships and locks of singleflightLock', async () => {
     const { sessions } = await stage.brokerWithSessions('a')
     const [a] = sessions
-    const permits = await a!.lock('p', { capacity: 2 })
+    // The capacity 2 makes the lock one of two permits of its key.
+    const permit = await a!.lock('p', { capacity: 2 })
     // A set is one lock on several keys.
     const set = await a!.lockAll(['x', 'y'])
     const single = await a!.singleflightLock('s', shared)
     const leadership = await a!.campaign('e')
-    for (const lock of [permits, set, single, leadership]) {
+    for (const lock of [permit, set, single, leadership]) {
       await rejection(lock.upgrade(), 'INVALID_OPTION')
       await rejection(lock.downgrade(), 'INVALID_OPTION')
     }
@@ -112,19 +114,19 @@ describe('e2e: upgrades', () => {
     await untilHandled(b!)
     const upgraded = lock.upgrade()
     await untilHandled(a!)
-    const expected = [a!.id, b!.id]
+    const sessionIds = [a!.id, b!.id]
     // The queries ask for a key, for a prefix, and for a page of results.
     for (const query of [{ key: 'k' }, { prefix: '' }, { prefix: '', limit: 5, after: '' }]) {
       const { waiting, waitingCount } = await c!.query(query)
-      expect(waiting.map(({ session }) => session)).to.deep.equal(expected)
+      expect(waiting.map(({ session }) => session)).to.deep.equal(sessionIds)
       expect(waitingCount).to.equal(2)
     }
     expect(broker.query({ key: 'k' }).waitingCount).to.equal(2)
     const queue = new Set<string>()
-    const nameOf = (info: QueuedInfo) => `${info.session}#${info.request}`
+    const idOf = (info: QueuedInfo) => `${info.session}#${info.request}`
     const watch = c!.watch({ key: 'k', queue: true }, (event) => {
-      if (event.event === 'state') for (const info of event.waiting!) queue.add(nameOf(info))
-      if (event.event === 'dequeued') expect(queue.delete(nameOf(event))).to.equal(true)
+      if (event.event === 'state') for (const info of event.waiting!) queue.add(idOf(info))
+      if (event.event === 'dequeued') expect(queue.delete(idOf(event))).to.equal(true)
     })
     await untilHandled(c!)
     expect(queue.size).to.equal(2)

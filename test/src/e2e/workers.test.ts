@@ -1,7 +1,7 @@
 /**
  * Tests brokers in the workers of `node:cluster`, whose servers share ports by default. Brokers in
- * two workers would grant one lock to two clients, unless the brokers share a command log. A shared
- * log puts the requests of all brokers in order. Without a shared log, only one worker may serve
+ * two workers would grant one lock to two clients, unless they share a command log, which
+ * puts the requests of all brokers in order. Without a shared log, only one worker may serve
  * clients.
  */
 import { fork } from 'node:child_process'
@@ -12,7 +12,7 @@ import { exitOf } from './remote.js'
 
 const program = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 
-/** Runs two workers of `clustered.ts` with these arguments, and returns their results. */
+/** Starts two workers of `clustered.ts`. Returns `started` or an error for each worker, sorted. */
 async function outcomesOf(...args: readonly string[]): Promise<string[]> {
   const cluster = fork(program, args)
   const outcomes: string[] = []
@@ -21,7 +21,7 @@ async function outcomesOf(...args: readonly string[]): Promise<string[]> {
   return outcomes.sort()
 }
 
-/** The end of the error message, which says how to run several brokers. */
+/** Each error message in this file ends with this advice. */
 const remedy =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
 

@@ -6,8 +6,8 @@
 import { connect, HoldfastError } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 
-// This broker runs in the same process, so that the example needs no other process. The command
-// `npx holdfast serve` runs the same broker in a process of its own.
+// This broker runs in the process of the example, which needs no other process. The command
+// `npx holdfast serve` runs a broker in a process of its own.
 const broker = createBroker()
 const { url } = await broker.listen({ port: 0 })
 

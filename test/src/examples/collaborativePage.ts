@@ -31,8 +31,9 @@ export interface People {
 
 export interface OpenDocument {
   /**
-   * Begins to edit, if no other user edits. Rejects with `LOCK_HELD` otherwise. The caller unlocks
-   * the lock, sends `lock.fence` with each change, and stops when `lock.signal` is aborted.
+   * Begins to edit, if no other user edits. Rejects with `LOCK_HELD` otherwise. The caller sends
+   * `lock.fence` with each change. The caller unlocks at the end, or stops when `lock.signal` is
+   * aborted.
    */
   edit(): Promise<Lock>
   /** Leaves the document. */
@@ -42,8 +43,8 @@ export interface OpenDocument {
 /**
  * Opens a document.
  *
- * @param show Called with all users of the document, first when the session knows them, and then
- *   after each change.
+ * @param show Called with all users of the document: when the session first knows them, and after
+ *   each change.
  */
 export function openDocument(
   session: Session,
@@ -57,10 +58,10 @@ export function openDocument(
   const locks = new Map<number, HeldInfo>()
   const closing = new AbortController()
 
-  const personOf = (lock: HeldInfo): Person => ({
-    name: lock.name ?? 'unknown',
-    color: colorIn(lock.metadata),
-    isMe: lock.session === session.id,
+  const personOf = (held: HeldInfo): Person => ({
+    name: held.name ?? 'unknown',
+    color: colorIn(held.metadata),
+    isMe: held.session === session.id,
   })
   const people = (): People => {
     const sorted = [...locks.values()].sort((a, b) => a.fence - b.fence)
@@ -75,18 +76,18 @@ export function openDocument(
     if (event.event === 'state') {
       // The first event, and the first event after a reconnect, has all locks.
       locks.clear()
-      for (const lock of event.held) locks.set(lock.fence, lock)
+      for (const held of event.held) locks.set(held.fence, held)
     } else if (event.event === 'locked') {
       locks.set(event.fence, event)
     } else {
-      // Each other event reports that a lock has ended, by an unlock or a loss.
+      // These locks never change, so each other event reports the end of a lock.
       locks.delete(event.fence)
     }
     show(people())
   })
 
   let reading: Lock | undefined
-  /** Holds the lock of a reader until the document is closed, and again after each loss. */
+  /** Holds the lock of a reader until the document is closed. Locks again after each loss. */
   const keepReading = async () => {
     while (!closing.signal.aborted) {
       const options = { mode: 'shared', metadata, signal: closing.signal } as const
@@ -107,7 +108,7 @@ export function openDocument(
     close: () => {
       watch.close()
       closing.abort()
-      // The lock may be lost meanwhile, and then needs no unlock.
+      // A lock that was lost needs no unlock.
       reading?.unlock().catch(() => {})
     },
   }
@@ -119,7 +120,7 @@ function colorIn(metadata: unknown): string {
   return typeof color === 'string' ? color : 'gray'
 }
 
-/** Draws the users of a document and a button into an element. Call `close` to leave. */
+/** Draws a document's users and a button into an element. To leave, call `close` of the result. */
 export function showDocument(
   element: HTMLElement,
   session: Session,

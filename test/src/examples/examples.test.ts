@@ -12,16 +12,16 @@ import { firstExample } from '../conventions/docs.js'
 import { read } from '../conventions/repository.js'
 import { Stage } from '../e2e/stage.js'
 
-/** Runs an example to its end; returns the lines of its output. */
-async function outputOf(example: string): Promise<string[]> {
+/** Runs an example to its end, and returns the lines of its output. */
+async function linesOf(example: string): Promise<string[]> {
   const path = fileURLToPath(new URL(`./${example}.js`, import.meta.url))
   const child = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   child.stdout.on('data', (chunk) => {
     output += chunk
   })
-  const [code] = await once(child, 'close')
-  expect(code, 'the exit code').to.equal(0)
+  const [exitCode] = await once(child, 'close')
+  expect(exitCode, 'the exit code').to.equal(0)
   return output.trimEnd().split('\n')
 }
 
@@ -39,7 +39,7 @@ async function outputOfNode(args: readonly string[], cwd?: string): Promise<stri
 
 describe('the example', () => {
   it('basic prints a lock that is granted immediately, and an error for a held lock', async () => {
-    expect(await outputOf('basic')).to.deep.equal([
+    expect(await linesOf('basic')).to.deep.equal([
       'ann holds orders:42',
       'ben gets an error at once: the holder is ann',
       'ann has another 30 s, held: true',
@@ -50,7 +50,7 @@ describe('the example', () => {
   })
 
   it('waiting prints the grants in the order of the requests', async () => {
-    expect(await outputOf('waiting')).to.deep.equal([
+    expect(await linesOf('waiting')).to.deep.equal([
       'holder has the printer',
       'ann did not get it within 100 ms',
       'ann cancelled: ABORTED',
@@ -62,7 +62,7 @@ describe('the example', () => {
   })
 
   it('singleflight prints one grant for ten callers', async () => {
-    expect(await outputOf('singleflight')).to.deep.equal([
+    expect(await linesOf('singleflight')).to.deep.equal([
       'answers: 10 reports made: 1',
       'locks granted: 1 unlocked: 1',
       'after a late caller: 2',
@@ -70,7 +70,7 @@ describe('the example', () => {
   })
 
   it('monitoring prints holders, waiters and events', async () => {
-    expect(await outputOf('monitoring')).to.deep.equal([
+    expect(await linesOf('monitoring')).to.deep.equal([
       'watching: 0 held at first',
       'event: locked jobs:nightly by ann',
       "jobs:nightly is held by ann { step: 'import' }",
@@ -88,9 +88,9 @@ describe('the first program', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Runs the program that follows `<!-- mark -->` in a page; without a mark, the first program. As
-   * a user does, saves the program to a file first. Changes only the URL of the broker, because the
-   * port of the page may be in use.
+   * Runs the program that follows `<!-- mark -->` in a page; without a mark, the first program.
+   * Saves the program to a file, as a user would, and runs the file. Changes only the URL of the
+   * broker, because the port in that URL may be in use.
    */
   async function outputOfPage(path: string, mark?: string): Promise<string> {
     const { url } = await stage.broker()

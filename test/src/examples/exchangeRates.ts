@@ -1,12 +1,12 @@
 /**
- * A cache without a stampede (many equal requests to the source at once). A web server gets
- * exchange rates from a slow source. When a rate is not in the cache, one request of one server
- * asks the source. All requests that wait meanwhile, at all servers, get the same answer. The
- * broker keeps the rate for a minute.
+ * A cache without a stampede (many equal requests to the source at once). Several web servers get
+ * exchange rates from a slow source. The broker is the cache, and keeps each rate for a minute. If
+ * a rate is missing, one server asks the source, for one of its requests. All requests that wait
+ * meanwhile, at all servers, get the same answer.
  *
- * If the source fails, the request that asked gets the error, and the next request asks again.
- * A result of `once` may have at most 32 KiB. Store a larger result elsewhere, and return only the
- * address of the result.
+ * If the source fails, that request gets the error, and the next request makes its server ask
+ * again. A result of `once` may have at most 32 KiB. Store a larger result elsewhere, and return
+ * only the address of the result.
  *
  * Usage: node test/dist/examples/exchangeRates.js SOURCE_URL [PORT]
  * Then: curl http://127.0.0.1:PORT/EUR

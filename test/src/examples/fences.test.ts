@@ -45,23 +45,29 @@ describe('the page about fences', () => {
       await database?.stop()
     })
 
-    async function write(kind: 'write' | 'insert', fenceOfWrite: number, status: string, id = 1) {
-      const { count } = await sql.unsafe(block(`sql postgres ${kind}`), [fenceOfWrite, status, id])
-      return count
+    /** Runs a statement of the page. Returns the number of rows that it wrote. */
+    async function run(
+      statement: 'write' | 'insert',
+      fenceOfWrite: number,
+      status: string,
+      id = 1,
+    ) {
+      const code = block(`sql postgres ${statement}`)
+      return (await sql.unsafe(code, [fenceOfWrite, status, id])).count
     }
 
     it('updates a row for a higher fence, and no row for an earlier holder', async () => {
       await sql`INSERT INTO orders (id, status) VALUES (1, 'new')`
-      expect(await write('write', fence, 'paid')).to.equal(1)
-      expect(await write('write', fence - 1, 'cancelled')).to.equal(0)
-      expect(await write('write', fence + 1, 'sent')).to.equal(1)
+      expect(await run('write', fence, 'paid')).to.equal(1)
+      expect(await run('write', fence - 1, 'cancelled')).to.equal(0)
+      expect(await run('write', fence + 1, 'sent')).to.equal(1)
       const [row] = await sql`SELECT status, fence FROM orders WHERE id = 1`
       expect([row!['status'], Number(row!['fence'])]).to.deep.equal(['sent', fence + 1])
     })
 
     it('inserts a missing row, and refuses the insert of an earlier holder', async () => {
-      expect(await write('insert', fence, 'paid', 2)).to.equal(1)
-      expect(await write('insert', fence - 1, 'cancelled', 2)).to.equal(0)
+      expect(await run('insert', fence, 'paid', 2)).to.equal(1)
+      expect(await run('insert', fence - 1, 'cancelled', 2)).to.equal(0)
       const [row] = await sql`SELECT status FROM orders WHERE id = 2`
       expect(row!['status']).to.equal('paid')
     })
@@ -96,7 +102,7 @@ describe('the page about fences', () => {
         redis.command('EVAL', block('lua redis'), '1', 'order:1', String(fenceOfWrite), status)
       expect(await write(fence, 'paid')).to.equal('1')
       expect(await write(fence - 1, 'cancelled')).to.equal('0')
-      // The function also refuses a second write with the same fence.
+      // The script also refuses a second write with the same fence.
       expect(await write(fence, 'cancelled')).to.equal('0')
       expect(await redis.command('HGET', 'order:1', 'status')).to.equal('paid')
       expect(await write(fence + 1, 'sent')).to.equal('1')
@@ -140,9 +146,10 @@ describe('the page about fences', () => {
       expect(await write(fence, 'paid again')).to.equal(true)
       expect(await write(fence + 1, 'sent')).to.equal(true)
       expectObject('sent', fence + 1)
+      // Each line has the answers for one write.
       expect(store.answers).to.deep.equal([
         ...['HEAD 404', 'PUT 200'],
-        'HEAD 200', // the refused write reads, and then ends
+        'HEAD 200', // the refused write
         ...['HEAD 200', 'PUT 200'],
         ...['HEAD 200', 'PUT 200'],
       ])
@@ -162,8 +169,8 @@ describe('the page about fences', () => {
     })
 
     it('writes again if an earlier holder changes or deletes the object after the writer read the object', async () => {
-      // The second disturbance writes the same body again. The ETag stays the same and meets the
-      // condition of the write. But the object has changed during the write: the store answers 409.
+      // The second disturbance changes only the fence in the metadata. The ETag is a hash of the
+      // body, so it still meets the condition. But the object has changed, so the store answers 409.
       const disturbances: [() => void, answer: string][] = [
         [() => store.put(path, 'late', metadataOf(fence - 1)), 'PUT 412'],
         [() => store.put(path, 'new', metadataOf(fence - 1)), 'PUT 409'],
@@ -189,7 +196,7 @@ describe('the page about fences', () => {
       const accepted: number[] = []
       const holderCount = 20
       const lastFence = fence + holderCount - 1
-      // Each fence once, in a mixed order, because 7 and 20 have no common divisor.
+      // The fences in a mixed order. Each fence occurs once, because 7 and 20 are coprime.
       const fences = Array.from({ length: holderCount }, (_, i) => fence + ((i * 7) % holderCount))
       await Promise.all(
         fences.map(async (fenceOfHolder) => {

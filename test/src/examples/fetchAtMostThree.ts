@@ -1,7 +1,7 @@
 /**
- * A worker pool that is limited to three: any number of workers on any number of machines fetch
- * pages of a partner, who allows three requests at a time. Each request takes one of three permits
- * of the key. The broker grants the permits in the order of the requests, so no worker starves.
+ * A worker pool that is limited to three requests at a time. Any number of workers, on any number
+ * of machines, fetch pages of a partner who sets this limit. Each fetch needs one of the three
+ * permits of one key. The broker grants permits in the order of the requests, so no worker starves.
  *
  * All workers must name the same capacity; the broker refuses another capacity with
  * `CAPACITY_MISMATCH`. A worker that dies gives its permits back, because its session ends.

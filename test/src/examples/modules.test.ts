@@ -1,7 +1,8 @@
 /**
  * Runs the examples that are modules: an order service whose lock is lost while it works, and a
- * page that shows who reads and who edits a document. Checks that the documentation of the examples
- * shows their code. A fence is a number that rises with every grant.
+ * page that shows who reads and who edits a document. Also checks that the excerpts in
+ * `client/docs/examples.md` are lines of the examples. A fence is a number that rises with every
+ * grant.
  */
 import { readFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
@@ -43,13 +44,13 @@ describe('the example orderService', () => {
   it('refuses to save a payment if the service lost its lock during the charge', async () => {
     const { sessions } = await stage.brokerWithSessions('slow', 'fast', 'operator')
     const [slow, fast, operator] = sessions as [Session, Session, Session]
-    /** For each charge, the function that ends the charge. */
-    const chargeEnds = new Collector<() => void>()
-    const paySlowly = startService(slow, () => new Promise<void>(chargeEnds.add))
+    /** For each charge, the function that resolves its promise. */
+    const endsOfCharges = new Collector<() => void>()
+    const paySlowly = startService(slow, () => new Promise<void>((end) => endsOfCharges.add(end)))
     const slowAnswer = paySlowly()
-    const [endCharge] = await chargeEnds.waitForCount(1)
+    const [endCharge] = await endsOfCharges.waitForCount(1)
     const { held } = await operator.query({ key: 'order:1' })
-    await operator.revoke('order:1', { fence: held[0]!.fence, reason: 'the service is frozen' })
+    await operator.revoke('order:1', { fence: held[0]!.fence, reason: 'the charge is slow' })
     const payFast = startService(fast, async () => {})
     expect((await payFast()).statusCode).to.equal(200)
     endCharge!()
@@ -100,9 +101,9 @@ describe('the example collaborativePage', () => {
     expect([error.code, error.holders[0].name]).to.deep.equal(['LOCK_HELD', 'ada'])
     await lock.unlock()
     await atGrace.untilShown('ada teal, grace plum me; free')
-    const { held } = await grace.query({ key: 'documents/minutes/read' })
-    await grace.revoke(held[0]!.key, { fence: held[0]!.fence, reason: 'the test says so' })
-    // Ada requests her lock again, so Ada is now the later reader.
+    const [heldByAda] = (await grace.query({ key: 'documents/minutes/read' })).held
+    await grace.revoke(heldByAda!.key, { fence: heldByAda!.fence, reason: 'the test says so' })
+    // Ada's page locks again, so Ada is now the later reader.
     await atGrace.untilShown('grace plum me, ada teal; free')
     atAda.close()
     await atGrace.untilShown('grace plum me; free')
@@ -147,7 +148,7 @@ describe('the page client/docs/examples.md', () => {
   const repository = new URL('../../../', import.meta.url)
   const page = readFileSync(new URL('client/docs/examples.md', repository), 'utf8')
   const excerpts = [...page.matchAll(/^```ts (\w+)\n(.*?)^```/gms)]
-  // The table names each program by the file that starts it.
+  // Each row of the table has the file name of one program, such as `scheduler.js`.
   const programs = [...page.matchAll(/^\|[^|]*\| `(\w+)\.[jt]s/gm)].map(([, program]) => program!)
 
   it('shows an excerpt of each program', () => {

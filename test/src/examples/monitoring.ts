@@ -14,8 +14,8 @@ const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 const monitor = await connect(url, { name: 'monitor' })
 
-// The first event of a watch is the state, and the changes follow. The event `refused` ends a watch
-// that the broker does not allow.
+// The first event of a watch is the state, and the changes follow. If the broker does not allow the
+// watch, its only event is `refused`.
 monitor.watch({ prefix: 'jobs:' }, (event) => {
   if (event.event === 'state') console.log('watching:', event.heldCount, 'held at first')
   else if (event.event !== 'refused')
@@ -24,7 +24,7 @@ monitor.watch({ prefix: 'jobs:' }, (event) => {
 
 const lock = await ann.lock('jobs:nightly', { metadata: { step: 'import' } })
 const waiting = ben.lock('jobs:nightly')
-// When the response arrives, the broker has also queued the lock request of Ben.
+// The broker queues Ben's lock request before it responds to his later request for the counters.
 await ben.stats()
 
 const { held, waiting: queue } = await monitor.query({ prefix: 'jobs:' })

@@ -1,6 +1,6 @@
 /**
- * A cron job on three machines: each machine has the same line in its crontab, and the job runs
- * once a day, even if two of the machines are down. The line is:
+ * A cron job on three machines. The job runs once a day, even if two of the machines are down. Each
+ * machine has this line in its crontab:
  *
  *     0 3 * * * node nightlyReport.js http://shop.internal
  *
@@ -30,7 +30,7 @@ const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
  * Makes the report and stores it at the shop.
  *
  * @param fence A number that rises with every grant. The shop must refuse a report with a lower
- *   fence than the stored report has. A machine that was frozen may still send its report after
+ *   fence than the stored report has, because a machine that was frozen may send its report after
  *   another machine has taken over.
  * @param signal Aborted when this machine has lost its lock. Another machine may then run the job.
  */

@@ -1,15 +1,15 @@
 /**
  * An HTTP handler for Fastify that protects an order in SQLite with a fence (the number of a
- * grant). Any number of these services may run. Two requests to pay for the same order run one
- * after another, because of the lock. A service that was frozen while it held the lock cannot
- * overwrite the order, because the database refuses its fence.
+ * grant). Any number of such services may share a database. Two requests to pay for the same order
+ * run one after another, because of the lock. A service that was frozen while it held the lock
+ * cannot overwrite the order, because the database refuses its fence.
  *
  * The lock only avoids double work, and the fence protects the order. So the handler need not check
  * at the end whether it still holds the lock: the database decides.
  *
- * `sql.js` is SQLite in this process, without files, so that the example needs no native package.
- * With `better-sqlite3` the statements are the same, and `changes` of the result of `run` replaces
- * `getRowsModified()`.
+ * The example needs no native package, because `sql.js` is SQLite in this process. Its database is
+ * not shared. For a file that services share, use `better-sqlite3`: the statements are the same,
+ * and `changes` of the result of `run` replaces `getRowsModified()`.
  *
  * Usage: node test/dist/examples/orderService.js [PORT]
  * Then: curl -X POST http://127.0.0.1:PORT/orders/1/pay
@@ -94,12 +94,13 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const database = new Database()
   database.run(schema)
   database.run(`INSERT INTO orders (id, status) VALUES (1, 'new'), (2, 'new')`)
-  const charge = async (id: number) => console.log('charged for order', id) // your payment service
+  // Replace this by a call of your payment service.
+  const charge = async (id: number) => console.log('charged for order', id)
   const service = createOrderService({ session, database, charge })
   console.log('listening on', await service.listen({ port: Number(port), host: '127.0.0.1' }))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, async () => {
-      await service.close() // waits for the requests that run
+      await service.close() // waits for running requests
       await session.close()
     })
   }

@@ -64,7 +64,7 @@ export class TcpProxy {
   }
 
   /** The number of connections so far. */
-  get count(): number {
+  get connectionCount(): number {
     return this.#count
   }
 
