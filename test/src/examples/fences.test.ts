@@ -170,7 +170,7 @@ describe('the page about fences', () => {
 
     it('writes again if an earlier holder changes or deletes the object after the writer read the object', async () => {
       // The second disturbance changes only the fence in the metadata. The ETag is a hash of the
-      // body, so it still meets the condition. But the object has changed, so the store answers 409.
+      // body, so it still meets the condition. The object has changed, so the store answers 409.
       const disturbances: [() => void, answer: string][] = [
         [() => store.put(path, 'late', metadataOf(fence - 1)), 'PUT 412'],
         [() => store.put(path, 'new', metadataOf(fence - 1)), 'PUT 409'],
