@@ -82,7 +82,7 @@ describe('the steps of the Dockerfile', function () {
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
     // npm takes the packages from its cache. The installation of this repository filled the cache.
     const env = { ...npmCommand().env, npm_config_prefer_offline: 'true' }
-    imageRoot = runInstructions(instructions, { context, folder, isIgnored, env })
+    imageRoot = runInstructions(instructions, { context, stagesFolder: folder, isIgnored, env })
   })
 
   after(() => rmSync(folder, { recursive: true, force: true }))
