@@ -1,10 +1,13 @@
 /**
  * Several schedulers elect a leader: one scheduler leads, and the others know the address of the
- * leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its round and resigns, so the next
- * candidate leads immediately. If the leader dies, the next candidate leads when the session of the
- * dead leader has ended at the broker.
+ * leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its work and resigns, so the next
+ * candidate leads immediately. If the leader dies, the next candidate leads when the broker has
+ * ended the session of the dead leader.
  *
  * Usage: node test/dist/examples/scheduler.js [ADDRESS]
+ *
+ * ADDRESS is the address of this scheduler, which it publishes when it leads. `HOLDFAST_URL` is the
+ * address of the broker.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, HoldfastError, type Leadership } from '@holdfast/client'
@@ -27,9 +30,9 @@ async function followLeaders(): Promise<void> {
 /**
  * Works as the leader until the leadership is lost or this scheduler stops.
  *
- * @param leadership Its fence is higher than the fence of every earlier leader. Send the fence with
- *   every command, and let the workers refuse a lower fence: a leader that was frozen does not know
- *   yet that it was replaced.
+ * @param leadership Its fence (the number of its grant) is higher than the fence of every earlier
+ *   leader. Send the fence with every command, and let the workers refuse a fence that is lower
+ *   than the highest so far. A leader that was frozen may not know yet that it was replaced.
  */
 async function lead(leadership: Leadership): Promise<void> {
   const signal = AbortSignal.any([leadership.signal, stop.signal])
@@ -46,7 +49,7 @@ function ignoreStop(error: unknown): void {
 
 const following = followLeaders().catch(ignoreStop)
 try {
-  // After a loss, for instance of the connection, the scheduler is a candidate again.
+  // When the leadership is lost, the scheduler becomes a candidate again.
   while (!stop.signal.aborted) {
     console.log('waits to lead')
     const leadership = await session.campaign('scheduler', {

@@ -2,7 +2,7 @@
  * Singleflight: callers in one process that request the same lock at the same time share one
  * request and its lock. Ten handlers that need the same report send the broker one message, and the
  * lock is free when the last handler has unlocked. The handlers hold the lock together and do not
- * exclude each other. They share one promise of the report, so the report is made only once.
+ * exclude each other. Therefore the handlers also share a promise, and make the report only once.
  *
  * Run it with `node test/dist/examples/singleflight.js` after `npm run build`.
  */
@@ -16,6 +16,7 @@ const session = await connect(url, { name: 'web-1' })
 let report: Promise<string> | undefined
 let reportsMade = 0
 
+/** @param fence The number of the grant. A later grant has a higher fence. */
 async function makeReport(fence: number): Promise<string> {
   reportsMade++
   return `the report, as of fence ${fence}`
@@ -24,7 +25,6 @@ async function makeReport(fence: number): Promise<string> {
 async function handle(): Promise<string> {
   // Each caller gets a lock object of its own, and may pass a timeout and a signal of its own.
   await using lock = await session.singleflightLock('report')
-  // The fence is the number of the grant. A later grant has a higher fence.
   report ??= makeReport(lock.fence)
   return report
 }
@@ -35,7 +35,7 @@ console.log('answers:', answers.length, 'reports made:', reportsMade)
 const stats = await session.stats()
 console.log('locks granted:', stats.totalLocks, 'unlocked:', stats.unlockCount)
 
-// A call after the grant sends a request of its own, which joins the end of the queue.
+// Only calls before the grant share a request. A later call sends a request of its own.
 await handle()
 console.log('after a late caller:', (await session.stats()).totalLocks)
 

@@ -27,14 +27,14 @@ try {
 
 // A signal cancels the request, for example when a user leaves or a server stops.
 const controller = new AbortController()
-const cancelled = ann.lock('printer', { signal: controller.signal }).catch((error) => error.code)
+const errorCode = ann.lock('printer', { signal: controller.signal }).catch((error) => error.code)
 controller.abort()
-console.log('ann cancelled:', await cancelled)
+console.log('ann cancelled:', await errorCode)
 
 // Requests without a timeout wait until their grant. The broker pushes the grants in the order of
 // the requests.
 const jobs = ['letter', 'poster', 'stamp'].map((job) =>
-  ben.withLock('printer', (lock) => console.log('ben prints a', job, 'and holds it:', lock.held)),
+  ben.withLock('printer', ({ held }) => console.log('ben prints a', job, 'and holds it:', held)),
 )
 console.log('holder unlocks')
 await lock.unlock()

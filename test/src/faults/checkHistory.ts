@@ -1,8 +1,8 @@
 /**
- * `npm run check-history FILE`: checks the history of each key in a file. A history lists the uses
- * of a lock. A violation is, for instance, that two uses of an exclusive lock overlap. Exits with 0
- * if no history has a violation, and otherwise with 1. Exits with 64 if the number of arguments is
- * not 1. Exits with 65 if the program cannot read the file or the file does not fit the format.
+ * `npm run check-history FILE`: checks the histories in a file. The history of a key lists the uses
+ * of the key's lock. Exits with 0 if no history has a violation (for instance two uses of an
+ * exclusive lock that overlap), and otherwise with 1. Exits with 64 if the number of arguments is
+ * not 1. Exits with 65 if the file cannot be read or does not fit the format in test/README.md.
  */
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
@@ -27,6 +27,7 @@ function loadHistories(file: string): KeyHistory[] {
   try {
     return parseHistories(readFileSync(file, 'utf8'))
   } catch (error) {
+    // An error of the file system has a code.
     const isExpected =
       error instanceof InvalidHistory || (error as { code?: string }).code !== undefined
     if (!isExpected) throw error

@@ -6,29 +6,29 @@
 import { Stage } from '../e2e/stage.js'
 
 /**
- * The title of a test, and its function. Each run gets a new stage, which removes the brokers and
- * clients of the run afterwards.
+ * The title of a test, and its function. Each run of the test gets a new stage, which removes the
+ * brokers and clients of the run afterwards.
  */
-export type NamedTest = readonly [name: string, run: (stage: Stage) => Promise<void>]
+export type NamedTest = readonly [title: string, run: (stage: Stage) => Promise<void>]
 
-/** Declares the tests inside a `describe`. The runs of one test follow each other. */
+/** Declares the tests inside a `describe`. Each test runs `runCount` times, one run at a time. */
 export function runConcurrently(runCount: number, tests: readonly NamedTest[]): void {
   let outcomes: Promise<() => void>[] = []
   before(() => {
     outcomes = tests.map(([, run]) => outcomeOf(runCount, run))
   })
-  for (const [i, [name]] of tests.entries()) {
-    it(name, async () => {
-      const report = await outcomes[i]!
-      report()
+  for (const [i, [title]] of tests.entries()) {
+    it(title, async () => {
+      const throwIfFailed = await outcomes[i]!
+      throwIfFailed()
     })
   }
 }
 
 /**
  * Runs a test, and resolves with a function that throws the error of the test, if the test has
- * failed. The promise never rejects, because a rejection before mocha reaches the test would be
- * unhandled.
+ * failed. The promise never rejects, because nothing handles a rejection until mocha reaches the
+ * test.
  */
 async function outcomeOf(
   runCount: number,

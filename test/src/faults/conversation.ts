@@ -1,6 +1,6 @@
 /**
  * Runs a conversation of a client with a broker, for tests that disturb the network meanwhile. The
- * conversation has lock requests that are granted, aborted or timed out, a refresh, and unlocks.
+ * conversation has a refresh, unlocks, and lock requests that are granted, aborted or timed out.
  * The outcomes must be the same in every network, and the broker must handle every request exactly
  * once.
  */
@@ -18,11 +18,11 @@ export interface ConversationOutcome {
   readonly resumes: number
 }
 
-/** Records each request that settles. A request that is recorded twice is a violation. */
+/** Lists the requests that have settled. */
 class SettlementLog {
   readonly settled: string[] = []
 
-  /** Awaits a request, and records when the request settles, with a result or with an error. */
+  /** Waits until the request has settled, and lists it. Returns its result or throws its error. */
   async record<T>(request: string, promise: Promise<T>): Promise<T> {
     try {
       return await promise
@@ -47,7 +47,7 @@ const expectedSettlements = [
 /**
  * Runs the conversation through a proxy.
  *
- * @param filtersOf Returns the filters of a connection by its index.
+ * @param filtersOf Returns the filters of the connection with this index, from 0.
  */
 export async function runConversation(
   filtersOf: (index: number) => ConnectionFilters,
@@ -58,6 +58,7 @@ export async function runConversation(
   const other = await connect(url, { name: 'other' })
   try {
     const session = await connect(proxy.url, {
+      // The broker keeps the session for a whole lease after a connection dropped.
       grace: 'lease',
       reconnect: fixedInterval({ interval: 0 }),
     }).catch((error: unknown) => {
@@ -67,7 +68,7 @@ export async function runConversation(
       expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
       return { connected: false, resumes: 0 }
     }
-    return await runRequests(session, other, broker)
+    return await checkConversation(session, other, broker)
   } finally {
     await other.close()
     await proxy.close()
@@ -75,8 +76,8 @@ export async function runConversation(
   }
 }
 
-/** Makes the requests of the conversation, and checks each outcome. */
-async function runRequests(
+/** Runs the conversation in a connected session, and checks its outcomes. */
+async function checkConversation(
   session: Session,
   other: Session,
   broker: HoldfastBroker,
@@ -88,7 +89,8 @@ async function runRequests(
   session.on('newSession', () => unexpectedEvents.push('newSession'))
   session.on('lost', ({ key }) => unexpectedEvents.push(`lost ${key}`))
   const settlements = new SettlementLog()
-  const held = await requestLocks(session, other, settlements)
+  const held = await sendRequests(session, other, settlements)
+  // Waits until the broker has handled all messages of the session.
   await untilHandled(session)
   expect(unexpectedEvents).to.deep.equal([])
   expect(session.id).to.equal(id)
@@ -101,14 +103,14 @@ async function runRequests(
   return { connected: true, resumes }
 }
 
-/** Runs the requests. Returns the locks that are still held. */
-async function requestLocks(
+/** Sends the requests, and waits for their answers. Returns the locks that are still held. */
+async function sendRequests(
   session: Session,
   other: Session,
   settlements: SettlementLog,
 ): Promise<Lock[]> {
   // The other session holds `b` until the request for `b` waits, and `e` until the end.
-  const [blockerOfB, blockerOfE] = [await other.lock('b'), await other.lock('e')]
+  const [otherLockB, otherLockE] = [await other.lock('b'), await other.lock('e')]
   const lockA = await settlements.record(
     'lock a',
     session.lock('a', { ttl: 60_000, metadata: { n: 1 } }),
@@ -117,7 +119,7 @@ async function requestLocks(
   const lockC = await settlements.record('lock c', session.lock('c'))
   const lockD = await settlements.record('lock d', session.lock('d', { mode: 'shared' }))
   await untilHandled(session)
-  await blockerOfB.unlock()
+  await otherLockB.unlock()
   const lockB = await waitingForB
   await Promise.all([
     settlements.record('refresh a', lockA.refresh(30_000)),
@@ -134,7 +136,7 @@ async function requestLocks(
   await expectCode(aborted, 'ABORTED')
   const timedOut = settlements.record('lock timed out', session.lock('e', { timeout: 1 }))
   await expectCode(timedOut, 'LOCK_TIMEOUT')
-  expect(blockerOfE.held).to.equal(true)
+  expect(otherLockE.held).to.equal(true)
   return [lockA, lockC]
 }
 
@@ -155,12 +157,12 @@ function compareWithBroker(broker: HoldfastBroker, session: Session, held: reado
   for (const lock of held) expect(lock.held).to.equal(true)
   expect(waitingCount).to.equal(0)
   const { totalLocks, failedLocks, ...stats } = broker.stats()
-  // The session got locks on a, b, c and d. The other session got locks on b and e.
+  // This session got locks on a, b, c and d. The other session got locks on b and e.
   expect(totalLocks - failedLocks, 'grants').to.equal(6)
-  // First the other session unlocked b. Later the session unlocked b and d. The session still holds
-  // a and c, and the other session holds e.
+  // The other session unlocked b, and this session unlocked b and d. The locks on a, c and e are
+  // still held.
   expect(stats).to.include({ unlockCount: 3, refreshCount: 1, expiredLocks: 0, activeLocks: 3 })
   // The broker counts the aborted request as failed. The broker counts the request that timed out
-  // only if this request reached the broker in time.
+  // only if this request reached the broker before the client gave up.
   expect(failedLocks).to.be.within(1, 2)
 }

@@ -1,8 +1,8 @@
 /**
  * Tests connections that end at the worst moment. A proxy resets connections at every byte of a
- * conversation in either direction, before every frame of the broker, or again during a resume.
- * Other tests use slow networks, which deliver bytes late or one byte at a time. Each time the
- * client must resume its session, and every request must settle exactly once.
+ * conversation in either direction, before every frame of the broker, or a second time during a
+ * resume. The client must resume its session, and every request must settle exactly once. Other
+ * tests use slow networks, which deliver bytes late or one byte at a time.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
@@ -10,8 +10,11 @@ import { runConversation } from './conversation.js'
 import { FrameCounter } from './frames.js'
 import type { ConnectionFilters, Filter } from './proxy.js'
 
-/** The direction of bytes: `up` to the broker, `down` to the client. */
-type Direction = 'up' | 'down'
+/** The two directions of bytes, with their names in the titles of the tests. */
+const directions = [
+  ['up', 'to the broker'],
+  ['down', 'to the client'],
+] as const
 
 /** Returns a filter that passes this many bytes and then cuts the connection. */
 function cutAfter(bytes: number): Filter {
@@ -28,12 +31,12 @@ function cutAfter(bytes: number): Filter {
   }
 }
 
-/** The first byte of a close frame, the last frame of the broker. */
+/** The first byte of a close frame. The broker sends this frame last. */
 const closeFrameStart = 0x88
 
 /**
- * Returns a filter that passes the frames of the broker before the frame with this number (from 1),
- * and then cuts the connection.
+ * Returns a filter that passes frames of the broker, and cuts the connection before the frame with
+ * this number. The first frame has the number 1.
  *
  * @param onCut Called with the first byte of the frame that does not pass.
  */
@@ -68,8 +71,8 @@ async function measureConversation(): Promise<{ up: number; down: number; frames
 }
 
 /**
- * Returns about `sampleSize` offsets from 0 up to `end`, evenly spread; in a full run, all
- * offsets.
+ * Returns offsets below `end`: in a quick run `sampleSize` offsets, evenly spread, and in a full
+ * run all offsets.
  */
 function offsets(end: number, sampleSize: number): number[] {
   const offsetCount = Math.min(end, count(sampleSize, end))
@@ -86,8 +89,8 @@ describe('faults: a conversation that is cut', function () {
     expect(totals.frames).to.be.above(8)
   })
 
-  for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`resumes after a cut at any byte on the way ${direction}, and settles every request once`, async () => {
+  for (const [direction, target] of directions) {
+    it(`resumes after a cut at any byte on the way ${target}, and settles every request once`, async () => {
       let resumeCount = 0
       for (const offset of offsets(totals[direction], 40)) {
         const filtersOf = (connectionIndex: number): ConnectionFilters =>
@@ -95,18 +98,17 @@ describe('faults: a conversation that is cut', function () {
         const { resumes } = await withPosition(offset, () => runConversation(filtersOf))
         resumeCount += resumes
       }
-      // A quick run has about 40 conversations. The client does not resume after a cut near the
-      // start or near the end of a conversation.
-      expect(resumeCount, 'conversations that were cut in their middle').to.be.above(10)
+      // A quick run has 40 conversations. The client does not resume after a cut near the start or
+      // near the end of a conversation.
+      expect(resumeCount, 'resumes').to.be.above(10)
     })
   }
 
   it('resumes after a cut before any frame of the broker, and settles every request once', async () => {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
-      // This conversation may have one frame fewer than the measured conversation, for instance if
-      // a request times out at the client. Then the last frame number causes no cut, and the client
-      // does not resume. A cut before the close frame has the same result, so the variable begins
-      // with the start of a close frame.
+      // Without a cut, the client does not resume, as after a cut before the close frame. The last
+      // frame number causes no cut if this conversation has one frame fewer than measured, for
+      // instance because a request timed out at the client.
       let cutFrameStart = closeFrameStart
       const onCut = (byte: number): void => {
         cutFrameStart = byte
@@ -123,21 +125,22 @@ describe('faults: a conversation that is cut', function () {
     }
   })
 
-  it('completes its requests after eight connections were cut before the same frame', async () => {
+  it('completes its requests while up to eight connections are cut before their n-th frame', async () => {
     // These frames are in the middle of the conversation.
     for (let frameNumber = 3; frameNumber <= 6; frameNumber++) {
       const filtersOf = (connectionIndex: number): ConnectionFilters =>
         connectionIndex < 8 ? { down: cutBeforeFrame(frameNumber) } : {}
       const { resumes } = await withPosition(frameNumber, () => runConversation(filtersOf))
+      // The conversation may end before the eighth cut.
       expect(resumes).to.be.above(0)
     }
   })
 
-  for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`settles every request once after a second cut during the resume, on the way ${direction}`, async () => {
-      // After 70 % of the bytes, the client has many locks and requests to resume.
+  for (const [direction, target] of directions) {
+    it(`settles every request once if the resume is cut too, on the way ${target}`, async () => {
+      // After 70 % of the bytes, the session has several locks and requests.
       const firstCutOffset = Math.floor(totals.down * 0.7)
-      // A resume has about 900 bytes in each direction.
+      // A resume sends about 900 bytes in each direction.
       for (const offset of offsets(900, 30)) {
         const filtersOf = (connectionIndex: number): ConnectionFilters => {
           if (connectionIndex === 0) return { down: cutAfter(firstCutOffset) }
@@ -181,7 +184,7 @@ describe('faults: slow networks', () => {
   })
 })
 
-/** Delays each chunk by up to 10 ms, and keeps the order. */
+/** Passes each chunk up to 10 ms after the previous chunk, in the same order. */
 function delayFilter(): Filter {
   let queue = Promise.resolve()
   return (chunk, connection) => {

@@ -5,13 +5,13 @@
  */
 import type { Tenure } from './history.js'
 
-/** A value that a candidate published, when it campaigned or while it led. Times are in ns. */
+/** A value that a candidate sent to the broker, with its campaign or as the leader. */
 export interface Publication {
   readonly process: string
   readonly value: string
-  /** When the candidate sent the value. */
+  /** When the candidate sent the value, in ns. */
   readonly publishedAt: bigint
-  /** The fence (number of the grant) of the leadership; undefined if no grant was received. */
+  /** The fence (number of the grant); undefined if the candidate received no grant. */
   readonly fence: number | undefined
 }
 
@@ -26,7 +26,7 @@ export interface Observation {
 
 /** What happened in one election. */
 export interface ElectionHistory {
-  /** One tenure for each leadership, from the grant until the leader gave up. */
+  /** One tenure (use of the lock) for each leadership of which the leader received the grant. */
   readonly tenures: readonly Tenure[]
   readonly publications: readonly Publication[]
   /** The observations of one observer are in the order of their times. */
@@ -34,15 +34,16 @@ export interface ElectionHistory {
 }
 
 /**
- * Returns the violations in what observers saw:
+ * Returns the violations of these rules:
  *
- * - If an observer sees a value with a fence, the leader with this fence had sent this value.
- * - An observer sees rising fences, and the values of one leadership in the order of publication.
- * - A leader has given up before an observer sees a later leader, or sees that no session leads.
+ * - An observer sees a value with a fence only after the leader with this fence has sent the value.
+ * - The fences that an observer sees never fall.
+ * - An observer sees the values of one leadership in the order of their publication.
+ * - An observer sees a later leader, or no leader, only after the earlier leader has given up.
  */
 export function findObservationViolations(history: ElectionHistory): string[] {
   const published = new PublishedValues(history)
-  const unendedAt = unendedLeadershipsOf(history.tenures)
+  const stillLeading = stillLeadingFinder(history.tenures)
   /** The leader that each observer saw last. */
   const lastSeen = new Map<string, { fence: number; publication: Publication | undefined }>()
   return history.observations.flatMap(({ observer, seenAt, leader }) => {
@@ -50,14 +51,14 @@ export function findObservationViolations(history: ElectionHistory): string[] {
     if (leader === undefined) {
       if (previous === undefined) return []
       const seen = `${observer} saw no leader after fence ${previous.fence}`
-      return unendedAt(previous.fence, seenAt).map((leading) => `${seen}, but ${leading}`)
+      return stillLeading(previous.fence, seenAt).map((leading) => `${seen}, but ${leading}`)
     }
     const { fence, value } = leader
     const seen = `${observer} saw ${JSON.stringify(value)} with fence ${fence}`
     const publication = published.find(value)
     lastSeen.set(observer, { fence, publication })
     // All leaderships with a lower fence must have ended.
-    const problems = unendedAt(fence - 1, seenAt).map((leading) => `but ${leading}`)
+    const problems = stillLeading(fence - 1, seenAt).map((leading) => `but ${leading}`)
     const mismatch = published.mismatchOf(publication, fence, seenAt)
     if (mismatch !== undefined) problems.push(mismatch)
     if (previous !== undefined && fence < previous.fence)
@@ -76,11 +77,11 @@ function isBefore(a: Publication | undefined, b: Publication | undefined): boole
 /** Finds a publication by its value, and a leader by its fence. */
 class PublishedValues {
   readonly #byValue: ReadonlyMap<string, Publication>
-  readonly #leaders: ReadonlyMap<number, string>
+  readonly #leaderByFence: ReadonlyMap<number, string>
 
   constructor({ publications, tenures }: ElectionHistory) {
     this.#byValue = new Map(publications.map((publication) => [publication.value, publication]))
-    this.#leaders = new Map(tenures.map(({ fence, process }) => [fence, process]))
+    this.#leaderByFence = new Map(tenures.map(({ fence, process }) => [fence, process]))
   }
 
   find(value: string): Publication | undefined {
@@ -97,24 +98,24 @@ class PublishedValues {
     seenAt: bigint,
   ): string | undefined {
     if (publication === undefined) return 'which no candidate published'
-    const { process, publishedAt, fence: ownFence } = publication
+    const { process, publishedAt, fence: publishedFence } = publication
     if (publishedAt > seenAt) return `which ${process} published later`
-    if (ownFence === fence) return undefined
-    const leader = this.#leaders.get(fence)
+    if (publishedFence === fence) return undefined
+    const leader = this.#leaderByFence.get(fence)
     if (leader !== undefined) return `with which ${leader} led, but ${process} published it`
-    // No candidate received the grant with this fence. The grant may have been for `process`, if
-    // `process` received no grant for this value, or received only a later grant.
-    const canBeEarlierGrant = ownFence === undefined || fence < ownFence
-    return canBeEarlierGrant ? undefined : `but ${process} published it with fence ${ownFence}`
+    // No candidate received the grant with this fence. The grant may be one that `process` missed,
+    // if `process` received no grant for this value, or only a later grant.
+    const canBeMissedGrant = publishedFence === undefined || fence < publishedFence
+    return canBeMissedGrant ? undefined : `but ${process} published it with fence ${publishedFence}`
   }
 }
 
 /**
- * Returns a function of a fence and a time. This function returns an empty list if all leaderships
- * up to the fence had ended at the time. Otherwise the list has one text, about the leadership that
- * ended last.
+ * Returns a function that finds a leadership with this fence or a lower fence that had not ended at
+ * this time. The function returns a list: empty if all had ended, otherwise with one text about the
+ * leadership that ended last.
  */
-function unendedLeadershipsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
+function stillLeadingFinder(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
   const byFence = [...tenures].sort((a, b) => a.fence - b.fence)
   let latest = byFence[0]
   /** At each index: the tenure that ended last, of all tenures up to this index. */

@@ -35,7 +35,7 @@ class Writer {
     return messages[this.#receivedCount - 1]!
   }
 
-  /** Sends a command to the process: `add` to read the number, and `go` to write the sum. */
+  /** Sends a command: after `add` the program locks and reads; after `go` it writes and unlocks. */
   tell(command: 'add' | 'go'): void {
     this.#process.send(command)
   }
@@ -46,17 +46,17 @@ class Writer {
 }
 
 interface ContentionResult {
-  /** The number of writes that the store accepted. */
+  /** How many writes the store accepted. */
   readonly accepted: number
-  /** The number of writes that the store refused. */
+  /** How many writes the store refused. */
   readonly refused: number
   /** The number in the store at the end. */
   readonly value: number
 }
 
 /**
- * Runs `rounds` rounds, and pauses one of the programs in each round. The number in the store
- * begins with 0.
+ * Runs `rounds` rounds, and pauses one of the programs in each round. The number in the store is 0
+ * at first.
  */
 async function contend(
   stage: Stage,
@@ -96,6 +96,7 @@ async function runRound(sleeper: Writer, other: Writer): Promise<WriterMessage[]
   expect(await other.nextMessage()).to.equal('read')
   other.tell('go')
   const otherOutcome = await other.nextMessage()
+  // The sleeper receives this command when it continues.
   sleeper.tell('go')
   sleeper.kill('SIGCONT')
   return [otherOutcome, await sleeper.nextMessage()]

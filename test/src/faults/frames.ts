@@ -1,7 +1,7 @@
 /**
  * Counts the WebSocket frames of a broker in a stream of bytes, so that a test can cut a connection
- * before a certain frame. The stream begins with the head of the HTTP response. The class reads
- * only the parts of RFC 6455 that counting needs.
+ * before a certain frame. The stream begins with the head of the HTTP response. `FrameCounter`
+ * reads only the parts of RFC 6455 that counting needs.
  */
 
 export class FrameCounter {
@@ -14,7 +14,10 @@ export class FrameCounter {
   /** The number of frames that have begun. */
   count = 0
 
-  /** Adds the next bytes. Returns how many of these bytes come before frame `frameNumber`. */
+  /**
+   * Reads the next bytes, up to the beginning of frame `frameNumber`. Returns how many bytes it has
+   * read: 0 if this frame began in an earlier chunk.
+   */
   bytesBeforeFrame(chunk: Buffer, frameNumber: number): number {
     for (let i = 0; i < chunk.length; i++) {
       if (this.count >= frameNumber) return 0
@@ -37,8 +40,8 @@ export class FrameCounter {
   }
 
   /**
-   * The second byte of the header is the length of a short payload, and ends the header. If this
-   * byte is 126 (or 127), the next two (or eight) bytes are the length. A server frame has no mask.
+   * The second byte of the header is the length of the payload. If this byte is 126 (or 127), the
+   * length is in the next two (or eight) bytes instead. No mask follows: only clients mask frames.
    */
   #readFrameHeader(byte: number): void {
     this.#frameHeader.push(byte)

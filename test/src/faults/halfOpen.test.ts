@@ -13,20 +13,20 @@ import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'
 
-/** The directions in which no bytes pass: `up` to the broker, `down` to the client. */
+/** Whether each direction is silent: `up` to the broker, `down` to the client. */
 interface Silence {
   readonly up: boolean
   readonly down: boolean
 }
 
-const toBroker: Silence = { up: true, down: false }
-const toClient: Silence = { up: false, down: true }
-const bothWays: Silence = { up: true, down: true }
+const silenceToBroker: Silence = { up: true, down: false }
+const silenceToClient: Silence = { up: false, down: true }
+const silenceBothWays: Silence = { up: true, down: true }
 /** Each kind of silence, with its name in the titles of the tests. */
 const silences: [string, Silence][] = [
-  ['to the broker', toBroker],
-  ['to the client', toClient],
-  ['both ways', bothWays],
+  ['to the broker', silenceToBroker],
+  ['to the client', silenceToClient],
+  ['both ways', silenceBothWays],
 ]
 const reconnect = fixedInterval({ interval: 20 })
 
@@ -41,7 +41,10 @@ interface Scene {
   speakAgain(): void
 }
 
-/** Connects one client through a proxy, which the test can make silent, and one client directly. */
+/**
+ * Connects one client through a proxy, and one client directly. The test can make the connection
+ * through the proxy silent. The grace `'lease'` is as long as the lease.
+ */
 async function openScene(
   stage: Stage,
   silence: Silence,
@@ -99,8 +102,8 @@ async function expectLockKept(stage: Stage, silence: Silence): Promise<void> {
   // With this lease, the client can resume its session in time even on a slow machine.
   const { far, fallSilent, speakAgain } = await openScene(stage, silence, 'lease', 6_000)
   const lock = await far.lock('k')
-  const events: string[] = []
-  far.on('lost', () => events.push('lost'))
+  const losses: string[] = []
+  far.on('lost', () => losses.push('lost'))
   const resumed = next(far, 'resumed')
   // With a grace, the client tries another connection after half a lease of silence. Until the
   // client has resumed its session, the session is in jeopardy: the client cannot know whether the
@@ -113,7 +116,7 @@ async function expectLockKept(stage: Stage, silence: Silence): Promise<void> {
   await resumed
   await lock.refresh()
   expect(lock.held).to.equal(true)
-  expect(events).to.deep.equal([])
+  expect(losses).to.deep.equal([])
 }
 
 describe('faults: half-open connections, behind a proxy', function () {
@@ -131,16 +134,16 @@ describe('faults: half-open connections, behind a proxy', function () {
     ),
     ...silences.map(
       ([direction, silence]): NamedTest => [
-        `silence ${direction} that is shorter than the lease: a holder with a grace keeps its lock`,
+        `silence ${direction} for less than the lease: a holder with a grace keeps its lock`,
         (stage) => expectLockKept(stage, silence),
       ],
     ),
     [
       'silence before the grant: a waiter that cannot receive its grant does not hold the lock',
       async (stage) => {
-        const { far, near, fallSilent } = await openScene(stage, toClient, 'lease')
+        const { far, near, fallSilent } = await openScene(stage, silenceToClient, 'lease')
         const firstLock = await near.lock('k')
-        const isHeldByFar = far.lock('k').then(
+        const farGotLock = far.lock('k').then(
           (lock) => lock.held,
           () => false,
         )
@@ -153,13 +156,13 @@ describe('faults: half-open connections, behind a proxy', function () {
         // of `far` is over, the lock passes to `near`.
         expect((await laterRequest).held).to.equal(true)
         await far.close()
-        expect(await isHeldByFar).to.equal(false)
+        expect(await farGotLock).to.equal(false)
       },
     ],
     [
-      'silence both ways: the holder sees the end of a ttl before the broker grants the lock again',
+      'silence both ways: the holder knows that its ttl has ended before the next grant',
       async (stage) => {
-        const { far, near, fallSilent } = await openScene(stage, bothWays, 'lease')
+        const { far, near, fallSilent } = await openScene(stage, silenceBothWays, 'lease')
         const order: string[] = []
         const lock = await far.lock('k', { ttl: 500 })
         const lost = aborted(lock.signal).then(() => order.push('lost'))

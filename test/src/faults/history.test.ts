@@ -90,11 +90,14 @@ describe('faults: the oracles of histories', () => {
       'b 2: 3 permits were held, and the capacity is 2',
       'c 3: 3 permits were held, and the capacity is 2',
     ])
+  })
+
+  it('find a fence that repeats, also for permits', () => {
     const repeated = [tenure('a', 1, 0, 1, 2, 3), tenure('b', 1, 4, 5, 6, 7)]
     expect(findPermitsViolations(repeated, 1)).to.deep.equal(['b 1: the same fence twice'])
   })
 
-  it('find whether a linear order exists, also without the fences', () => {
+  it('find whether a linear order exists, by the times alone', () => {
     // All fences are equal, so that only the times determine the order.
     const history = [1, 2, 3, 4, 5].map((i) => tenure('x', 0, i, 10 * i, 10 * i + 5, 10 * i + 9))
     expect(isLinearizable(history)).to.equal(true)
@@ -121,8 +124,8 @@ class Contender {
 
   /** Kills or pauses the process. */
   halt(signal: 'SIGKILL' | 'SIGSTOP'): void {
-    // Read the clock before the signal is sent. After the signal, another process may get the lock
-    // before this process reads the clock.
+    // The clock is read before the signal is sent, because another process may get the lock
+    // immediately after the signal.
     this.#halts.push(process.hrtime.bigint())
     this.#process.kill(signal)
   }
@@ -163,7 +166,8 @@ class Contender {
           | undefined
       // A process that reported no `givenUp` held the lock until the end of the history.
       const givenUpAt = timeOf('givenUp')?.at ?? laterThanHistory
-      // If the test halted the process during its use of the lock, the use ends at the halt.
+      // If the test halted the process during its use of the lock, the use ends at the halt, and
+      // the unlock counts as unconfirmed.
       const haltedAt = this.#halts.find((halt) => halt > grantedAt && halt < givenUpAt)
       const confirmedAt = haltedAt === undefined ? timeOf('confirmed')?.at : undefined
       tenures.push({
@@ -189,7 +193,7 @@ describe('faults: histories of contending processes', function () {
       const rounds = 12
       const contenders = [1, 2, 3, 4].map(() => new Contender(url, rounds))
       for (const contender of contenders) stage.onClear(() => contender.halt('SIGKILL'))
-      // The process 0 dies early. The process 1 is paused while the others do most of their work.
+      // Process 0 dies early. Process 1 is paused while the others do most of their work.
       const [killed, paused, ...others] = contenders
       await killed!.untilRequested(3)
       killed!.halt('SIGKILL')
@@ -199,8 +203,8 @@ describe('faults: histories of contending processes', function () {
       paused!.wake()
       await Promise.all([paused!, ...others].map((contender) => contender.untilFinished()))
       const history = contenders.flatMap((contender, i) => contender.tenures(`process ${i}`))
-      // On a slow machine, a process may lose a lock before it receives the grant. Such a lock has
-      // no tenure.
+      // The two undisturbed processes alone have 24 rounds. On a slow machine, a process may lose a
+      // lock before it receives the grant. Such a lock has no tenure.
       expect(history.length).to.be.within(20, contenders.length * rounds)
       expect(findFenceViolations(history)).to.deep.equal([])
       expect(isLinearizable(history)).to.equal(true)

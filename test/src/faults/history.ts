@@ -20,13 +20,13 @@ export interface Tenure {
   readonly givenUpAt: bigint
   /** When the unlock was confirmed; undefined if the lock ended in another way. */
   readonly unlockConfirmedAt: bigint | undefined
-  /** The permits of the lock; undefined for an exclusive lock. */
+  /** The permits of the lock; undefined for an exclusive lock or for one permit. */
   readonly permits?: number | undefined
 }
 
 /**
- * Returns the violations in a history, found by its fences. Each lock must be given up before the
- * next grant, no fence may repeat, and a request after a grant must get a higher fence.
+ * Compares tenures with neighbouring fences, and returns the violations. Each lock must be given up
+ * before the next grant, no fence may repeat, and a request after a grant must get a higher fence.
  */
 export function findFenceViolations(history: readonly Tenure[]): string[] {
   const violations: string[] = []
@@ -37,7 +37,7 @@ export function findFenceViolations(history: readonly Tenure[]): string[] {
     const names = `${previous.process} ${previous.fence} and ${tenure.process} ${tenure.fence}`
     if (previous.fence === tenure.fence) violations.push(`${names}: the same fence twice`)
     if (previous.givenUpAt >= tenure.grantedAt) violations.push(`${names}: both held the lock`)
-    // A request that comes after a grant must get the higher fence.
+    // The previous tenure has the lower fence, so its request must not come after this grant.
     if (tenure.grantedAt < previous.requestedAt)
       violations.push(`${names}: the later request has the lower fence`)
   }
@@ -77,9 +77,10 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
 }
 
 /**
- * Returns the pairs of tenures that overlap. Ignores the fences. The operations of an exclusive
- * lock have a linear order exactly if no tenures overlap. Then each release takes effect when the
- * lock is given up, and each acquire just before the grant.
+ * Finds overlaps by the times alone: returns each tenure that overlaps an earlier tenure, together
+ * with one such tenure. The acquires and releases of an exclusive lock have a linear order exactly
+ * if no tenures overlap. In this order, each release takes effect when the lock is given up, and
+ * each acquire just before the grant.
  */
 export function findOverlaps(history: readonly Tenure[]): string[] {
   const violations: string[] = []
@@ -138,7 +139,7 @@ export function isLinearizable(history: readonly Tenure[]): boolean {
     visited.add(state)
     const previousHolder = holder
     for (const [i, operation] of operations.entries()) {
-      if (done[i] || !isPossible(operation, holder) || !isNext(operation, operations, done))
+      if (done[i] || !isPossible(operation, holder) || !canBeNext(operation, operations, done))
         continue
       done[i] = true
       holder = operation.kind === 'acquire' ? operation.tenureIndex : -1
@@ -159,8 +160,8 @@ function isPossible({ kind, tenureIndex }: Operation, holder: number): boolean {
   return kind === 'acquire' ? holder === -1 : holder === tenureIndex
 }
 
-/** Returns whether none of the remaining operations had ended before this operation began. */
-function isNext(
+/** Whether no remaining operation must have taken effect before this operation. */
+function canBeNext(
   operation: Operation,
   operations: readonly Operation[],
   done: readonly boolean[],

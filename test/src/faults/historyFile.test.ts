@@ -73,9 +73,9 @@ describe('a file with a history of locks', () => {
     expect(parseHistories(formatHistories(histories))).to.deep.equal(histories)
   })
 
-  /** A valid line. In each test below, an invalid line follows. */
+  /** A valid line, with requestedAt "0" and grantedAt "1". Each test below adds an invalid line. */
   const line = formatHistories([historyOf([validTenures[0]!])])
-  const invalid: [string, string, string][] = [
+  const invalid: [problem: string, text: string, message: string][] = [
     ['text that is not JSON', 'no', 'Line 2: it must be JSON'],
     ['an array', '[]', 'Line 2: it must be an object'],
     ['an unknown field', '{"lock":1}', 'Line 2: unknown field "lock"'],
@@ -113,6 +113,7 @@ describe('the check of a history (judgeHistory)', () => {
   })
 
   it('finds more permits than the capacity', () => {
+    // A tenure without the field `permits` has one permit.
     const tenures = [tenure('a', 1, 0, 1, 5), tenure('b', 2, 0, 2, 5)]
     expect(judgeHistory(historyOf(tenures, 2))).to.deep.equal([])
     expect(judgeHistory(historyOf(tenures, 1)).join()).to.include('2 permits were held')
@@ -122,12 +123,12 @@ describe('the check of a history (judgeHistory)', () => {
     expect(judgeHistory(election)).to.deep.equal([])
   })
 
-  /** An observation: without `fence`, the observer saw that no session led. */
+  /** An observation by `p`. Without `fence`, the observer saw that no session led. */
   const seen = (seenAt: number, fence?: number, value = ''): Observation => {
     const leader = fence === undefined ? undefined : { fence, value }
     return { observer: 'p', seenAt: BigInt(seenAt), leader }
   }
-  const wrongObservations: [string, Observation[], string][] = [
+  const wrongObservations: [problem: string, observations: Observation[], message: string][] = [
     ['a value that no candidate published', [seen(12, 1, 'x')], 'no candidate published'],
     ['a value before its publication', [seen(12, 1, 'a 1')], 'which a published later'],
     ['the value of another leader', [seen(33, 2, 'a 1')], 'with which b led, but a published it'],
@@ -158,11 +159,11 @@ describe('the check of a history (judgeHistory)', () => {
     const results = new Set<boolean>()
     for (let i = 0; i < count(300, 3_000); i++) {
       // Long tenures nearly always overlap, and short tenures seldom, so both results are frequent.
-      const length = random.pick([8, 40])
+      const maxDuration = random.pick([8, 40])
       const tenures = Array.from({ length: 4 }, (_, n) => {
         const start = random.below(40)
-        // The times of two tenures differ, because a real clock in ns does not repeat a time.
-        const times = Array.from({ length: 4 }, () => (start + random.below(length)) * 4 + n)
+        // `* 4 + n` gives two tenures no equal times: a real clock in ns does not repeat a time.
+        const times = Array.from({ length: 4 }, () => (start + random.below(maxDuration)) * 4 + n)
         return tenure(`p${n}`, n + 1, ...times.sort((a, b) => a - b))
       })
       const distinct = new Set(
@@ -172,8 +173,7 @@ describe('the check of a history (judgeHistory)', () => {
           givenUpAt,
         ]),
       )
-      // Each of the four tenures has three of these times. Skips the history if one tenure has two
-      // equal times.
+      // Skips the history if two of these three times of one tenure are equal.
       if (distinct.size < 12) continue
       const hasNoOverlap = findOverlaps(tenures).length === 0
       results.add(hasNoOverlap)
@@ -191,7 +191,7 @@ describe('npm run check-history', () => {
   const stage = Stage.forEachTest()
   const program = fileURLToPath(new URL('./checkHistory.js', import.meta.url))
 
-  /** Runs `npm run check-history` on a file with this text. */
+  /** Runs the program of `npm run check-history` on a file with this text. */
   function check(text: string) {
     const file = scratch(stage).write('history.jsonl', text)
     const { status, stdout, stderr } = spawnSync(process.execPath, [program, file], {

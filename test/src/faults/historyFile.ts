@@ -1,8 +1,8 @@
 /**
- * Writes and reads histories of locks as files. Other programs can write such files too, for a
- * check of their histories. A file has one line of JSON for each tenure (one use of a lock). A file
- * of an election also has a line for each published value and for each observation. A fence is the
- * number of a grant. test/README.md documents the format.
+ * Formats and parses files with histories of locks. Other programs can write such files too, so
+ * that `npm run check-history` checks their histories. A file has one line of JSON for each tenure
+ * (one use of a lock). A file of an election also has a line for each published value and for each
+ * observation. A fence is the number of a grant. test/README.md documents the format.
  */
 import {
   type ElectionHistory,
@@ -28,10 +28,10 @@ export interface KeyHistory extends ElectionHistory {
 /** A line that does not fit the format. */
 export class InvalidHistory extends Error {}
 
-/** Up to this number of tenures of a key, a search for a linear order of them is fast enough. */
+/** A history with more tenures is not searched for a linear order, because this may take long. */
 const maxSearchedTenures = 30
 
-/** `givenUpAt` is when the process stopped using the lock; see {@link Tenure}. */
+/** The times of a {@link Tenure}. */
 const timeFields = ['requestedAt', 'grantedAt', 'givenUpAt', 'unlockConfirmedAt'] as const
 
 /** The three kinds of lines, and their fields. */
@@ -89,7 +89,7 @@ export function parseHistories(text: string): KeyHistory[] {
 
 /** Adds the tenure in this line to the history. */
 function addTenure(history: PartialHistory, line: Line): void {
-  const capacity = line.has('capacity') ? line.countAt('capacity') : undefined
+  const capacity = line.has('capacity') ? line.positiveIntegerAt('capacity') : undefined
   // The first three times are required.
   const [requestedAt, grantedAt, givenUpAt] = timeFields
     .slice(0, 3)
@@ -105,12 +105,12 @@ function addTenure(history: PartialHistory, line: Line): void {
   history.capacity = capacity
   history.tenures.push({
     process: line.textAt('process'),
-    fence: line.countAt('fence'),
+    fence: line.positiveIntegerAt('fence'),
     requestedAt: requestedAt!,
     grantedAt: grantedAt!,
     givenUpAt: givenUpAt!,
     unlockConfirmedAt,
-    ...(line.has('permits') ? { permits: line.countAt('permits') } : {}),
+    ...(line.has('permits') ? { permits: line.positiveIntegerAt('permits') } : {}),
   })
 }
 
@@ -120,7 +120,7 @@ function publicationOf(line: Line): Publication {
     process: line.textAt('process'),
     value: line.textAt('value'),
     publishedAt: line.timeAt('publishedAt'),
-    fence: line.has('fence') ? line.countAt('fence') : undefined,
+    fence: line.has('fence') ? line.positiveIntegerAt('fence') : undefined,
   }
 }
 
@@ -130,7 +130,9 @@ function observationOf(line: Line): Observation {
   return {
     observer: line.textAt('observer'),
     seenAt: line.timeAt('seenAt'),
-    leader: seesLeader ? { fence: line.countAt('fence'), value: line.textAt('value') } : undefined,
+    leader: seesLeader
+      ? { fence: line.positiveIntegerAt('fence'), value: line.textAt('value') }
+      : undefined,
   }
 }
 
@@ -179,7 +181,7 @@ class Line {
     return typeof value === 'string' && value !== '' ? value : this.fail(`${field} must be text`)
   }
 
-  countAt(field: string): number {
+  positiveIntegerAt(field: string): number {
     const value = this.#fields[field]
     if (Number.isSafeInteger(value) && (value as number) > 0) return value as number
     return this.fail(`${field} must be a positive integer`)
@@ -187,7 +189,7 @@ class Line {
 
   timeAt(field: string): bigint {
     const value = this.#fields[field]
-    // The greatest signed 64-bit integer has 19 digits.
+    // A time fits into a signed 64-bit integer, which has at most 19 digits.
     if (typeof value === 'string' && /^\d{1,19}$/.test(value)) return BigInt(value)
     if (Number.isSafeInteger(value) && (value as number) >= 0) return BigInt(value as number)
     return this.fail(`${field} must be a time in ns, as an integer or as text`)
@@ -196,7 +198,7 @@ class Line {
 
 /**
  * Checks exclusion, fences, linearizability and observations of one key. Returns the violations.
- * For a key with permits, checks only the fences and the capacity.
+ * For a key with permits, checks only the capacity, and that no fence repeats.
  *
  * For an exclusive lock, a linear order of all operations exists exactly if no two tenures overlap.
  * To test this statement too, the function also searches a short history for a linear order.

@@ -1,8 +1,9 @@
 /**
  * Tests real half-open connections: packets between two machines get lost, in one direction or
- * both. In every run, the old holder must know the loss of its lock before the next grant, by a
- * clock that both machines share. The lease is how long the broker keeps a silent session; a grace
- * is how long the broker keeps a session after its connection dropped.
+ * both. If this lasts longer than the lease, the old holder must know the loss of its lock before
+ * the next grant. A clock that both machines share shows the order. The lease is how long the
+ * broker keeps a silent session. The grace is how long the broker keeps a session after its
+ * connection dropped.
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
@@ -28,6 +29,7 @@ const packetLosses: [string, PacketLoss][] = [
 interface Scene {
   /** The machine of `holder`: a network namespace. */
   readonly farMachine: Namespace
+  /** Its `lock` resolves with the fence, the number of the grant. */
   readonly holder: RemoteClient
   /** The URL of the broker for clients on this machine. */
   readonly url: string
@@ -40,6 +42,7 @@ interface Scene {
 async function openScene(stage: Stage, lease: number, grace: number | 'lease'): Promise<Scene> {
   const farMachine = new Namespace()
   stage.onClear(() => farMachine.remove())
+  // By default, the broker would refuse a client of another machine without authentication.
   const { url, broker } = await stage.broker({ allowUnauthenticated: true })
   // `here` is the address of this machine on the link to the far machine.
   const { url: farUrl } = await broker.listen({ port: 0, host: farMachine.here })
@@ -53,8 +56,8 @@ async function expectLockLossBeforeGrant(
   packetLoss: PacketLoss,
   grace: number | 'lease',
 ): Promise<void> {
-  // The client gives up its lock about 120 ms before the broker ends the lease. This time is 1 % of
-  // the lease because clocks differ in speed, and 2 % as a margin for late timers.
+  // The client gives up its lock about 120 ms before the broker ends the lease. This time is 3 % of
+  // the lease: 1 % because clocks differ in speed, and 2 % because timers can be late.
   const { farMachine, holder, url } = await openScene(stage, 4_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')
@@ -63,6 +66,7 @@ async function expectLockLossBeforeGrant(
   farMachine.lose(packetLoss)
   const nextFence = await granted
   const { at: grantedAt } = await other.event('granted', nextFence)
+  // The signal of the lock aborts when the holder knows the loss.
   const { at: lostAt } = await holder.event('aborted', fence)
   expect(lostAt < grantedAt, 'the loss of the lock comes first').to.equal(true)
   expect(nextFence).to.be.above(fence)
