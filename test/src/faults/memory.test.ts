@@ -1,7 +1,7 @@
 /**
- * Tests watchers that stop reading while the broker sends them many events. A watcher may leave
- * 1 MiB unread, but the memory of the broker may grow by only half of this for each watcher. The
- * broker must still serve all other clients.
+ * Tests watchers that stop reading while the broker sends them many events. The broker disconnects
+ * a watcher that leaves more than 1 MiB unread. Even so, the memory of the broker may grow by only
+ * half of this for each watcher, and the broker must still serve all other clients.
  */
 import { readFileSync } from 'node:fs'
 import type { LockEvent, Session, WatchEvent } from '@holdfast/client'
@@ -13,8 +13,8 @@ import { count } from '../support/counts.js'
 
 const mib = 1024 * 1024
 /**
- * The number of watchers. With 1,000 watchers the kernel has no memory left for TCP, and drops data
- * that the broker has sent.
+ * The number of watchers. More watchers, such as 1,000, would leave the kernel no memory for TCP:
+ * the kernel would drop data that the broker has sent.
  */
 const watcherCount = count(12, 300)
 /**
@@ -23,8 +23,8 @@ const watcherCount = count(12, 300)
  */
 const eventBytesPerWatcher = 16 * mib
 /**
- * The allowance for each watcher, in bytes: for garbage, and for the contents of its socket. Most
- * unread output needs no memory of its own, because watchers share one copy of equal output.
+ * The memory that the broker may use for each watcher, in bytes. This is less than the unread
+ * output of a watcher, because all watchers share one copy of equal output.
  */
 const maxMemoryPerWatcher = mib / 2
 /** An allowance for the work of the broker itself. */
@@ -42,10 +42,10 @@ async function causeEvents(session: Session): Promise<number> {
   const metadataChoices = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
   const keys = Array.from({ length: 10 }, (_, i) => `k${i}`)
   let eventCount = 0
-  // Each round causes two events of 4 kB for each key: one for the lock, one for the unlock. Every
-  // third round has the text that is not ASCII, because `eventCount`, which rises by 20, is then
-  // divisible by 3.
-  for (let sent = 0; sent < eventBytesPerWatcher; sent += 2 * keys.length * 4_000) {
+  // Each round causes two events of 4 kB for each key: one for the lock, one for the unlock.
+  const bytesPerRound = 2 * keys.length * 4_000
+  for (let causedBytes = 0; causedBytes < eventBytesPerWatcher; causedBytes += bytesPerRound) {
+    // Every third round has the second text: `eventCount` rises by 20 in each round.
     const options = { metadata: metadataChoices[eventCount % 3 === 0 ? 1 : 0] }
     const locks = await Promise.all(keys.map((key) => session.lock(key, options)))
     await Promise.all(locks.map((lock) => lock.unlock()))
@@ -58,7 +58,7 @@ describe('faults: the broker, while clients do not read,', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`needs at most half a MiB of memory for each of ${watcherCount} watchers`, async () => {
+  it(`needs at most 128 MiB of memory, and half a MiB for each of ${watcherCount} watchers`, async () => {
     const served = await ServeProcess.startListening(stage)
     const pid = served.process.pid!
     const watchers: RawClient[] = []
@@ -70,9 +70,9 @@ describe('faults: the broker, while clients do not read,', function () {
       watcher.socket.pause()
       watchers.push(watcher)
     }
-    const busy = await stage.session(served.url)
+    const locker = await stage.session(served.url)
     const initialBytes = memoryOf(pid, 'VmRSS')
-    await causeEvents(busy)
+    await causeEvents(locker)
     const peakBytes = memoryOf(pid, 'VmHWM')
     expect(peakBytes - initialBytes).to.be.below(watcherCount * maxMemoryPerWatcher + workBytes)
 
@@ -81,16 +81,17 @@ describe('faults: the broker, while clients do not read,', function () {
       watcher.socket.resume()
       await watcher.closed()
     }
-    // The broker still serves another client: its watch gets the state, and then the new lock.
+    // The broker still serves `locker`: its watch gets the state, and then the new lock.
     const events = new Collector<WatchEvent>()
-    busy.watch('k', events.add)
+    locker.watch('k', events.add)
     await events.waitForCount(1)
-    await busy.lock('k')
+    await locker.lock('k')
     await events.waitForCount(2)
   })
 
   it('keeps all events, in order, for a client that reads again later', async () => {
-    // With limits beyond the bytes of all events, the broker keeps the events for the watcher.
+    // These limits of a client's unread output exceed the bytes of all events, so the broker keeps
+    // the events for the watcher.
     const flags = ['slowBytes', 'backlogBytes'].flatMap((name) => [
       '--limit',
       `${name}=${2 * eventBytesPerWatcher}`,
@@ -103,6 +104,7 @@ describe('faults: the broker, while clients do not read,', function () {
     watcher.socket.pause()
     const eventCount = await causeEvents(await stage.session(served.url))
     watcher.socket.resume()
+    // A fence is the number of a grant. For each fence, `locked` must come before `unlocked`.
     const lastEventByFence = new Map<number, string>()
     for (let i = 0; i < eventCount; i++) {
       const { event, fence } = (await watcher.receive('event')).event as LockEvent

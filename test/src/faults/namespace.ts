@@ -1,7 +1,7 @@
 /**
- * Makes a Linux network namespace with a link to the namespace of the test. For the network, the
- * namespace is another machine. Packets can be lost on the link in one direction or both, and
- * neither end is notified.
+ * Makes a Linux network namespace that stands for another machine. Its only link leads to the
+ * machine of the test. Packets can be lost on the link in one direction or both, and neither end is
+ * notified.
  */
 import { freeNet, ip, unreachableMac } from '../support/network.js'
 
@@ -21,12 +21,12 @@ export class Namespace {
   constructor() {
     // The name of a network device has at most 15 characters, so the id must be short.
     const id = `${process.pid % 100_000}${namespaceCount++}`
-    const subnet = freeNet()
+    const firstThreeBytes = freeNet()
     this.name = `holdfast${id}`
     this.#link = `hf${id}a`
     this.#farLink = `hf${id}b`
-    this.here = `${subnet}.1`
-    this.there = `${subnet}.2`
+    this.here = `${firstThreeBytes}.1`
+    this.there = `${firstThreeBytes}.2`
     this.#mac = '02:00:00:00:00:01'
     this.#farMac = '02:00:00:00:00:02'
     ip('netns', 'add', this.name)
@@ -48,8 +48,8 @@ export class Namespace {
   }
 
   /**
-   * Loses packets from the namespace (`up`) or to the namespace (`down`), by sending them to an
-   * unknown hardware address.
+   * Loses the packets from the namespace if `up`, and the packets to the namespace if `down`: the
+   * senders address them to a device that does not exist.
    */
   lose({ up, down }: { readonly up: boolean; readonly down: boolean }): void {
     this.#setNeighbours(up ? unreachableMac : this.#mac, down ? unreachableMac : this.#farMac)
@@ -65,7 +65,7 @@ export class Namespace {
     ip('netns', 'delete', this.name)
   }
 
-  /** Makes the namespace send its packets to `mac`, and the test to `farMac`. */
+  /** Makes the namespace send its packets to `mac`, and makes the test send to `farMac`. */
   #setNeighbours(mac: string, farMac: string): void {
     this.#ipInside(
       'neigh',

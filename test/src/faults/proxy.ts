@@ -1,16 +1,16 @@
 /**
- * A TCP proxy between clients and a broker. A test can delay, split, count and cut off the bytes,
- * separately for each direction and each connection.
+ * A TCP proxy between clients and a broker. A test can delay, split, count and drop the bytes,
+ * separately for each direction of each connection. A test can also reset connections.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/** One connection through the proxy, in the direction of one filter. */
+/** One direction of a connection through the proxy. The filter of this direction gets it. */
 export interface ProxiedConnection {
   /** The number of the connection, from 0. */
   readonly index: number
-  /** Passes bytes on, in the direction of the filter. */
+  /** Passes bytes on in this direction. */
   pass(bytes: Buffer): void
   /** Resets both ends of the connection immediately. Bytes that were not passed are lost. */
   cut(): void

@@ -1,9 +1,9 @@
 /**
  * Tests processes that are paused and continued later, as by a closed laptop, a debugger or a
- * hypervisor. The first thing that a continued holder does must be to notice the loss of its lock.
- * A broker that continues must not end sessions because they were silent during its pause. The
- * lease is how long the broker keeps a silent session. A ttl is how long a lock lasts. A grace is
- * how long a session survives the loss of its connection.
+ * hypervisor. A holder that continues must notice the loss of its lock before it does anything
+ * else. A broker that continues must not end sessions because they were silent during its pause.
+ * The lease is how long the broker keeps a silent session. A ttl is how long a lock lasts. A grace
+ * is how long a session survives the loss of its connection.
  */
 import { expect } from 'chai'
 import { RemoteClient, ServeProcess } from '../e2e/remote.js'
@@ -11,12 +11,12 @@ import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 
-/** Waits for a part of a pause. The tests wait for no event, because they test this duration. */
+/** Waits while a process is paused. No event ends the wait, because its length is under test. */
 function letTimePass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** What ends a lock while its holder is paused, each with the options of the lock. */
+/** What ends the lock of a paused holder, and the options with which the lock is requested. */
 const expiries: [string, { ttl?: number }][] = [
   ['the lease', {}],
   ['the ttl of its lock', { ttl: 500 }],
@@ -40,8 +40,8 @@ async function pauseHolder(
   pausedHolder.kill('SIGSTOP')
   const nextFence = await granted
   expect(nextFence).to.be.above(fence)
-  // When the process continues, this message waits in its pipe, its timers are due, and its socket
-  // has input.
+  // The paused process gets this question when it continues, at the same time as its due timers and
+  // the input of its socket. Whichever comes first, the answer must be false.
   const isHeld = pausedHolder.execute({ do: 'isHeld', fence })
   pausedHolder.kill('SIGCONT')
   expect(await isHeld).to.equal(false)
@@ -68,7 +68,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
   broker.kill('SIGSTOP')
   // The holder hears nothing from the broker, so the holder gives up its lock after the lease.
   const lost = await holder.event('lost', fence)
-  // Three leases of 2,000 ms.
+  // Three more leases of 2,000 ms.
   await letTimePass(6_000)
   broker.kill('SIGCONT')
   const nextFence = await granted
@@ -78,16 +78,19 @@ async function pauseBroker(stage: Stage): Promise<void> {
   // The broker kept the sessions: the clients resumed them and opened no new sessions.
   for (const client of [holder, waiter]) await client.event('resumed')
   expect(await otherHolder.execute({ do: 'isHeld', fence: keptFence })).to.equal(true)
+  // `untilHandled` resolves with the statistics of the broker.
   expect(await otherHolder.untilHandled()).to.include({ expiredLocks: 0 })
   const events = [holder, waiter].flatMap(({ events }) => events.items.map(({ event }) => event))
   expect(events).not.to.include('newSession')
+  // `started` is the start of the process. No event reports a loss or a new connection.
   expect(otherHolder.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
 }
 
 describe('faults: processes that are paused', function () {
   this.timeout(300_000)
 
-  runConcurrently(count(1, 5), [
+  const runCount = count(1, 5)
+  runConcurrently(runCount, [
     ...expiries.flatMap(([expiry, options]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
@@ -115,7 +118,7 @@ describe('faults: processes that are paused', function () {
       },
     ],
     [
-      'a broker that is paused for three leases ends no session, and clients that lost their locks resume',
+      'a broker that is paused for more than three leases ends no session, and clients that lost their locks resume',
       pauseBroker,
     ],
     [
@@ -127,6 +130,7 @@ describe('faults: processes that are paused', function () {
         await holder.lock('k')
         const outcome = waiter.lock('k', { timeout: 1_000 }).then(
           () => 'granted',
+          // A remote client passes on only the code of an error, as the message.
           (error: Error) => error.message,
         )
         await waiter.untilHandled()

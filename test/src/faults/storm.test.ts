@@ -17,15 +17,15 @@ const sessionCount = Math.min(count(500, 10_000), maxSockets())
 interface Counts {
   readonly heldCount: number
   readonly waitingCount: number
-  /** The lock requests since the start of the broker that were granted or failed. */
+  /** The lock requests that were granted or failed since the broker started. */
   readonly totalLocks: number
   /** The part of `totalLocks` that failed. */
   readonly failedLocks: number
 }
 
 /**
- * Sends a command to the broker's process, which answers with its counts. Before the answer to
- * `reset`, the broker resets all connections.
+ * Sends a command to the broker's process, which answers with its counts. On `reset`, the process
+ * first resets all connections of the broker.
  */
 async function countsAfter(command: 'reset' | 'count', broker: ChildProcess): Promise<Counts> {
   const answer = once(broker, 'message')
@@ -67,7 +67,7 @@ describe('faults: a storm of resumes', function () {
     expect(losses).to.deep.equal([])
     expect(await countsAfter('count', broker)).to.deep.equal(expectedCounts)
     expect(locks.every(({ held }) => held)).to.equal(true)
-    await unlockBothRounds(locks, requests)
+    await unlockInTwoRounds(locks, requests)
     const finalCounts = {
       heldCount: 0,
       waitingCount: 0,
@@ -81,14 +81,16 @@ describe('faults: a storm of resumes', function () {
 
 /**
  * Connects the sessions in batches of 100, because a broker refuses a connection while too many
- * handshakes are in progress (`limits.pendingConnections`). The grace (how long a session survives
- * the loss of its connection) is as long as the lease (how long a silent session survives).
+ * handshakes are in progress (`limits.pendingConnections`).
  */
 async function connectAll(stage: Stage, url: string): Promise<Session[]> {
+  // The lease is how long a silent session survives. The grace is how long a session survives the
+  // loss of its connection, here as long as the lease.
+  const options = { lease: 120_000, grace: 'lease' } as const
   const sessions: Session[] = []
   for (let i = 0; i < sessionCount; i += 100) {
     const batch = Array.from({ length: Math.min(100, sessionCount - i) }, () =>
-      stage.session(url, { lease: 120_000, grace: 'lease' }),
+      stage.session(url, options),
     )
     sessions.push(...(await Promise.all(batch)))
   }
@@ -99,7 +101,7 @@ async function connectAll(stage: Stage, url: string): Promise<Session[]> {
  * Every session unlocks its lock, so that another session gets the lock. Then every session unlocks
  * the lock that it got.
  */
-async function unlockBothRounds(
+async function unlockInTwoRounds(
   locks: readonly Lock[],
   requests: readonly Promise<Lock>[],
 ): Promise<void> {

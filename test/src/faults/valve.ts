@@ -1,7 +1,7 @@
 /**
  * A valve in one direction of a connection through a proxy. While the valve is shut, no bytes pass
- * in this direction, and no end of the connection is notified. The valve keeps the bytes until the
- * test opens it, like a network in which senders retransmit.
+ * in this direction, and neither client nor broker is notified. When the test opens the valve, the
+ * kept bytes pass, as in a network in which senders retransmit lost packets.
  */
 import type { Filter, ProxiedConnection } from './proxy.js'
 

@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import { Stage } from '../e2e/stage.js'
 import { runs } from '../support/counts.js'
 
-/** Generates strings of any UTF-16 units, often with parts of escapes. */
+/** Generates strings of any UTF-16 units, often with parts of escaped keys. */
 const nameArbitrary = fc
   .array(
     fc.oneof(
@@ -36,7 +36,7 @@ const nameArbitrary = fc
 describe('names of session.locks', () => {
   const stage = Stage.forEachTest()
 
-  it('are used as keys if they are valid keys', () => {
+  it('are used as keys if they are valid keys without the prefix `~name:`', () => {
     // A key has at most 512 bytes.
     for (const name of ['a', 'orders:42', '%', '~', '~name', 'é', '🔒', ' ', 'x'.repeat(512)]) {
       expect(keyForName(name)).to.equal(name)
@@ -44,7 +44,7 @@ describe('names of session.locks', () => {
     }
   })
 
-  it('are escaped if they are not valid keys', () => {
+  it('are escaped to keys with the prefix `~name:` in all other cases', () => {
     expect(keyForName('')).to.equal('~name:')
     expect(keyForName('\0')).to.equal('~name:%0000')
     expect(keyForName('a\uD800%é')).to.equal('~name:a%D800%0025é')
@@ -75,7 +75,7 @@ describe('names of session.locks', () => {
     }
   })
 
-  it('cannot be requested from session.lock by their escaped keys', async () => {
+  it('have escaped keys that session.lock refuses', async () => {
     const { sessions } = await stage.brokerWithSessions('one')
     const session = sessions[0]!
     const requests: ((key: string) => Promise<unknown>)[] = [
@@ -94,20 +94,20 @@ describe('names of session.locks', () => {
     expect((await session.query({ prefix: '~name:' })).heldCount).to.equal(0)
   })
 
-  it('share their keys with session.lock', async () => {
+  it('stand for the same locks as equal keys of session.lock', async () => {
     const { sessions } = await stage.brokerWithSessions('one', 'other')
-    const [session, otherSession] = sessions as [(typeof sessions)[0], (typeof sessions)[0]]
+    const [session, otherSession] = sessions
     const lock = await session!.lock('orders:42', { metadata: { page: 7 } })
     const isFree = () =>
-      otherSession!.locks.request('orders:42', { ifAvailable: true }, (held) => held !== null)
+      otherSession!.locks.request('orders:42', { ifAvailable: true }, (webLock) => webLock !== null)
     expect(await isFree()).to.equal(false)
     await lock.unlock()
-    await otherSession!.locks.request('orders:42', { metadata: 'mine' }, async (held) => {
+    await otherSession!.locks.request('orders:42', { metadata: 'mine' }, async (webLock) => {
       const error = await session!.tryLock('orders:42').catch((e: Error) => e)
       expect(error).to.include({ code: 'LOCK_HELD' })
-      const { held: listed } = await session!.query({ key: 'orders:42' })
-      expect(listed).to.have.length(1)
-      expect(listed[0]).to.include({ fence: held?.fence, metadata: 'mine', name: 'other' })
+      const { held } = await session!.query({ key: 'orders:42' })
+      expect(held).to.have.length(1)
+      expect(held[0]).to.include({ fence: webLock?.fence, metadata: 'mine', name: 'other' })
     })
     expect(await isFree()).to.equal(true)
   })

@@ -2,7 +2,8 @@
  * Tests the cases in which the network makes `session.locks` differ from `navigator.locks` in a
  * browser: lost locks, ended sessions, and refusals by the broker. A fake socket stands for the
  * broker. A fence is the number of a grant. A ttl is how long a lock lasts, and the lease is how
- * long the broker keeps a silent session. Fences and times of grants are arbitrary numbers here.
+ * long the broker keeps a silent session. The fences here are arbitrary. The time 50,000 of a grant
+ * is the time of the `welcome`.
  */
 import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -47,7 +48,7 @@ function expectAbortError(outcome: unknown, cause: Partial<HoldfastError>): void
 }
 
 describe('session.locks over a network', () => {
-  it('sends the options of a request, and shows the options to the callback', async () => {
+  it('sends the options of a request, and gives the callback a lock with these options', async () => {
     const scene = await openScene()
     const metadata = { page: 7 }
     const request = requestLock(scene, { mode: 'shared', ttl: 5_000, metadata })
@@ -78,10 +79,11 @@ describe('session.locks over a network', () => {
     expect(request.outcome).to.equal('fine')
   })
 
-  it('rejects a request with the reason of a loss, and aborts the signal of the callback', async () => {
+  it('rejects a request with the reason of the loss of its lock, and aborts the signal of the lock', async () => {
     const losses: [LostReason, LockRequestOptions, (scene: Scene) => void][] = [
       ['stolen', {}, ({ socket }) => socket.deliver({ type: 'lost', fence: 9, reason: 'stolen' })],
       ['expired', { ttl: 1_000 }, ({ clock }) => clock.advance(1_000)],
+      // The grace is 0: the session ends with its connection.
       ['session', {}, ({ socket }) => socket.end()],
       // The lease of the session is 10 s.
       ['session', {}, ({ clock }) => clock.advance(10_000)],
@@ -140,7 +142,7 @@ describe('session.locks over a network', () => {
     expect(network.last.sent.at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
   })
 
-  it('unlocks a grant that crosses an abort on the wire', async () => {
+  it('unlocks a lock that the broker granted before the abort of the request arrived', async () => {
     const scene = await openScene()
     const controller = new AbortController()
     const request = requestLock(scene, { signal: controller.signal })
@@ -160,7 +162,7 @@ describe('session.locks over a network', () => {
     for (const thrown of [undefined, new Error('mine')]) {
       const settleCallback = () => (thrown ? Promise.reject(thrown) : 'fine')
       const scene = await openScene()
-      // The callback ends after two turns, when the broker has granted the lock.
+      // The callback ends two turns after the request, when the broker has granted the lock.
       const request = requestLock(scene, {}, turn().then(turn).then(settleCallback))
       await turn()
       scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
@@ -249,11 +251,11 @@ describe('session.locks over a network', () => {
     const scene = await openScene()
     const { session } = scene
     const waitingRequest = requestLock(scene)
-    const queryError = session.locks.query().catch((error: unknown) => error)
+    const queryOutcome = session.locks.query().catch((error: unknown) => error)
     await turn()
     void session.close()
     expectAbortError((await afterTurn(waitingRequest)).outcome, { code: 'SESSION_CLOSED' })
-    expectAbortError(await queryError, { code: 'SESSION_CLOSED' })
+    expectAbortError(await queryOutcome, { code: 'SESSION_CLOSED' })
     const request = session.locks.request.bind(session.locks) as (...args: unknown[]) => unknown
     // `request` first checks the types of its arguments, then whether the session has ended, and
     // then the name (`-a` is forbidden) and the signal.

@@ -1,18 +1,19 @@
 /**
- * Random plans of requests, releases, aborts and steals. Node draws a plan from a seed. A page of a
- * browser runs the plan with `navigator.locks`, and Node with `session.locks`. A test compares the
- * logs of the effects.
+ * Random plans of requests, steals, releases, failures and aborts. Node draws a plan from a seed. A
+ * page of a browser runs the plan twice: with `navigator.locks` and with `session.locks`. A test
+ * compares the logs of the effects.
  *
  * A plan is a list of turns. All actions of a turn start together; the turn ends when its effects
  * have ended. The log of a turn keeps the order of the grants of each name, and the outcome of each
  * request. The log does not keep the order in which requests settle, because the implementations
  * differ. A browser settles a request before its lock manager knows of the release, but
- * `session.locks` settles the request afterwards. Because of this difference, a turn with a steal
- * has no release, failure or abort.
+ * `session.locks` settles the request afterwards. A steal in between could therefore change the
+ * outcome of the request in only one of the two. To prevent this, a turn with a steal has no
+ * release, failure or abort.
  *
  * `runPlan` skips each abort of an exclusive request that waits for shared locks. After such an
  * abort, the specification grants the requests behind the aborted request, but Chromium does not.
- * Without the skip, every later turn would differ.
+ * Without the skip, the logs of all later turns would differ.
  */
 import type { Locks, ScriptedRequest } from './script.js'
 import { Script } from './script.js'
@@ -32,7 +33,7 @@ export interface PlannedEnd {
 
 export type PlanTurn = readonly (PlannedRequest | PlannedEnd)[]
 
-/** The functions of a source of random numbers that a plan needs. */
+/** A source of random choices, such as `Random`. `below` returns a whole number below `end`. */
 export interface RandomSource {
   below(end: number): number
   chance(probability: number): boolean
@@ -46,7 +47,6 @@ const names = ['x', 'y', '', '\0']
 export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
   let requestCount = 0
   const requests: PlannedRequest[] = []
-  // The probabilities only set how often a request has each option.
   const planRequest = ({ steal }: { steal: boolean }): PlannedRequest => {
     const ifAvailable = !steal && random.chance(0.2)
     const abortable = !steal && !ifAvailable && random.chance(0.6)
@@ -70,7 +70,7 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
     label: random.pick(requests).label,
   })
   const turn = (): PlanTurn => {
-    // Of seven turns, three request locks, two end requests, one aborts and one steals.
+    // Of seven turns, on average: three request locks, two release or fail, one aborts, one steals.
     const choice = requests.length === 0 ? 0 : random.below(7)
     if (choice <= 2) return upTo(4, () => planRequest({ steal: false }))
     if (choice <= 4) return upTo(3, () => planEnd('release', 'release', 'fail'))
@@ -88,7 +88,10 @@ function withAbort(request: PlannedRequest): PlanTurn {
   return [request, { kind: 'abort', label: request.label }]
 }
 
-/** Turns that end all requests, one request in each turn, in the order of the requests. */
+/**
+ * Turns that end all requests, one request in each turn, in the order of the requests. The abort
+ * ends a request that waits, and the release ends a request that holds its lock.
+ */
 function closingTurns(requests: readonly PlannedRequest[]): PlanTurn[] {
   return requests.map(({ label }) => [
     { kind: 'abort', label },
@@ -97,9 +100,12 @@ function closingTurns(requests: readonly PlannedRequest[]): PlanTurn[] {
 }
 
 /**
- * Runs a plan with two clients of the same locks, and returns the log of all turns.
+ * Runs a plan, and returns the log of all turns.
  *
- * @param prefix The prefix of all names of locks. No other plan uses this prefix.
+ * @param locks Makes all requests of the plan.
+ * @param otherLocks Another client of the same locks, which makes no requests, or the same object.
+ * @param prefix The prefix of all names of locks. Plans that run at the same time need different
+ * prefixes.
  */
 export async function runPlan(
   plan: readonly PlanTurn[],
@@ -121,15 +127,15 @@ export async function runPlan(
         scriptedRequests.set(label, script.request(label, action.name, action.options))
       } else {
         const { name, options } = plannedRequests.get(label)!
-        const isBehindShared = options.mode === 'exclusive' && held.includes(`${name} shared`)
-        if (action.kind !== 'abort' || !isBehindShared)
+        const waitsForShared = options.mode === 'exclusive' && held.includes(`${name} shared`)
+        if (action.kind !== 'abort' || !waitsForShared)
           endRequest(scriptedRequests.get(label)!, action)
       }
     }
     await script.untilQuiet()
     ;({ held, pending } = await script.listOwn())
     log.push(`turn ${i}: ${turn.map(describeAction).join('; ')}`)
-    log.push(...inOrder(script.log, plannedRequests))
+    log.push(...sortedLines(script.log, plannedRequests))
     log.push(`held: ${held.join(', ')}`, `pending: ${[...pending].sort(byName).join(', ')}`)
     script.log.length = 0
   }
@@ -143,14 +149,20 @@ function endRequest(request: ScriptedRequest, { kind, label }: PlannedEnd): void
   else request.abort(label)
 }
 
-/** The lines of a turn: first the grants, sorted by name, and then the settlements. */
-function inOrder(log: readonly string[], planned: ReadonlyMap<string, PlannedRequest>): string[] {
+/**
+ * The lines of a turn: first the arguments of the callbacks, by the name of the lock, and then the
+ * settlements.
+ */
+function sortedLines(
+  log: readonly string[],
+  planned: ReadonlyMap<string, PlannedRequest>,
+): string[] {
   const nameOf = (line: string) => planned.get(line.slice(0, line.indexOf(':')))!.name
-  const isGrant = (line: string) => /: (granted|null)$/.test(line)
-  const grants = log.filter(isGrant)
-  const settlements = log.filter((line) => !isGrant(line))
-  grants.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0))
-  return [...grants, ...settlements.sort()]
+  const isArgument = (line: string) => /: (granted|null)$/.test(line)
+  const callbackArguments = log.filter(isArgument)
+  const settlements = log.filter((line) => !isArgument(line))
+  callbackArguments.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0))
+  return [...callbackArguments, ...settlements.sort()]
 }
 
 /** Compares pending requests by name, because only the order within a name is defined. */

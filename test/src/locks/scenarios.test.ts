@@ -1,7 +1,8 @@
 /**
- * Tests `session.locks` against every rule of the Web Locks specification. Each rule is a scenario,
- * which runs with one session, and with two sessions of one broker. In `test/src/browser` the same
- * scenarios run in a browser, with `navigator.locks` and with `session.locks`.
+ * Tests `session.locks` against every rule of the Web Locks specification. Each rule has a
+ * scenario, which runs with one session, and again with two sessions of one broker. In
+ * `test/src/browser` the same scenarios run in a browser, with `navigator.locks` and with
+ * `session.locks`.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -15,8 +16,8 @@ describe('session.locks compared with the specification', () => {
     it(title, async () => {
       const { sessions } = await stage.brokerWithSessions('one')
       const { locks } = sessions[0]!
-      // One client makes the requests of both clients of the scenario. The prefix of the names of
-      // locks may be empty, because each test has its own broker.
+      // A scenario has two clients; here the same session plays both. The names of the locks need
+      // no prefix, because each test has its own broker.
       const script = new Script(locks, locks, '')
       await run(script)
       expect(script.log).to.deep.equal(expectedLog)

@@ -5,8 +5,8 @@
 import { connect, HoldfastError } from '@holdfast/client'
 
 /**
- * An event that this program reports to its parent. Times are ns on the monotonic clock of the
- * machine. The fence is the number of the grant.
+ * An event that this program reports to its parent. `at` is the time of the event, in ns on the
+ * monotonic clock of the machine. `fence` is the number of the grant.
  */
 export type ContenderEvent =
   | { readonly kind: 'requested'; readonly at: bigint }
@@ -36,9 +36,10 @@ for (let round = 0; round < Number(rounds); round++) {
   const lock = await session.lock('k', { ttl: 500 }).catch((error) => {
     if (!(error instanceof HoldfastError && error.code === 'LOCK_LOST')) throw error
   })
+  // Read before `held`, because a pause after `held` could move this time behind the loss.
   const at = now()
-  // The lock may have been granted and lost while this process was paused. Then the process has
-  // not used the lock.
+  // If the grant and the loss both came during a pause of this process, the process has not used
+  // the lock. `lock` is then undefined, or not held.
   if (!lock?.held) continue
   const { fence } = lock
   report({ kind: 'granted', fence, at })

@@ -1,7 +1,7 @@
 /**
- * A program that runs a broker for a test, and sends the port of the broker to the test. On the
- * message `count`, the program answers with counts of locks and requests. On `reset`, the program
- * resets every connection of the broker, and then answers with the counts.
+ * A program that runs a broker for a test, and sends the port of the broker to the test. The
+ * program answers the messages `count` and `reset` with counts of locks and requests. On `reset`,
+ * the program first resets every connection of the broker.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -14,6 +14,8 @@ server.on('connection', (socket) => {
   sockets.add(socket)
   socket.once('close', () => sockets.delete(socket))
 })
+// After a reset, all clients of the test connect at the same time. The backlog is how many of these
+// connections may wait until this process accepts them.
 server.listen({ port: 0, host: '127.0.0.1', backlog: 10_000 })
 await once(server, 'listening')
 const broker = createBroker()

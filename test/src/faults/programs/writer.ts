@@ -8,15 +8,16 @@ import postgres from 'postgres'
 import type { Address } from '../../support/postgres.js'
 
 /**
- * Whether the store (the table in the database) ignores fences or checks fences. A fence is a
- * number that rises with every grant of a lock.
+ * What protects the store (the table in the database) from late writes: nothing, or a check of
+ * fences. A fence is a number that rises with every grant of a lock.
  */
 export type Protection = 'none' | 'fence'
 
 /**
  * A message of the writer to its parent. `ready`: the writer has connected to the broker and to the
- * database. `read`: the writer has read the number and is about to write. `wrote` or `refused`: the
- * store has accepted or refused the write.
+ * database. `read`: the writer has tried to read the number, and waits for the message `go`.
+ * `wrote`: the store has accepted the write. `refused`: the store has refused the read or the
+ * write.
  */
 export type WriterMessage = 'ready' | 'read' | 'wrote' | 'refused'
 
@@ -54,10 +55,11 @@ async function write(value: number, fence: number): Promise<boolean> {
   return rows.length === 1
 }
 
-/** Adds one to the number under a lock. Waits between read and write for a message. */
+/** Adds one to the number under a lock. Waits between read and write for the message `go`. */
 async function addOne(): Promise<void> {
   const lock = await session.lock('counter', { ttl: 400 })
   const value = await read(lock.fence)
+  // The parent sends no other message before the outcome.
   const goMessage = new Promise((resolve) => process.once('message', resolve))
   tell('read')
   await goMessage
@@ -67,6 +69,7 @@ async function addOne(): Promise<void> {
 }
 
 process.on('message', (command: 'add' | 'go') => {
+  // `addOne` itself receives `go`.
   if (command === 'add') void addOne()
 })
 process.on('disconnect', () => process.exit(0))

@@ -88,14 +88,13 @@ const conversions: Scenario = {
     await tryArguments(script, 'mode', 'a', { mode: ['shared'] }, describeLock)
     await tryArguments(
       script,
-      'undefined',
+      'undefined members',
       'a',
       { mode: undefined, signal: undefined },
       describeLock,
     )
-    await tryArguments(script, 'truth', 'a', { ifAvailable: 'yes', steal: 0 }, describeLock)
-    // `request` ignores a fourth argument.
-    await tryArguments(script, 'more', 'a', {}, describeLock, 'more')
+    await tryArguments(script, 'truthiness', 'a', { ifAvailable: 'yes', steal: 0 }, describeLock)
+    await tryArguments(script, 'fourth argument', 'a', {}, describeLock, 'ignored')
   },
   log: [
     ...['12', 'null', 'undefined', 'true', 'a,b', 'mine'].map(
@@ -104,9 +103,9 @@ const conversions: Scenario = {
     // One line for each of the six values of the options.
     ...Array.from({ length: 6 }, () => 'options: done a exclusive'),
     'mode: done a shared',
-    'undefined: done a exclusive',
-    'truth: done a exclusive',
-    'more: done a exclusive',
+    'undefined members: done a exclusive',
+    'truthiness: done a exclusive',
+    'fourth argument: done a exclusive',
   ],
 }
 
@@ -195,13 +194,14 @@ const order: Scenario = {
         throw new Error('mode')
       },
     }
+    // Each call has two wrong arguments. The error shows which of them `request` checks first.
     await tryArguments(script, 'name before options', throwingName, throwingOptions, mustNotRun)
     await tryArguments(script, 'options before callback', 'a', throwingOptions, undefined)
     await tryArguments(script, 'callback before name', '-a', { signal: aborted }, undefined)
     await tryArguments(script, 'mode before signal', 'a', { mode: 'x', signal: 1 }, mustNotRun)
     await tryArguments(script, 'name before signal', '-a', { signal: aborted }, mustNotRun)
-    const excluding = { signal: aborted, ifAvailable: true }
-    await tryArguments(script, 'options before signal', 'a', excluding, mustNotRun)
+    const conflictingOptions = { signal: aborted, ifAvailable: true }
+    await tryArguments(script, 'options before signal', 'a', conflictingOptions, mustNotRun)
   },
   log: [
     ...['reads ifAvailable', 'reads mode', 'converts mode', 'reads signal', 'reads steal'],

@@ -62,7 +62,7 @@ const shared: Scenario = {
 
 const fairness: Scenario = {
   title:
-    'a shared request waits behind a waiting exclusive request, although shared locks are held',
+    'a shared request waits behind a waiting exclusive request, although only shared locks are held',
   async run(script) {
     const shared = { mode: 'shared' } as const
     const a = script.request('a', 'x', shared)
@@ -107,10 +107,10 @@ const independent: Scenario = {
     await script.untilQuiet()
     const name = `${script.prefix}x`
     // A request from inside a callback also gets no second lock.
-    const nested = await script.locks.request(`${script.prefix}z`, async () =>
+    const nestedResult = await script.locks.request(`${script.prefix}z`, async () =>
       script.locks.request(name, { ifAvailable: true }, (lock) => String(lock)),
     )
-    script.record(`x again: ${nested}`)
+    script.record(`x again: ${nestedResult}`)
     b.release()
     await script.untilQuiet()
     a.release()
@@ -132,6 +132,7 @@ const available: Scenario = {
     const sharedIfAvailable = { ifAvailable: true, mode: 'shared' } as const
     const free = script.request('free', 'x', ifAvailable)
     await script.untilQuiet()
+    // A callback that gets null ends immediately, with the value 'none'.
     script.request('beside exclusive', 'x', ifAvailable, script.otherLocks)
     script.request('shared beside exclusive', 'x', sharedIfAvailable)
     await script.untilQuiet()
@@ -199,7 +200,7 @@ const outcomes: Scenario = {
       await script.outcome(label, script.locks.request(name, callback))
     }
     const caught = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
-    script.record(`the very error: ${caught === customError}`)
+    script.record(`the same error: ${caught === customError}`)
     // A request whose callback gets null settles in the same way. The lock is held here, so each
     // callback gets null.
     await script.locks.request(name, async () => {
@@ -212,7 +213,7 @@ const outcomes: Scenario = {
       }
     })
   },
-  log: [...settledLines, 'the very error: true', ...settledLines.flatMap((line) => ['null', line])],
+  log: [...settledLines, 'the same error: true', ...settledLines.flatMap((line) => ['null', line])],
 }
 
 const argumentOfCallback: Scenario = {
@@ -255,9 +256,10 @@ const tasks: Scenario = {
     const requests = ['a', 'b'].map((label) =>
       script.locks.request(name, { mode: 'shared' }, async () => {
         script.record(`${label} begins`)
-        // If both callbacks ran in one task, the other callback would begin in these microtasks.
+        // If both callbacks ran in one task, the other callback would begin during this loop.
         for (let i = 0; i < 50; i++) await undefined
         script.record(`${label} has had its microtasks`)
+        // Holds the lock for one more task, in which the other callback may begin.
         await newTask()
       }),
     )
@@ -278,6 +280,7 @@ const order: Scenario = {
   async run(script) {
     const gate = script.request('gate', 'x')
     await script.untilQuiet()
+    // An abortable request has a signal.
     const requests = [
       script.request('first', 'x', { mode: 'shared', abortable: true }),
       script.request('second', 'x', { mode: 'shared' }),

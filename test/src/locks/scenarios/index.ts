@@ -1,4 +1,4 @@
-/** All scenarios of the Web Locks API, in the order of the files that define them. */
+/** All scenarios of the Web Locks API. */
 import { argumentScenarios } from './arguments.js'
 import { grantingScenarios } from './granting.js'
 import { lookingScenarios } from './looking.js'

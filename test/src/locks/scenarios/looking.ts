@@ -8,6 +8,7 @@ import type { Scenario } from './scenario.js'
 const fieldsOfQuery: Scenario = {
   title: 'query shows the name, the mode and the client of each lock and each request',
   async run(script) {
+    // The locks and requests whose names have the prefix of this script.
     const ownLocks = await script.listOwn()
     script.record(`${ownLocks.held.length} ${ownLocks.pending.length}`)
     const requests = [
@@ -26,8 +27,8 @@ const fieldsOfQuery: Scenario = {
       script.record(`client: ${typeof clientId === 'string' && clientId !== ''}`)
     }
     script.record(`clients: ${new Set(ownInfos.map(({ clientId }) => clientId)).size}`)
-    const again = await script.locks.query()
-    script.record(`a new answer: ${again !== state}`)
+    const secondState = await script.locks.query()
+    script.record(`a new object: ${secondState !== state}`)
     for (const request of requests) {
       request.release()
       await script.untilQuiet()
@@ -37,7 +38,7 @@ const fieldsOfQuery: Scenario = {
   log: [
     ...['0 0', 'a: granted', 'b: granted', 'arrays: true true'],
     ...['x shared {}', 'client: true', 'x shared {}', 'client: true'],
-    ...['x exclusive {}', 'client: true', 'clients: 1', 'a new answer: true'],
+    ...['x exclusive {}', 'client: true', 'clients: 1', 'a new object: true'],
     ...['a: done undefined', 'b: done undefined', 'c: granted', 'c: done undefined'],
     'held: nothing; pending: nothing',
   ],
@@ -75,7 +76,7 @@ const pendingOrder: Scenario = {
 }
 
 const queryInCallback: Scenario = {
-  title: 'query may be called anywhere, also in a callback that holds a lock',
+  title: 'query may be called anywhere, also in the callback of a held lock',
   async run(script) {
     const name = `${script.prefix}x`
     await script.locks.request(name, async () => {
@@ -105,7 +106,7 @@ const deadlock: Scenario = {
     const state = await script.locks.query()
     const clientOf = (list: LockInfo[] = [], name: string) =>
       list.find((info) => info.name === script.prefix + name)?.clientId
-    // Crossed: the client that holds one name waits for the other name.
+    // Crossed: the client that holds one lock waits for the other lock.
     script.record(`crossed: ${clientOf(state.held, 'x') === clientOf(state.pending, 'y')}`)
     script.record(`crossed: ${clientOf(state.held, 'y') === clientOf(state.pending, 'x')}`)
     c.abort()
@@ -126,8 +127,9 @@ const deadlock: Scenario = {
 }
 
 /**
- * Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. The
- * client escapes some names to keys with the prefix `~name:`, and other names look like these keys.
+ * Names that all differ in UTF-16. Some look alike, and all lone surrogates become the same bytes
+ * in UTF-8. The client escapes some names to keys with the prefix `~name:`. Other names look like
+ * these keys.
  */
 const names = [
   ...[
@@ -198,7 +200,8 @@ async function holdAll(script: Script): Promise<void> {
 const wellFormedCount = names.filter((name) => !/\p{Cs}/u.test(name)).length
 
 const anyName: Scenario = {
-  title: 'a name may be any string, and names that differ in one UTF-16 unit are different',
+  title:
+    'a name may be any string, and names that differ in one UTF-16 unit stand for different locks',
   run: holdAll,
   log: [...names.map((name) => `${inAscii(name)}: true`), `listed: ${names.length}`],
   chromium: {
