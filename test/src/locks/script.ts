@@ -88,16 +88,16 @@ export class Script {
   }
 
   /**
-   * Waits until all effects have ended: until three rounds of tasks have added no line to the log,
-   * and one more round has run. An effect may need several rounds, because a release and the next
-   * grant are separate messages.
+   * Waits until all effects have ended: until the log has not grown for three rounds, and then for
+   * one more round. A round is a query and a new task for each client. An effect may need several
+   * rounds, because a release and the next grant are separate messages.
    */
   async untilQuiet(): Promise<void> {
     let knownLength = -1
     for (let quietRounds = 0; quietRounds < 4; quietRounds++) {
       if (this.log.length !== knownLength) quietRounds = 0
       knownLength = this.log.length
-      // The answer to a query comes after the effects of all earlier requests.
+      // The answer to a query comes after the immediate effects of all earlier requests.
       await this.locks.query()
       await newTask()
       if (this.otherLocks === this.locks) continue
@@ -108,8 +108,8 @@ export class Script {
   }
 
   /**
-   * Queries the held and pending locks of this scenario, each as `name mode`. The held locks are
-   * sorted; the pending locks are in the order of the response.
+   * Queries the held and pending locks whose names have the prefix of this scenario. Each lock is
+   * `name mode`. The held locks are sorted; the pending locks are in the order of the queue.
    */
   async listOwn(): Promise<{ held: string[]; pending: string[] }> {
     const { held = [], pending = [] } = await this.locks.query()
@@ -130,8 +130,8 @@ export class Script {
 }
 
 /**
- * Returns the log, in which the lines between one quiet point and the next are sorted. The order of
- * these lines is undefined if `locks` and `otherLocks` are two sessions.
+ * Sorts the lines between one quiet point and the next, and returns the new log. The order of these
+ * lines is undefined if `locks` and `otherLocks` are two sessions.
  */
 export function sortedBetweenQuietPoints(
   log: readonly string[],

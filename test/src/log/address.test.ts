@@ -5,13 +5,13 @@
 import { checkAddress, parseAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** The message of the `INVALID_OPTION` error that the function throws. */
+/** The message of the `INVALID_OPTION` error that `parse` throws. */
 function refusal(parse: () => unknown): string {
   try {
     parse()
   } catch (error) {
     expect(error).to.include({ name: 'HoldfastError', code: 'INVALID_OPTION' })
-    // Every error message is one line without a full stop.
+    // Every error message is one line without a full stop at its end.
     expect((error as Error).message).to.match(/^\S.*[^.]$/)
     return (error as Error).message
   }
@@ -70,6 +70,7 @@ describe('log: the address of etcd', () => {
   it('cannot have a user name or a password in an endpoint', () => {
     for (const endpoint of ['http://root@a', 'http://:secret@a', 'http://root:secret@a']) {
       const message = refusal(() => checkAddress({ endpoints: [endpoint], prefix: 'p' }))
+      // The message hides the user name and the password as `***`.
       expect(message).to.match(/^"http:\/\/\*\*\*@a" is not an endpoint of etcd/)
     }
   })

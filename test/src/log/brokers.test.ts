@@ -1,6 +1,6 @@
 /**
- * Tests what clients see of brokers that share a command log: sessions move between brokers with
- * their locks and requests, and brokers die.
+ * Tests what clients see of brokers that share a command log: brokers die, and sessions move with
+ * their locks and requests to other brokers.
  * - The command log orders all changes of the lock table, so each broker has the same table.
  * - The owner broker of a session keeps the timers of the session.
  * - The lease is how long a broker keeps a session without a message of its client.
@@ -61,6 +61,7 @@ describe('brokers that share a log', () => {
     // For each deadline, only one broker wrote a command to the log, although both brokers have the
     // lock and the request.
     expect(writtenTypes.sort()).to.deep.equal(['"type":"expire"', '"type":"timeout"'])
+    // After the expiry, the request of bob without a timeout got the lock.
     expect(a.broker.table.heldCount).to.equal(1)
   })
 
@@ -88,7 +89,7 @@ describe('brokers that share a log', () => {
     expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
     // `alice.resume()` returns the hello that resumes the session.
     await cluster.client(b, alice.resume())
-    // After the four effects above.
+    // The first four are the effects above.
     expect(effects.slice(4)).to.have.deep.members([
       ['a', 'moved'],
       ['b', 'resumed'],
@@ -102,7 +103,7 @@ describe('brokers that share a log', () => {
     expect(status.members).to.deep.equal([status.name, b.broker.logStatus!.name])
     expect(status.position).to.equal(cluster.store.position)
     expect(status.lagMs).to.be.at.least(0)
-    // The self-lease, the time for which a broker knows that it is a member, is nearly 6 s.
+    // The self-lease is how long a broker stays a member if the log falls silent: nearly 6 s.
     expect(status.selfLeaseMs).to.be.greaterThan(5_000)
     expect(status).to.deep.include({ waiting: 0, snapshot: undefined, problem: undefined })
   })
@@ -125,7 +126,7 @@ describe('a session that moves to another broker', () => {
     const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
     // After the welcome, the broker repeats the answers that the client has not acknowledged, and
-    // then sends the snapshot of the session.
+    // then sends the snapshot of the session. A snapshot has no id, so its pair has `false`.
     const [welcome, ...rest] = socket.heard()
     expect(welcome).to.deep.include({ resumed: true, session: alice.session })
     expect(rest.map((message) => [message.type, 'id' in message && message.id])).to.deep.equal([
@@ -133,6 +134,7 @@ describe('a session that moves to another broker', () => {
       ['failed', 3],
       ['snapshot', false],
     ])
+    // The ttl of the lock began again at the time of the welcome.
     const at = (welcome as { at: number }).at
     const held = [{ id: 1, key: 'k', mode: 'exclusive', fence, ttl: 60_000, at }]
     expect(rest.at(-1)).to.deep.include({ held, waiting: [2] })
@@ -146,7 +148,7 @@ describe('a session that moves to another broker', () => {
     expect(a.broker.table.heldCount).to.equal(2)
   })
 
-  it('keeps a lock for its full ttl after the move, although the former broker proposes its expiry', async () => {
+  it('keeps a lock for its full ttl after the move, and ignores an expiry that the former broker wrote', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -154,8 +156,8 @@ describe('a session that moves to another broker', () => {
     await cluster.passAlive(7_000, alice)
     // From now on, each write of broker `a` to the log and each entry for broker `a` takes 1 s.
     a.source.faults.delayMs = 1_000
-    // Broker `a` writes an expiry when the ttl of 8 s ends, 0.1 s before the session moves. The
-    // delay brings this expiry to the log after the move.
+    // Broker `a` writes an expiry when the ttl of 8 s ends, 0.1 s before the session moves. Because
+    // of the delay, the expiry reaches the log after the move.
     await cluster.passTime(1_100)
     const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
@@ -173,7 +175,7 @@ describe('a session that moves to another broker', () => {
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
-  it('stays at its broker when an abandoned resume takes effect late at another broker', async () => {
+  it('stays at its broker when an abandoned resume at another broker reaches the log late', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(b, { grace: 'lease' })
@@ -184,7 +186,7 @@ describe('a session that moves to another broker', () => {
     const abandoned = a.connectWithHello(alice.resume({}, 1))
     await cluster.settle()
     const socket = b.connectWithHello(alice.resume({}, 2))
-    // Longer than the delayed entries of broker `a` take.
+    // Long enough for all delayed writes and entries of broker `a`.
     await cluster.passTime(600)
     expect(socket.closedWith).to.equal(undefined)
     expect(abandoned.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
@@ -225,15 +227,14 @@ describe('a session that moves to another broker', () => {
 })
 
 describe('a broker that stops or loses its log', () => {
-  it('passes its sessions to another broker, where each session has its whole lease', async () => {
+  it('loses its sessions to another broker, where each session has its whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
     const fence = await cluster.lock(alice, 1, 'k', { ttl: 40_000 })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
-    bob.heard()
     a.source.cut()
-    // Broker `b` declares broker `a` dead after 6 to 9 s. From then on, the session has 15 s.
+    // Broker `b` declares broker `a` dead after 6 to 9 s. The lease of 15 s then begins again.
     await cluster.passAlive(20_000, bob)
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
     expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)
@@ -276,6 +277,7 @@ describe('a broker that stops or loses its log', () => {
     // Both brokers are cut off from the log, so neither broker can declare the other broker dead.
     a.source.cut()
     b.source.cut()
+    // Longer than the self-lease, after which each broker closes its connections.
     await cluster.passTime(7_000)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     a.source.mend()

@@ -15,12 +15,12 @@ import { BrokerHarness, type Client } from '../server/harness.js'
 import { RecordingTable } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
-/** A state machine that records which methods its log calls, and when. */
+/** Stands for the broker of a log, and records which methods the log calls, and when. */
 export class RecordingStateMachine extends RecordingTable {
   readonly #environment: FakeEnvironment
   readonly log: ReplicatedLog
   readonly source: MemorySource
-  /** The calls to `serve`, `resign` and `restore`, with the time of each call. */
+  /** The events are calls to `serve`, `resign` and `restore`, each with its time. */
   readonly events: { readonly name: string; readonly at: number }[] = []
   /**
    * What {@link digest} returns in place of a hash of the table. The default is the same at all
@@ -62,8 +62,8 @@ export class RecordingStateMachine extends RecordingTable {
   }
 
   /**
-   * The two brokers of each command `restart`, which passes all sessions of the former owner to the
-   * new owner. An empty `formerOwner` stands for all brokers.
+   * The former and the new owner in each `restart`, a command that passes all sessions of the
+   * former owner to the new owner. An empty `formerOwner` stands for all brokers.
    */
   get restarts(): [formerOwner: string, newOwner: string][] {
     return [...this.replayed, ...this.applied].flatMap((command): [string, string][] =>
@@ -107,7 +107,7 @@ export class Cluster {
     return { source, log: new ReplicatedLog(source, options, this.environment) }
   }
 
-  /** Starts a log, and returns its state machine when the log serves. */
+  /** Starts a log, and returns its state machine when the log has called `serve`. */
   async startLog(options: ReplicatedOptions = {}): Promise<RecordingStateMachine> {
     const { log, source } = this.newLog(options)
     const stateMachine = this.stateMachine(log, source)
@@ -155,8 +155,8 @@ export class Cluster {
   }
 
   /**
-   * Lets time pass in steps of 100 ms while these clients answer every ping. A remainder of the
-   * time counts as a whole step.
+   * Lets time pass while these clients answer every ping. Rounds the time up to whole steps of
+   * 100 ms.
    */
   async passAlive(ms: number, ...clients: readonly Client[]): Promise<void> {
     const stepMs = 100
@@ -168,9 +168,11 @@ export class Cluster {
     }
   }
 
-  /** Runs turns of the event loop until the brokers can do nothing more before time passes. */
+  /**
+   * Runs 12 turns of the event loop, which are more than any chain of calls and answers needs. The
+   * brokers can then do nothing more before time passes.
+   */
   async settle(): Promise<void> {
-    // 12 turns are more than any chain of calls and answers needs.
     for (let i = 0; i < 12; i++) {
       this.environment.endTurn()
       await new Promise((resolve) => setImmediate(resolve))

@@ -2,7 +2,7 @@
  * Runs a broker that has a journal as a real process, and kills the process at named points of its
  * work. The journal is a command log on disk, from which the broker restores its lock table after a
  * crash. Every answer that a client received must be true of the restored table. A ledger records
- * these answers and lists each false answer as a lie. A fence is the number of a grant.
+ * these answers and lists each false answer as a lie.
  */
 import type { Lock } from '@holdfast/client'
 import { LockTable } from '@holdfast/server/core'
@@ -17,16 +17,18 @@ describe('journal: crashes', () => {
     this.timeout(600_000)
     // A quick run crashes only at every second point.
     const points = crashPoints.filter((_, i) => isFullRun || i % 2 === 0)
+    // A quick run has one round for each chosen point.
     const rounds = count(points.length, 20)
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random(), points)
     expect(lies).to.deep.equal([])
     expect([...crashes.keys()]).to.deep.equal(points)
-    // One session holds 1,200 locks all the time. All further grants are of the other sessions.
+    // One session holds 1,200 locks all the time. More grants mean that other sessions got locks.
     expect(grants).to.be.greaterThan(1_200)
   })
 
-  it('are checked by a ledger, which reports a granted lock that the table lacks, and a released lock that the table has', async () => {
+  it('are checked by a ledger that reports missing locks, and unlocked locks that are still held', async () => {
     const ledger = new Ledger()
+    // A fence is the number of a grant.
     const lock = { key: 'k', fence: 7, unlock: async () => {} } as Lock
     ledger.granted(lock, 's')
     expect(ledger.lies(new LockTable())).to.deep.equal([

@@ -25,9 +25,9 @@ const workerCount = 4
  */
 const permanentLockCount = 1_200
 /**
- * A visit is one arrival of the broker at a point; the visits to a point are numbered from 1. A
- * round kills the broker at a random visit up to this number. Without a number here, the round
- * kills the broker at the first visit.
+ * The last visit to each point at which a round may kill the broker; the round chooses a random
+ * visit up to this one. A visit is one arrival of the broker at the point. The visits to a point
+ * are numbered from 1. At a point without a number here, a round kills the broker at visit 1.
  */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
@@ -37,7 +37,7 @@ const maxVisits: Partial<Record<CrashPoint, number>> = {
 }
 
 export interface CrashResults {
-  /** The number of crashes by point. */
+  /** The number of crashes at each point. */
   readonly crashes: Map<CrashPoint, number>
   /** Descriptions of the lies. */
   readonly lies: string[]
@@ -45,9 +45,9 @@ export interface CrashResults {
 }
 
 /**
- * Runs rounds. Each round has one crash, at the next point.
+ * Runs rounds. Each round has one crash, at the next of the points.
  *
- * @param points The points, in the order of the rounds.
+ * @param points The points, in the order of the rounds. After the last point comes the first again.
  * @param onRound Called after the check of each crash.
  */
 export async function crashAtPoints(
@@ -82,7 +82,7 @@ class Scene {
   readonly #random: Random
   readonly #ledger = new Ledger()
   readonly #sessions: Session[] = []
-  /** The set of all sessions without a connection, after each change of this set. */
+  /** Each set has the sessions without a connection, after one disconnect or resume. */
   readonly #disconnectedSets = new Collector<ReadonlySet<Session>>()
   #work: Promise<unknown>[] = []
   #isOver = false
@@ -103,7 +103,7 @@ class Scene {
     return this.#ledger.grants
   }
 
-  /** Opens the sessions, which work until the end of all crashes. */
+  /** Opens a session that only holds locks, and sessions that lock and unlock until the end. */
   async startWork(): Promise<void> {
     await this.#start()
     const holder = await this.#openSession()
@@ -121,8 +121,8 @@ class Scene {
     const broker = this.#spawn({ [crashAtVariable]: `${point}:${visit}` })
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
-    // After its disconnect, each session has read all output of the broker, so the ledger has every
-    // answer.
+    // A session notices the disconnect after it has read all output of the broker. So the ledger
+    // then has every answer.
     await this.#disconnectedSets.waitUntil(
       (sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length,
     )
@@ -158,7 +158,7 @@ class Scene {
     }
   }
 
-  /** Opens a session that reconnects after each crash, and records its disconnects and losses. */
+  /** Opens a session that reconnects after each crash, and records disconnects and lost locks. */
   async #openSession(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${this.#port}`, {
       grace: 'lease',
@@ -168,15 +168,16 @@ class Scene {
     })
     this.#sessions.push(session)
     const record = (isDisconnected: boolean) => () => {
-      const sessions = new Set(this.#disconnectedSets.items.at(-1))
-      if (isDisconnected) sessions.add(session)
-      else sessions.delete(session)
-      this.#disconnectedSets.add(sessions)
+      const disconnected = new Set(this.#disconnectedSets.items.at(-1))
+      if (isDisconnected) disconnected.add(session)
+      else disconnected.delete(session)
+      this.#disconnectedSets.add(disconnected)
     }
     // The client emits `jeopardy` when it loses the connection and may lose its locks.
     session.on('jeopardy', record(true))
     session.on('resumed', record(false))
     session.on('lost', ({ key, fence }) => {
+      // At the end, the close of a session also loses its locks.
       if (!this.#isOver) this.#recordLies('a session', [`${key} ${fence} was lost`])
     })
     return session

@@ -1,9 +1,9 @@
 /**
  * `npm run crashes` kills a broker with a journal (a command log on disk) again and again. Each
- * round kills the broker at the next named point of its work. The broker reaches a point many
- * times, and the round chooses one of these visits at random. After each kill, the program starts
- * the broker again. The program prints the number of crashes, and the lies: answers of the broker
- * that are false after the restart.
+ * round kills the broker at the next named point of its work. The broker reaches some points many
+ * times; at such a point the round chooses one of these visits at random. After each kill, the
+ * program starts the broker again. At the end the program prints the number of crashes, and the
+ * lies: answers of the broker that are false after the restart.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */
@@ -25,6 +25,7 @@ const startedAt = Date.now()
 let round = 0
 const { crashes, lies, grants } = await crashAtPoints(
   numberOption('rounds', values.rounds, 1),
+  // Every number is a valid seed, also a negative number.
   new Random(numberOption('seed', values.seed, Number.NEGATIVE_INFINITY)),
   crashPoints,
   (point, visit) => console.log(`${String(++round).padStart(5)}  ${point}, at visit ${visit}`),

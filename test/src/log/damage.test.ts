@@ -22,7 +22,7 @@ const pageBytes = 4_096
  * the offsets of the entries.
  */
 const headBytes = 64
-/** The number of bits that the full run flips, and the most that a quick run flips. */
+/** A full run flips this many bits, each in a copy of the journal. A quick run may flip fewer. */
 const maxFlips = 100
 
 interface LoadResult {
@@ -39,13 +39,13 @@ function loadJournal(dir: string): LoadResult {
   return { out: stdout, signal }
 }
 
-/** Makes a journal with a snapshot of the lock table and later records. */
+/** Makes a journal with a snapshot of the lock table, and with records after the snapshot. */
 async function makeJournal(dir: string): Promise<void> {
-  let onSnapshot: () => void = () => {}
+  let resolveSnapshotMade: () => void = () => {}
   const snapshotMade = new Promise<void>((resolve) => {
-    onSnapshot = resolve
+    resolveSnapshotMade = resolve
   })
-  const log = journalLog({ dir, snapshotBytes: 50_000, onSnapshot: () => onSnapshot() })
+  const log = journalLog({ dir, snapshotBytes: 50_000, onSnapshot: () => resolveSnapshotMade() })
   const broker = createBroker({ log })
   const { url } = await broker.listen({ port: 0 })
   const session = await connect(url)
@@ -71,8 +71,8 @@ describe('journal: a journal with a flipped bit', () => {
     expect(expected.out).to.match(/^[0-9a-f]{64}$/)
     const random = new Random()
     let refusedCount = 0
-    // Most bits of the file belong to unused pages, so a few flipped bits may leave the state as it
-    // is. The test then flips further bits until the journal is refused once.
+    // Most bits of the file belong to unused pages, so the first few flips may all leave the state
+    // as it is. The test then continues until one damaged copy is refused.
     const minFlips = count(6, maxFlips)
     for (let i = 0; i < minFlips || (refusedCount === 0 && i < maxFlips); i++) {
       const pageStart = random.below(original.length / pageBytes) * pageBytes

@@ -1,8 +1,8 @@
 /**
- * Tests the digest of a lock table, which is a hash of its state. Brokers that share a command log,
- * which orders all changes of the table, compare their digests: a broker with a different table
- * stops. A broker updates its digest with each change. The updated digest must equal a digest that
- * is computed anew.
+ * Tests the digest of a lock table, which is a hash of its state. A command log orders all changes
+ * of the table. Brokers that share the log compare their digests, and a broker with a different
+ * table stops. A broker updates its digest with each change. The updated digest must equal a digest
+ * that is computed anew.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { Digest, DivergenceCheck } from '@holdfast/server/internal'
@@ -16,14 +16,14 @@ import { CommandMaker, step } from '../table/steps.js'
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })
 
 describe('digest', () => {
-  it('equals, after each effect and after a snapshot, a digest that is computed anew', function () {
+  it('equals, after each command and after a snapshot, a digest that is computed anew', function () {
     this.timeout(120_000)
     const property = fc.property(histories, (steps) => {
       const table = new LockTable()
       const digest = new Digest(table)
       const commandMaker = new CommandMaker()
-      for (const step of steps) {
-        const command = commandMaker.commandOf(step, plainState(table))
+      for (const nextStep of steps) {
+        const command = commandMaker.commandOf(nextStep, plainState(table))
         if (command === undefined) continue
         for (const effect of table.apply(command)) digest.update(effect)
         expect(digest.value).to.equal(new Digest(table).value)
@@ -40,8 +40,7 @@ describe('digest', () => {
     const open = { type: 'open', handshakeId: 'a', principal: 'p', name: 'n', at: 0 } as const
     const noOptions = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
     const sessionFields = { lease: 15_000, grace: 15_000, secret: 'hash', limits }
-    const proofFields = { principal: 'p', proof: 'hash', resumeAttempt: 1 }
-    const resume = { type: 'resume', handshakeId: 'b', ...proofFields } as const
+    const resume = { type: 'resume', handshakeId: 'b', principal: 'p', proof: 'hash' } as const
     const lock = { type: 'lock', session: 's', attachEpoch: 1, mode: 'exclusive', at: 0 } as const
     const addNewValue = (): void => {
       const { value } = new Digest(table)
@@ -54,11 +53,18 @@ describe('digest', () => {
       addNewValue()
     }
     // The first request for each key gets the lock, and the second request waits.
-    for (const [id, key] of ['k', 'k', 'l', 'l'].entries()) {
-      table.apply({ ...lock, ...noOptions, id: id + 1, key })
+    for (const [i, key] of ['k', 'k', 'l', 'l'].entries()) {
+      table.apply({ ...lock, ...noOptions, id: i + 1, key })
       addNewValue()
     }
-    table.apply({ ...resume, session: 't', ownerBroker: 'two', secret: 'x', at: 0 })
+    table.apply({
+      ...resume,
+      resumeAttempt: 1,
+      session: 't',
+      ownerBroker: 'two',
+      secret: 'x',
+      at: 0,
+    })
     addNewValue()
   })
 })
@@ -71,10 +77,11 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
   })
 
   /**
-   * For each different digest, runs the check of a broker that has this digest. Each check receives
-   * `digests` (pairs of a member and its digest) in this order. Returns an object from each digest
-   * to the error message of the check, or to undefined.
+   * Runs the check once for each digest that occurs in `digests`, with this digest as the broker's
+   * own. Each time, the check receives all `digests` in this order. Returns the error message
+   * for each own digest; undefined for no error.
    *
+   * @param digests Pairs of a member and its digest.
    * @param members The members at the beginning of the round, one letter for each.
    * @param remaining The members that are still live at the decision.
    */
@@ -83,7 +90,7 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
     members = 'abc',
     remaining = members,
   ) {
-    // The check uses only the names of the live members.
+    // The check does not use the values of this map.
     const live = new Map([...remaining].map((member) => [member, 1]))
     return Object.fromEntries(
       [...new Set(digests.map(([, value]) => value))].map((digest) => {
@@ -135,6 +142,7 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
     expect(errorsByDigest(digests, 'abc')).to.deep.equal({ x: undefined, y: undefined })
     expect(errorsByDigest(digests, 'abc', 'ab')['x']).to.match(tie)
     expect(errorsByDigest(digests, 'abc', 'a')).to.deep.include({ x: undefined })
+    // Only the digest of a counts, so the digest x has the majority against y.
     expect(errorsByDigest(digests, 'abc', 'a')['y']).to.match(minority)
     expect(errorsByDigest(digests, 'abc', '')).to.deep.equal({ x: undefined, y: undefined })
   })

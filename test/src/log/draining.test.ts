@@ -3,7 +3,7 @@
  * shares its command log with other brokers. The command log orders all changes of the lock table,
  * so a client can resume its session at another broker. The grace is how long a session survives
  * the loss of its connection. A session without a grace cannot be resumed. A draining broker waits
- * only for clients that cannot resume. A fence is the number of a grant.
+ * only for clients that cannot resume at another broker. A fence is the number of a grant.
  *
  * Also tests rebalancing, which sends the clients of a running broker to other brokers.
  */
@@ -13,12 +13,12 @@ import { expect } from 'chai'
 import type { Client } from '../server/harness.js'
 import { Cluster, type Member } from './cluster.js'
 
-/** The longest time of a drain. */
+/** The time limit of a drain, in ms. */
 const drainMs = 10_000
 
 /**
- * Drains a broker, and closes sockets as real clients do. Returns the duration in ms; undefined if
- * the drain has not ended after `limitMs`.
+ * Drains a broker. As real clients do, drops each socket that the broker has closed. Returns the
+ * duration in ms; undefined if the drain has not ended after `limitMs`.
  */
 async function drainAndMeasure(
   cluster: Cluster,
@@ -51,7 +51,7 @@ describe('draining a broker that shares its log', () => {
     const waiter = await cluster.client(a, { grace: 'lease' })
     const fence = await cluster.lock(holder, 1, 'k')
     await cluster.send(waiter, { type: 'lock', id: 1, key: 'k' })
-    // Far below the drain time of 10 s.
+    // The drain ends long before its limit of 10 s.
     expect(await drainAndMeasure(cluster, a, [holder, waiter], drainMs)).to.be.lessThan(500)
     for (const { socket } of [holder, waiter]) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
@@ -81,8 +81,9 @@ describe('draining a broker that shares its log', () => {
 
   it('waits the whole drain time for a client that would lose its locks', async () => {
     const cluster = new Cluster()
+    const a = await cluster.startBroker()
     // The second broker cannot help, because the session has no grace.
-    const [a] = [await cluster.startBroker(), await cluster.startBroker()]
+    await cluster.startBroker()
     const holder = await cluster.client(a, { grace: 0 })
     await cluster.lock(holder, 1, 'k')
     const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
@@ -100,7 +101,7 @@ describe('draining a broker that shares its log', () => {
 })
 
 describe('rebalancing a broker that shares its log', () => {
-  it('closes the connections that other brokers can serve, one by one, and still serves clients', async () => {
+  it('closes, one by one, the connections of sessions that other brokers can take over, and still serves clients', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     await cluster.startBroker()
@@ -108,16 +109,16 @@ describe('rebalancing a broker that shares its log', () => {
     for (let i = 0; i < 10; i++) movable.push(await cluster.client(a, { grace: 'lease' }))
     const withoutGrace = await cluster.client(a)
     await cluster.lock(movable[0]!, 1, 'k')
-    let reportedCount: number | undefined
+    let returnedCount: number | undefined
     void rebalance(a.broker, cluster.environment.clock, 1_000, a.log.membership).then((count) => {
-      reportedCount = count
+      returnedCount = count
     })
     const closedCount = () => movable.filter(({ socket }) => socket.closedWith !== undefined).length
     await cluster.passAlive(500, withoutGrace)
     // About half of the ten connections, because half of the time of 1 s has passed.
     expect(closedCount()).to.be.within(4, 7)
     await cluster.passAlive(600, withoutGrace)
-    expect([closedCount(), reportedCount]).to.deep.equal([10, 10])
+    expect([closedCount(), returnedCount]).to.deep.equal([10, 10])
     for (const { socket } of movable) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
     }

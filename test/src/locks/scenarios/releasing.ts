@@ -42,7 +42,7 @@ const holderFirst: Scenario = {
     const name = `${script.prefix}x`
     const c = script.locks.request(name, () => script.record('c: granted'))
     void c.then(async () => {
-      // More microtasks than any implementation needs before the next callback.
+      // The callback of `d` runs in a later task, so all these microtasks must come first.
       for (let i = 0; i < 50; i++) await undefined
       script.record('c: had its microtasks')
     })
@@ -65,9 +65,9 @@ const heldUntilSettled: Scenario = {
   title: 'a lock is held until the promise that the callback returned has settled',
   async run(script) {
     const name = `${script.prefix}x`
-    let end = (_: unknown) => {}
+    let resolveEnded = (_: unknown) => {}
     const ended = new Promise((resolve) => {
-      end = resolve
+      resolveEnded = resolve
     })
     const a = script.locks.request(name, async () => {
       await newTask()
@@ -77,8 +77,9 @@ const heldUntilSettled: Scenario = {
     })
     const b = script.request('b', 'x')
     await script.untilQuiet()
+    // The log has no `b: granted` before this line.
     script.record('still held')
-    end('the end')
+    resolveEnded('the end')
     await script.outcome('a', a)
     await script.untilQuiet()
     b.release()

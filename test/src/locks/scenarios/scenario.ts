@@ -1,4 +1,4 @@
-/** A scenario of the Web Locks API: actions, and the log that they must leave on every platform. */
+/** A scenario of the Web Locks API: actions, and the log that these actions must leave. */
 import type { Script } from '../script.js'
 
 export interface Scenario {
@@ -8,8 +8,8 @@ export interface Scenario {
   /** Whether the lines between two calls of `untilQuiet` may come in any order. */
   readonly anyOrder?: boolean
   /**
-   * The log of Chromium's own locks, and why it differs. Set only if these locks do not follow the
-   * specification.
+   * The log of `navigator.locks` in Chromium, and why this log differs from `log`. Absent if the
+   * logs are equal.
    */
   readonly chromium?: { readonly log: readonly string[]; readonly why: string }
 }

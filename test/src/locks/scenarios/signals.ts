@@ -1,7 +1,7 @@
 /**
- * Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. `a`,
- * `b` and so on are the labels of requests; `x` and `y` are names of locks.
- * `otherLocks` is a second client of the same locks.
+ * Scenarios about the option `signal`, which cancels a waiting request, but does not release a held
+ * lock. `a`, `0` and so on are the labels of requests; `x` and `y` are names of locks. Requests
+ * with `script.otherLocks` may come from another session.
  */
 import type { Scenario } from './scenario.js'
 
@@ -112,14 +112,14 @@ const abortedAfterGrant: Scenario = {
     await script.untilQuiet()
     const b = script.request('b', 'x', { abortable: true })
     await script.untilQuiet()
-    // `release` ends the callback, but the request settles later. The first abort comes before the
-    // request has settled, and the second abort comes afterwards.
+    // `release` ends the callback, but the request settles later. The first abort of `b` comes
+    // before the request has settled, and the second abort of `b` comes afterwards.
     b.release('fine')
     b.abort()
     await script.untilQuiet()
     b.abort()
     const controller = new AbortController()
-    const inside = script.locks.request(
+    const abortsItself = script.locks.request(
       `${script.prefix}x`,
       { signal: controller.signal },
       async () => {
@@ -127,7 +127,7 @@ const abortedAfterGrant: Scenario = {
         return 'fine'
       },
     )
-    await script.outcome('c', inside)
+    await script.outcome('c', abortsItself)
     await script.recordState()
   },
   log: [
@@ -142,8 +142,8 @@ const oneSignalForMany: Scenario = {
   title: 'one signal aborts many waiting requests, in the order of the requests',
   async run(script) {
     const { locks, prefix } = script
-    const gate = script.request('gate', 'x')
-    const other = script.request('other', 'y')
+    const holderOfX = script.request('holder of x', 'x')
+    const holderOfY = script.request('holder of y', 'y')
     await script.untilQuiet()
     const controller = new AbortController()
     const { signal } = controller
@@ -156,16 +156,16 @@ const oneSignalForMany: Scenario = {
     await Promise.all(outcomes)
     await script.untilQuiet()
     await script.recordState()
-    gate.release()
+    holderOfX.release()
     await script.untilQuiet()
-    other.release()
+    holderOfY.release()
     await script.untilQuiet()
   },
   log: [
-    ...['gate: granted', 'other: granted'],
+    ...['holder of x: granted', 'holder of y: granted'],
     ...['0', '1', '2'].map((label) => `${label}: failed DOMException TimeoutError`),
     'held: x exclusive, y exclusive; pending: nothing',
-    ...['gate: done undefined', 'other: done undefined'],
+    ...['holder of x: done undefined', 'holder of y: done undefined'],
   ],
 }
 

@@ -20,7 +20,7 @@ const stealOfFreeLock: Scenario = {
   log: ['a: granted', 'a: done 1', 'b: granted', 'b: done 2'],
 }
 
-const fromHolder: Scenario = {
+const stealFromHolder: Scenario = {
   title: 'a steal rejects the request of the holder, and is granted before waiting requests',
   async run(script) {
     const a = script.request('a', 'x')
@@ -112,7 +112,7 @@ const callbackContinues: Scenario = {
     })
     const victim = script.locks.request(name, async (lock) => {
       await sleep
-      script.record(`goes on with ${lock?.mode}`)
+      script.record(`callback continues, mode ${lock?.mode}`)
       return 'too late'
     })
     const outcome = script.outcome('victim', victim)
@@ -122,20 +122,20 @@ const callbackContinues: Scenario = {
     await outcome
     wake()
     await script.untilQuiet()
-    const next = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
+    const laterRequest = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
       String(lock),
     )
-    script.record(`next: ${next}`)
+    script.record(`later request: ${laterRequest}`)
     stealer.release('loot')
     await script.untilQuiet()
   },
   log: [
-    ...['victim: failed DOMException AbortError', 'stealer: granted', 'goes on with exclusive'],
-    ...['next: null', 'stealer: done loot'],
+    ...['victim: failed DOMException AbortError', 'stealer: granted'],
+    ...['callback continues, mode exclusive', 'later request: null', 'stealer: done loot'],
   ],
 }
 
-const fromWithin: Scenario = {
+const stealInOwnCallback: Scenario = {
   title: 'a client can steal its own lock in the callback that holds the lock',
   async run(script) {
     const name = `${script.prefix}x`
@@ -154,7 +154,7 @@ const fromWithin: Scenario = {
   ],
 }
 
-/** `session.locks` receives the grant and the steal together, so the callback of `a` cannot run. */
+/** `session.locks` gets all grants and steals together, so only the callback of `c` runs. */
 const twoStealsAtOnce: Scenario = {
   title: 'a steal in the same task as a request rejects the request before its callback runs',
   anyOrder: true,
@@ -172,7 +172,7 @@ const twoStealsAtOnce: Scenario = {
     ...['held: x exclusive; pending: nothing', 'c: done loot'],
   ],
   chromium: {
-    why: 'Chromium runs a callback before the next steal; session.locks learns of grant and steal at once',
+    why: 'Chromium runs the callback of each request before the next steal',
     log: [
       ...['a: granted', 'b: granted', 'a: failed DOMException AbortError'],
       ...['c: granted', 'b: failed DOMException AbortError'],
@@ -183,10 +183,10 @@ const twoStealsAtOnce: Scenario = {
 
 export const stealingScenarios: readonly Scenario[] = [
   stealOfFreeLock,
-  fromHolder,
+  stealFromHolder,
   allShared,
   secondSteal,
   callbackContinues,
-  fromWithin,
+  stealInOwnCallback,
   twoStealsAtOnce,
 ]
