@@ -32,10 +32,12 @@ interface LoadResult {
 
 /** Loads a journal in a child process, which prints a digest (hash) of the state or an error. */
 function loadJournal(dir: string): LoadResult {
-  const { stdout, signal } = spawnSync(process.execPath, [program, dir], {
+  const { stdout, signal, error } = spawnSync(process.execPath, [program, dir], {
     encoding: 'utf8',
     timeout: 60_000,
   })
+  // After the timeout, the signal of this call looks like the signal of a crash.
+  if (error !== undefined) throw error
   return { out: stdout, signal }
 }
 
