@@ -1,7 +1,6 @@
 /**
  * Tests the worker thread that makes the snapshots of a replicated log (a command log that several
- * brokers share). A snapshot contains the lock table as it was after a certain entry of the log. A
- * fence is the number of a grant.
+ * brokers share). A snapshot contains the lock table as it was after a certain entry of the log.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -31,10 +30,13 @@ describe('snapshot in a thread', () => {
     const store = new MemoryStore(nodeEnvironment)
     const source = new MemorySource(store)
     const file = join(dir, 'snapshot.json')
-    const options = (): ThreadOptions => ({ entries: [...store.entries], file, fault })
     const thread = new URL('./programs/snapshotThread.js', import.meta.url)
-    // A getter, because each thread needs the entries at the time of its start.
-    Object.defineProperty(source, 'snapshotWorker', { get: () => ({ thread, options: options() }) })
+    // Each thread needs the entries at the time of its start.
+    const get = (): { thread: URL; options: ThreadOptions } => ({
+      thread,
+      options: { entries: [...store.entries], file, fault },
+    })
+    Object.defineProperty(source, 'snapshotWorker', { get })
     log = new ReplicatedLog(source, { snapshotEntries: 3 }, nodeEnvironment)
     const table = new RecordingTable()
     await log.start(table)
@@ -43,7 +45,7 @@ describe('snapshot in a thread', () => {
 
   /**
    * Submits commands, each in an entry of its own, until `condition` returns true. Each command
-   * raises the fence floor: the next fence must be higher.
+   * raises the fence floor: the fence (number) of the next grant must be higher than this floor.
    */
   async function submitUntil(condition: () => boolean, table: RecordingTable): Promise<void> {
     // The limit only ends a test that would run forever.
@@ -54,11 +56,11 @@ describe('snapshot in a thread', () => {
     expect(condition()).to.equal(true)
   }
 
-  it('contains the table at its position, and the log announces the position', async () => {
+  it('contains the table as of the announced position, or of a later position', async () => {
     const { table } = await start()
     await submitUntil(() => log.status.snapshot !== undefined, table)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
-    // The file may be of a later snapshot than the announced snapshot.
+    // The thread may have written a later snapshot to the file.
     expect(log.status.snapshot?.position).to.be.at.most(position)
     const store = new MemoryStore(nodeEnvironment)
     store.snapshots.push({ position, parts })
@@ -66,12 +68,12 @@ describe('snapshot in a thread', () => {
     const [head] = loaded!.items
     expect(loaded?.members.oldest).to.equal(log.name)
     expect(head).to.deep.include({ item: 'table' })
-    const fence = (head as { fence: number }).fence
-    // The entries are the `join` of the broker, and one entry for each of the fences 0 to `fence`.
-    expect(loaded?.members.entryCount).to.equal(fence + 2)
+    const fenceFloor = (head as { fence: number }).fence
+    // The broker appended its `join`, and one entry for each fence floor from 0 to `fenceFloor`.
+    expect(loaded?.members.entryCount).to.equal(1 + fenceFloor + 1)
   })
 
-  it('does not stop the log after a failure, which the log reports as a problem', async () => {
+  it('reports its error as a problem of the log, and does not stop the log', async () => {
     const { table } = await start('out of paper')
     await submitUntil(() => log.status.problem?.includes('out of paper') === true, table)
     expect(table.failure).to.equal(undefined)

@@ -19,14 +19,14 @@ import { RecordingTable } from './logSuite.js'
 import { PostgresStage } from './postgresStage.js'
 
 /**
- * How many ms of the log's clock pass during one ms. A start fails after 30 s without progress,
- * which take 0.75 s here.
+ * How many ms pass for the log in one real ms. A start fails after 30 s without progress, so here
+ * after 0.75 s.
  */
 const speed = 40
 
 const { clock } = nodeEnvironment
 
-/** The environment of a log whose time passes faster than the time of its engine. */
+/** The environment of a log whose timers run faster than the timers of its engine. */
 const fastEnvironment = {
   ...nodeEnvironment,
   clock: {
@@ -72,12 +72,14 @@ class VanishingStorage {
   }
 
   #onAnswer(bytes: Buffer, connection: Parameters<Filter>[1]): void {
-    if (++this.answerCount <= this.#maxAnswers) connection.pass(bytes)
-    // A silent storage passes no answer, and leaves the connection open.
-    else if (this.#mode === 'resets its connections') {
-      connection.cut()
-      this.#proxy.refuseConnections()
+    if (++this.answerCount <= this.#maxAnswers) {
+      connection.pass(bytes)
+      return
     }
+    // Silent storage leaves the connection open.
+    if (this.#mode === 'falls silent') return
+    connection.cut()
+    this.#proxy.refuseConnections()
   }
 }
 
@@ -88,34 +90,37 @@ describe('log: the start of a broker', function () {
   const etcd = EtcdStage.forSuite({ members: 1 })
   let logCount = 0
 
-  /** How long an engine waits for storage that disappears. By default, an engine waits 10 s. */
+  /**
+   * How long an engine tries to open the log, and how long the checks of PostgreSQL may take, in
+   * ms. The default of each time is 10 s.
+   */
   const shortWaits = { openTimeoutMs: 300, choreMs: 200 }
 
   /**
-   * The storages by name. `port` returns the port of the storage. `engine` makes an engine that
+   * The storages by name. `port` returns the port of the storage. `newEngine` makes an engine that
    * reaches a new log through the given port.
    */
-  const engines: Record<
+  const storages: Record<
     string,
-    { port: () => number; engine: (port: number, times?: typeof shortWaits) => Engine }
+    { port: () => number; newEngine: (port: number, waits?: typeof shortWaits) => Engine }
   > = {
     PostgreSQL: {
       port: () => postgres.server.port,
-      engine: (port, times) =>
+      newEngine: (port, waits) =>
         postgres.through(port, {
           ...parsePostgresAddress(postgres.url),
           hosts: [{ host: '127.0.0.1', port }],
           schema: `start${++logCount}`,
-          ...times,
+          ...waits,
         }),
     },
     etcd: {
       port: () => Number(new URL(etcd.cluster.endpoints[0]!).port),
-      engine: (port, times) =>
+      newEngine: (port, waits) =>
         etcd.engine({
           endpoints: [`http://127.0.0.1:${port}`],
           prefix: `start${++logCount}`,
-          ...(times === undefined ? {} : { openTimeoutMs: times.openTimeoutMs }),
+          ...(waits === undefined ? {} : { openTimeoutMs: waits.openTimeoutMs }),
         }),
     },
   }
@@ -130,30 +135,30 @@ describe('log: the start of a broker', function () {
     }
   }
 
-  for (const [name, { port, engine }] of Object.entries(engines)) {
+  for (const [name, { port, newEngine }] of Object.entries(storages)) {
     for (const mode of modes) {
       it(`ends with one message, and may be tried again, if ${name} ${mode} at any point`, async () => {
         const storage = await VanishingStorage.inFrontOf(stage, port())
-        await startLog(engine(storage.port), nodeEnvironment)
+        await startLog(newEngine(storage.port), nodeEnvironment)
         const total = storage.answerCount
         expect(total).to.be.greaterThan(5)
-        let refusals = 0
+        let failedStarts = 0
         // A quick run tests every third point.
         for (let point = 0; point < total; point += count(3, 1)) {
           storage.vanishAfter(point, mode)
-          const start = startLog(engine(storage.port, shortWaits), fastEnvironment)
+          const start = startLog(newEngine(storage.port, shortWaits), fastEnvironment)
           const error = await start.then(
             () => undefined,
             (reason: Error) => reason,
           )
-          // The last points can be in the close of the log, after a successful start.
+          // At the last points, the log has started already, and may be closing.
           if (error === undefined) continue
-          refusals++
-          await rejection(Promise.reject(error), 'UNAVAILABLE')
-          // The message is one line of 21 to 251 characters, without a full stop at the end.
+          failedStarts++
+          await rejection(start, 'UNAVAILABLE')
+          // The message is one line of a reasonable length, without a full stop at the end.
           expect(error.message, `point ${point}`).to.match(/^[^\n]{20,250}[^.\n]$/)
         }
-        expect(refusals).to.be.greaterThan(1)
+        expect(failedStarts).to.be.greaterThan(1)
       })
     }
   }

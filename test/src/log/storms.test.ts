@@ -4,8 +4,7 @@
  * answers, duplicates and pauses; the log makes snapshots and removes old entries meanwhile. Two
  * brokers that have applied the same entries must have equal tables. After the failures, every
  * broker must serve. Each session must have an owner broker (which keeps the timers of the session)
- * that is a live member. Probabilities without a comment only set how often something happens.
- * Ranges without a comment only set durations in ms.
+ * that is a live member. All probabilities and random durations (in ms) are arbitrary.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -69,6 +68,7 @@ class Wanderer {
       formerClient === undefined ? options : formerClient.resume(options),
     )
     await cluster.settle()
+    // A broker without frames waits for the log. The next `act` tries again.
     if (socket.closedWith !== undefined || socket.frames.length === 0) {
       socket.drop()
       return
@@ -127,7 +127,10 @@ function expectAgreement(brokers: readonly Member[]): void {
   }
 }
 
-/** Runs one storm. Returns the number of takeovers and the number of opened sessions. */
+/**
+ * Runs one storm. Returns the number of opened sessions and the number of takeovers. A takeover is
+ * an entry that replaces a former member or declares a member dead.
+ */
 async function runStorm(random: Random): Promise<{ takeovers: number; opened: number }> {
   const cluster = new Cluster()
   const brokers: Member[] = []
@@ -145,7 +148,7 @@ async function runStorm(random: Random): Promise<{ takeovers: number; opened: nu
   for (const repair of repairs) repair()
   for (const { source } of brokers) source.mend()
   await cluster.passTime(20_000, 100)
-  const allText = cluster.store.allTexts.join('')
+  const entriesOfStorm = cluster.store.allTexts.join('')
   const [first, ...others] = brokers.map(({ broker }) => broker)
   const { members } = first!.logStatus!
   for (const { failures } of brokers) expect(failures).to.deep.equal([])
@@ -155,12 +158,11 @@ async function runStorm(random: Random): Promise<{ takeovers: number; opened: nu
   for (const { ownerBroker } of first!.table.sessions.values())
     expect(members).to.include(ownerBroker)
   for (const { client } of wanderers) client?.socket.drop()
-  // The lease is 5 s. A session ends when no client has used the session for that long.
+  // Each session ends 5 s (its lease) after its last message. 12 s are surely enough.
   await cluster.passTime(12_000, 100)
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
-  const countOf = (text: string): number => allText.split(text).length - 1
-  // A takeover is an entry that replaces a former member or declares a member dead.
+  const countOf = (text: string): number => entriesOfStorm.split(text).length - 1
   return { takeovers: countOf('"replaces"') + countOf('"dead"'), opened: countOf('"type":"open"') }
 }
 
@@ -170,8 +172,8 @@ describe('brokers that share a log, through random failures', () => {
     this.timeout(count(60_000, 1_200_000))
     return seeded(async (random) => {
       const totals = { takeovers: 0, opened: 0 }
-      // The failures of some storms lead to no takeover, so the test runs further storms until
-      // there were enough takeovers.
+      // Some storms lead to no takeover. So the test runs storms until there were enough takeovers,
+      // but at most ten times as many storms as planned.
       let round = 0
       for (; round < rounds || (totals.takeovers <= rounds && round < 10 * rounds); round++) {
         const { takeovers, opened } = await runStorm(random)

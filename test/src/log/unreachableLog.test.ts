@@ -17,7 +17,8 @@ import { Cluster } from './cluster.js'
 describe('a broker whose self-lease has ended', () => {
   it('has closed every connection, and accepts no new connection', async () => {
     const cluster = new Cluster()
-    const [a] = [await cluster.startBroker(), await cluster.startBroker()]
+    const a = await cluster.startBroker()
+    await cluster.startBroker()
     const alice = await cluster.client(a, { grace: 'lease' })
     a.source.cut()
     // The self-lease ends after 5.8 s.
@@ -69,11 +70,12 @@ describe('a broker whose self-lease has ended', () => {
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     a.source.cut()
-    // The ttl is over at broker `a`, and broker `b` has declared broker `a` dead.
+    // The ttl is over at broker `a`. Broker `b` has declared broker `a` dead, and now owns the
+    // session.
     await cluster.passTime(9_500)
     a.source.mend()
     await cluster.passTime(3_000)
-    // The ttl is not over at the new owner broker `b`, and broker `a` must not end the lock.
+    // Broker `b` counts the ttl again from its takeover. Broker `a` must not end the lock.
     expect(b.broker.table.heldCount).to.equal(1)
     await cluster.passTime(8_000)
     expect(b.broker.table.heldCount).to.equal(0)
@@ -110,11 +112,11 @@ describe('a broker that has become a member again', () => {
     const moved = await cluster.client(b, alice.resume())
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
-    const entriesBefore = cluster.store.allTexts.length
-    // At the former owner broker `a`, the lease and the timeout of 30 s would be over.
+    const entryCountBefore = cluster.store.allTexts.length
+    // At the former owner broker `a`, the lease of 15 s and the timeout of 30 s would be over.
     await cluster.passAlive(26_000, moved)
     expect(a.broker.isServing).to.equal(true)
-    expect(cluster.store.allTexts.slice(entriesBefore).join()).not.to.match(
+    expect(cluster.store.allTexts.slice(entryCountBefore).join()).not.to.match(
       /"(end|expire|timeout)"/,
     )
     expect([...a.broker.table.sessions.keys()]).to.deep.equal([alice.session])
@@ -141,8 +143,8 @@ describe('a broker with an unreachable log', () => {
     const a = await cluster.startBroker({ limits: { locksPerSession: 300_000 } })
     const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
     a.source.cut()
-    // A client sends `ack` for answers that it received. The broker makes each `ack` a command in
-    // its queue. A queue of 100,000 commands is long.
+    // A client sends `ack` for answers that it received, and the broker queues one command for
+    // each `ack`. From 100,000 queued commands on, the broker refuses new requests.
     const ack = { type: 'ack', ids: [] }
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
     // The broker limits its work in one turn of the event loop, so it needs several turns.
@@ -167,10 +169,14 @@ describe('a broker with an unreachable log', () => {
 })
 
 describe('the logger of a broker with a failing shared log', () => {
-  /** Starts two brokers, and returns the first broker with the lines of its logger. */
+  /**
+   * Starts two brokers, and attaches a logger to the first broker. `newLines` returns the lines
+   * that the logger has written since the last call. `close` closes the logger.
+   */
   async function loggedBroker() {
     const cluster = new Cluster()
-    const [member] = [await cluster.startBroker(), await cluster.startBroker()]
+    const member = await cluster.startBroker()
+    await cluster.startBroker()
     const lines: [string, object][] = []
     const ignore = (): void => {}
     const warn = (fields: object, message: string) => void lines.push([message, fields])
@@ -178,23 +184,23 @@ describe('the logger of a broker with a failing shared log', () => {
     const brokerLogger = new BrokerLogger(logger, cluster.environment.clock)
     const { broker } = member
     brokerLogger.attach(() => ({ log: broker.logStatus }) as BrokerGauges)
-    const read = () => lines.splice(0)
-    return { cluster, member, read, close: () => brokerLogger.close() }
+    const newLines = () => lines.splice(0)
+    return { cluster, member, newLines, close: () => brokerLogger.close() }
   }
 
-  it('writes a line at the failure, at the disconnect, and at the recovery', async () => {
-    const { cluster, member, read, close } = await loggedBroker()
+  it('writes a line when the log fails, when the broker stops serving, and at the recovery', async () => {
+    const { cluster, member, newLines, close } = await loggedBroker()
     await cluster.passTime(20_000)
-    expect(read()).to.deep.equal([])
+    expect(newLines()).to.deep.equal([])
     member.source.cut()
     await cluster.passTime(4_000)
     const problem = 'no answer'
-    expect(read()).to.deep.equal([['Replicated log has a problem', { problem, serves: true }]])
+    expect(newLines()).to.deep.equal([['Replicated log has a problem', { problem, serves: true }]])
     await cluster.passTime(30_000)
-    expect(read()).to.deep.equal([['Replicated log has a problem', { problem, serves: false }]])
+    expect(newLines()).to.deep.equal([['Replicated log has a problem', { problem, serves: false }]])
     member.source.mend()
     await cluster.passTime(4_000)
-    const [[message, { lastedMs }]] = read() as [[string, { lastedMs: number }]]
+    const [[message, { lastedMs }]] = newLines() as [[string, { lastedMs: number }]]
     expect(message).to.equal('Replicated log recovered')
     // The outage lasted 34 s. The logger notices its beginning and its end a little later.
     expect(lastedMs).to.be.within(30_000, 36_000)
@@ -205,37 +211,37 @@ describe('the logger of a broker with a failing shared log', () => {
   })
 
   it('writes no line for a short failure, nor for the start of a broker', async () => {
-    const { cluster, member, read } = await loggedBroker()
+    const { cluster, member, newLines } = await loggedBroker()
     member.source.cut()
     await cluster.passTime(900)
     member.source.mend()
     await cluster.passTime(10_000)
-    expect(read()).to.deep.equal([])
+    expect(newLines()).to.deep.equal([])
   })
 
   it('writes a line for a missed entry, although the broker serves again immediately', async () => {
-    const { cluster, member, read } = await loggedBroker()
+    const { cluster, member, newLines } = await loggedBroker()
     await cluster.passTime(3_000)
-    let otherEntries = 0
+    let otherEntryCount = 0
     const ownName = `"broker":"${member.log.name}"`
     // Drops the first entry of the other broker.
-    member.source.faults.drops = (text) => !text.includes(ownName) && ++otherEntries === 1
+    member.source.faults.drops = (text) => !text.includes(ownName) && ++otherEntryCount === 1
     await cluster.passTime(5_000)
-    const lines = read() as [string, { problem: string; serves: boolean }][]
+    const lines = newLines() as [string, { problem: string; serves: boolean }][]
     expect(lines.map(([message]) => message)).to.deep.equal(['Replicated log has a problem'])
     expect(lines[0]![1].problem).to.match(/did not receive entry \d+ of broker/)
     expect(lines[0]![1].serves).to.equal(true)
     await cluster.passTime(60_000)
-    expect((read() as [string, object][]).map(([message]) => message)).to.deep.equal([
+    expect((newLines() as [string, object][]).map(([message]) => message)).to.deep.equal([
       'Replicated log recovered',
     ])
   })
 
   it('writes that the log is slow, and then that the broker is not a member', async () => {
-    const { cluster, member, read } = await loggedBroker()
+    const { cluster, member, newLines } = await loggedBroker()
     member.source.faults.delayMs = 60_000
     await cluster.passTime(12_000)
-    const lines = read() as [string, { problem: string; serves: boolean }][]
+    const lines = newLines() as [string, { problem: string; serves: boolean }][]
     expect(lines.map(([, { serves }]) => serves)).to.deep.equal([true, false])
     expect(lines[0]![1].problem).to.match(/^the shared log is slow: an entry of this broker takes/)
     expect(lines[1]![1].problem).to.match(/^this broker is not a member/)

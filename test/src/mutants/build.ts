@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url'
 import type { Mutant } from './mutant.js'
 import { changeIn, declares, propertiesAddedBy, symbolsWith } from './patterns.js'
 
-/** A module of the build and its code, without or with the change of a mutant. */
+/** A module of the build, either unchanged or with the change of a mutant. */
 export interface Module {
   /** The path from the root of the repository. */
   readonly file: string
@@ -98,18 +98,18 @@ export function copyBuildWith(mutant: Mutant): string {
   return copy
 }
 
-/** The symbol that a mutant changes, without its package: `Lock.held` for `client/Lock.held`. */
-function symbolOf({ in: symbol }: Mutant): string {
-  return symbol.slice(symbol.indexOf('/') + 1)
+/** The symbol that a mutant changes, without the package: `Lock.held` for `client/Lock.held`. */
+function symbolOf(mutant: Mutant): string {
+  return mutant.in.slice(mutant.in.indexOf('/') + 1)
 }
 
 /** Returns the only module that declares the mutant's symbol. */
 function moduleOf(mutant: Mutant, modules: readonly Module[]): Module {
   const folder = mutant.in.includes('/') ? mutant.in.slice(0, mutant.in.indexOf('/') + 1) : ''
   const symbol = symbolOf(mutant)
-  const [name = symbol] = symbol.split('.')
-  // The expression excludes most modules quickly, because `declares` parses the whole module.
-  const declaration = new RegExp(`(class|function\\*?|const|let|var) ${name}\\b`)
+  const [nameInModule = symbol] = symbol.split('.')
+  // `declares` is slow, because it parses the whole module. This test first excludes most modules.
+  const declaration = new RegExp(`(class|function\\*?|const|let|var) ${nameInModule}\\b`)
   const candidates = modules.filter(
     ({ file, code }) => file.startsWith(folder) && declaration.test(code) && declares(code, symbol),
   )
@@ -146,11 +146,11 @@ function isUsed(property: string, modules: readonly Module[]): boolean {
   return modules.some(({ code }) => propertyName.test(code))
 }
 
-/** Whether the copy has the file of this path in the folder `dist` of the package `name`. */
-function isCopied(path: string, name: string, needsAllTests: boolean): boolean {
+/** Whether the copy has the file of this path in the folder `dist` of the package. */
+function isCopied(path: string, packageName: string, needsAllTests: boolean): boolean {
   if (/\.(map|d\.ts|tsbuildinfo)$/.test(path)) return false
   if (needsAllTests) return true
   const isDistItself = path === ''
-  if (name !== 'test' || isDistItself) return true
+  if (packageName !== 'test' || isDistItself) return true
   return simulationFolders.some((folder) => path.startsWith(folder))
 }

@@ -1,5 +1,5 @@
 /**
- * Every mutant (planted bug) fits the present build. If one of these tests fails after a change of
+ * Tests that every mutant (planted bug) fits the present build. If a test fails after a change of
  * the product, the mutant in `test/src/mutants/catalogue` must follow the change: the message says
  * how.
  */
@@ -12,7 +12,7 @@ import { mutants } from './catalogue/index.js'
 import type { Mutant } from './mutant.js'
 import { withoutStyle } from './patterns.js'
 
-const modules = readModules()
+const buildModules = readModules()
 
 describe('the mutants', () => {
   it('are at least 75, and at least ten of these need several brokers', () => {
@@ -29,9 +29,9 @@ describe('the mutants', () => {
   })
 
   for (const mutant of mutants) {
-    it(`${mutant.name} changes ${mutant.in} into other valid JavaScript`, () => {
-      const { file, code } = applyMutant(mutant, modules)
-      const original = modules.find((module) => module.file === file)
+    it(`${mutant.name} changes ${mutant.in}, and the result is valid JavaScript`, () => {
+      const { file, code } = applyMutant(mutant, buildModules)
+      const original = buildModules.find((module) => module.file === file)
       expect(code).to.not.equal(withoutStyle(original?.code ?? ''))
       expect(() => parse(code, { sourceType: 'module' })).to.not.throw()
     })
@@ -58,7 +58,7 @@ describe('applying a mutant to a build', () => {
   }
   const door = 'export class Door { close(key) { this.lock(key) } }'
 
-  it('fails with the name and the folder of a mutant that does not fit the build', () => {
+  it('fails with the name of a mutant that does not fit, and with the folder of the catalogue', () => {
     expect(() => applyMutant(mutant, [])).to.throw(
       'Mutant door-stays-open in test/src/mutants/catalogue does not fit the build',
     )

@@ -4,9 +4,11 @@
  * keeps a session after its connection dropped. A ttl is how long a lock lasts without a refresh.
  * The idle lease, twice the lease, is for a session that holds nothing and waits for nothing.
  *
- * The broker pauses a frame that is too large for one turn of the event loop, and handles the rest
- * in the next turns. A timer that is late by more than the tolerance shows a pause of the broker. A
- * word with `$` in a pattern stands for any expression. `mutant.ts` explains all fields.
+ * A paused frame was too large for one turn of the event loop: the broker handles the rest in the
+ * next turns. In a pause of the broker, its process stands still. The broker notices a pause by a
+ * timer that is late by more than a tolerance. A broker that takes over a session starts the
+ * deadlines of its locks again, in several turns. In a pattern, `$NAME` stands for any expression.
+ * `mutant.ts` explains all fields.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -45,7 +47,7 @@ const connections: Mutant[] = [
     in: 'Connections.onAborted',
     find: 'this.#suspendSession($CONNECTION, true)',
     replace: 'this.#suspendSession($CONNECTION, false)',
-    why: 'The broker ends the session of an aborted connection before the client learns of the abort.',
+    why: 'The broker keeps the session of an aborted connection only for its grace, not for its lease.',
   },
   {
     name: 'overtaken-resume-wins',
@@ -78,7 +80,7 @@ const deadlines: Mutant[] = [
     find: 'Math.max($NEWEST, $COMPENSATED)',
     replace: '$COMPENSATED',
     tests: 'server/timekeeper',
-    why: 'The time in messages goes back when lateness within the tolerance becomes a pause.',
+    why: 'The time in messages goes back when the lateness of a timer exceeds the tolerance.',
   },
   {
     name: 'lease-ends-in-announced-time',
@@ -86,7 +88,7 @@ const deadlines: Mutant[] = [
     find: '$REAL_NOW - this.#pausedMs',
     replace: 'this.now()',
     tests: 'server/timekeeper',
-    why: 'The broker decides whether a lease is over by a time that includes a part of its pause.',
+    why: 'The broker checks leases by the time in messages, which may include a part of a pause.',
   },
   {
     name: 'deadlines-before-input',
@@ -116,7 +118,7 @@ const deadlines: Mutant[] = [
     find: 'endIdleLease($TIME, $CONNECTION)',
     replace: 'undefined',
     tests: 'server/connection',
-    why: 'The broker notices a dead holder only after twice its lease.',
+    why: 'The broker keeps the idle lease after a request, so a dead holder keeps its locks for longer.',
   },
   {
     name: 'idle-lease-for-holder',
@@ -139,7 +141,7 @@ const deadlines: Mutant[] = [
     in: 'DeadlineHandler.#endIfSilent',
     find: '$CONNECTION.isPaused',
     replace: 'false',
-    why: 'The broker ends a session as silent while the broker itself does not read its connection.',
+    why: 'The broker ends a session as silent although the broker itself has paused its connection.',
   },
   {
     name: 'grace-halved',
@@ -209,20 +211,20 @@ const messages: Mutant[] = [
   },
 ]
 
-const takeovers: Mutant[] = [
+const restartedDeadlines: Mutant[] = [
   {
     name: 'restarted-ttl-runs-from-later-turn',
     in: 'DeadlineRestarts.#startLock',
     find: 'time.setClientDeadline($LOCK, $AT)',
     replace: 'time.setClientDeadline($LOCK, time.now() + lock.ttl)',
-    why: 'A ttl runs from the turn that starts its deadline, and not from the start of the broker.',
+    why: 'A ttl runs from the turn that starts its deadline, and not from the takeover.',
   },
   {
     name: 'resume-before-deadlines-start',
     in: 'Outbound.#attach',
     find: '$RESTARTS.finish($SESSION)',
     replace: '0',
-    why: 'The broker tells a client that resumes its session no start time for its locks.',
+    why: 'The broker resumes a session before it has started the deadlines of its locks.',
   },
   {
     name: 'deadline-of-ended-lock-starts',
@@ -244,5 +246,5 @@ export const brokerMutants: readonly Mutant[] = [
   ...connections,
   ...deadlines,
   ...messages,
-  ...takeovers,
+  ...restartedDeadlines,
 ]

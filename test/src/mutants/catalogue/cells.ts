@@ -38,7 +38,7 @@ export const cellMutants: readonly Mutant[] = [
     in: 'Handshake.begin',
     find: '$HELLO.cell !== undefined && $HELLO.cell !== $OWN_CELL',
     replace: 'false',
-    why: 'The broker welcomes a client whose list has the cells in another order.',
+    why: 'The broker welcomes a client that expects another cell at this address.',
     cells,
   },
   {
@@ -70,7 +70,7 @@ export const cellMutants: readonly Mutant[] = [
     in: 'CellPool.#open',
     find: `session.once('closed', () => $FORGET)`,
     replace: 'undefined',
-    why: 'The client gives every later call for a cell the session that an error has ended.',
+    why: 'The client still uses the session of a cell after an error has ended this session.',
     cells,
   },
   {

@@ -1,10 +1,11 @@
 /**
- * Mutants (planted bugs) of the client: which locks a holder believes that it holds, what the
- * client requests, and what it unlocks. A lease is how long the broker keeps a silent session. A
- * grace is how long the broker keeps a session after its connection dropped. A ttl is how long a
- * lock lasts without a refresh. The idle lease, twice the lease, is for a session that holds
- * nothing and waits for nothing. After a resume, the reconciler compares the locks and requests of
- * the client with those that the broker lists. In a pattern, `$NAME` stands for any expression.
+ * Mutants (planted bugs) of the client: which locks the client regards as held, what the client
+ * requests, and what it unlocks. A lease is how long the broker keeps a silent session. A grace is
+ * how long the broker keeps a session after its connection dropped. A ttl is how long a lock lasts
+ * without a refresh. The idle lease, twice the lease, is for a session that holds nothing and waits
+ * for nothing. A heartbeat is a `pong` that answers no `ping`. After a resume, the reconciler
+ * compares the locks and requests of the client with those that the broker lists. In a pattern,
+ * `$NAME` stands for any expression.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -50,7 +51,7 @@ const clocks: Mutant[] = [
     find: '!isEarlyEnough',
     replace: 'scheduled === undefined',
     tests: 'client/holding',
-    why: 'A shorter grace does not end the lease earlier, because the check keeps its former time.',
+    why: 'The client does not end its session at the end of the grace if the lease ends later.',
   },
   {
     name: 'client-sends-no-heartbeat',
@@ -58,7 +59,7 @@ const clocks: Mutant[] = [
     find: '$LISTENER.sendPong()',
     replace: 'undefined',
     tests: 'client/heartbeat',
-    why: 'The client waits for pings in place of sending pongs by itself.',
+    why: 'The client sends a pong only as the answer to a ping.',
   },
   {
     name: 'client-heartbeat-ignores-locks',
@@ -66,7 +67,7 @@ const clocks: Mutant[] = [
     find: '$LISTENER.isIdle',
     replace: 'true',
     tests: 'client/heartbeat',
-    why: 'The client with a lock sends heartbeats as seldom as an idle client.',
+    why: 'A client with a lock sends heartbeats as seldom as an idle client.',
   },
   {
     name: 'client-idle-lease-when-busy',
@@ -74,7 +75,7 @@ const clocks: Mutant[] = [
     find: '!$LISTENER.isIdle',
     replace: 'false',
     tests: 'client/heartbeat',
-    why: 'The client counts the idle lease although it has asked for a lock meanwhile.',
+    why: 'The client counts the idle lease although it has asked for a lock since its pong.',
   },
   {
     name: 'client-asks-for-idle-lease-when-busy',
@@ -158,7 +159,7 @@ const requests: Mutant[] = [
     in: 'PendingRequests.startSending',
     find: '$REQUEST.brokerStoresResponse && !$WAITS',
     replace: '$REQUEST.brokerStoresResponse && !$WAITS && $REQUEST.sentOn === undefined',
-    why: 'After a resume, the client does not send a request again that never arrived.',
+    why: 'After a resume, the client does not repeat a request that never arrived.',
   },
   {
     name: 'client-keeps-late-grant',

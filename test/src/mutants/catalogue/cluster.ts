@@ -48,7 +48,7 @@ const membership: Mutant[] = [
     find: '$NOW - $HEARD_AT <= $DEAD_MS',
     replace: '$NOW - $HEARD_AT <= $DEAD_MS / 2',
     brokers,
-    why: 'A broker is declared dead after half of the agreed silence.',
+    why: 'The brokers declare a broker dead after half of the silence that `deadMs` allows.',
   },
   {
     name: 'cluster-self-lease-ignored',
@@ -99,7 +99,7 @@ const snapshots: Mutant[] = [
     find: 'await runInTurns($RESTORING, $ENVIRONMENT)',
     replace: 'if (this.#incarnation === undefined) await runInTurns($RESTORING, $ENVIRONMENT)',
     brokers,
-    why: 'A broker that needs removed entries keeps its old table, and restores no snapshot.',
+    why: 'A broker that missed entries restores no snapshot, although the log has removed the entries.',
   },
 ]
 
@@ -126,7 +126,7 @@ const ownership: Mutant[] = [
     find: '$RECORD.generation++',
     replace: 'undefined',
     brokers,
-    why: 'An expiry that the former owner broker proposed ends a lock that the new owner keeps.',
+    why: 'The table ends a lock by an expiry that the former owner broker of its session proposed.',
   },
   {
     name: 'cluster-resume-keeps-owner',

@@ -1,7 +1,8 @@
 /**
  * Mutants (planted bugs) of elections: the value of a leader, and the leaders that an observer of
- * the election sees. A leader holds the lock of a campaign, and publishes a value. The simulation
- * catches these mutants only with clients that campaign.
+ * the election sees. A client that campaigns requests the lock of the election. The leader holds
+ * this lock, and publishes a value. The simulation catches these mutants only with clients that
+ * campaign.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -27,7 +28,7 @@ export const electionMutants: readonly Mutant[] = [
     in: 'client/Observation.#change',
     find: 'isSameLeadership($LEADER, this.#newestLeader)',
     replace: 'false',
-    why: 'After a reconnect the client yields a leader that the consumer knows already.',
+    why: 'After a reconnect the client yields a leader that it has yielded already.',
     needs: { actions: ['campaign'] },
   },
   {

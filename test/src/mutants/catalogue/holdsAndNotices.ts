@@ -1,7 +1,7 @@
 /**
  * Mutants (planted bugs) of the longest hold (`maxHold`), of notices, and of watches that show
- * queues. A notice tells a holder that a request waits for its lock. In `needs`, 0.5 is the
- * probability with which a request of the simulation has the option.
+ * queues. A notice (message `contended`) tells a holder that a request waits for its lock. In
+ * `needs`, 0.5 is the probability with which a request of the simulation has the option.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -66,7 +66,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     in: 'WatchRegistry.#publishQueue',
     find: '$SEARCH.willVisit($KEY)',
     replace: 'false',
-    why: 'A watch gets the event of a request that the first list of the watch contains too.',
+    why: 'The broker sends a watch the event of a waiting request, and then lists this request too.',
     tests: 'server/queueWatches',
   },
   {
@@ -82,7 +82,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     in: 'WatchRegistry.#remove',
     find: '[$LOCKS, $QUEUES]',
     replace: '[$LOCKS]',
-    why: 'A watch of queues still gets queue events after a watch without queues has replaced it.',
+    why: 'A watch of queues outlives its replacement by a watch without queues that has the same id.',
     tests: 'server/queueWatches',
   },
   {

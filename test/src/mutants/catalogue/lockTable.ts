@@ -1,11 +1,14 @@
 /**
  * Mutants (planted bugs) of the lock table. They change which session holds a lock, which session
  * waits, and which commands the table applies. A fence is the number of a grant. A grace is how
- * long a session survives without a connection. A ttl is how long a lock lasts without a refresh. A
- * follower is a call of `once` that waits for the value of another call. A kept result is a value
- * for later calls of `once`. One command makes a limited number of grants, and a later command
- * makes the rest. The command log reads a gradual snapshot while the table executes commands.
- * `needs` has the actions and options that the simulation needs to show the bug.
+ * long a session survives without a connection. A ttl is how long a lock lasts without a refresh.
+ *
+ * The first call of `once` runs a function. The calls that come during this run are its followers,
+ * and get its value. A kept result is a value for calls that come later. One command answers a
+ * limited number of followers, and a later command answers the rest. Calls wait at a barrier until
+ * their number reaches the number of parties. A gradual snapshot has the state of the table when
+ * the snapshot began, and is read while the table executes commands. `needs` has the actions and
+ * options that the simulation needs to show the bug.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -50,7 +53,7 @@ const granting: Mutant[] = [
     in: 'startFromClock',
     find: 'Math.floor($WALL_MS) * $PER_MS',
     replace: '0',
-    why: 'A restarted broker grants fences that it already granted before the restart.',
+    why: 'A restarted broker gives new grants fences from before the restart.',
   },
   {
     name: 'unlock-with-old-fence-releases-other-lock',
@@ -170,7 +173,7 @@ const sessions: Mutant[] = [
     in: 'Granter.grant',
     find: '$SESSION.storeAnswer($$$ARGUMENTS)',
     replace: '0',
-    why: 'The table does not store the answer to a granted request, which the client may repeat.',
+    why: 'The table stores no answer to a granted request for a client that repeats the request.',
   },
   {
     name: 'repeated-request-granted-twice',
@@ -203,7 +206,7 @@ const once: Mutant[] = [
     in: 'Granter.#answerFollowers',
     find: 'this.#unfinished.add($KEY)',
     replace: 'void $KEY',
-    why: 'Followers wait for ever if a command may not answer all of them.',
+    why: 'Some followers wait for ever if they are too many for one command.',
     needs: { actions: ['once'] },
   },
   {
@@ -235,7 +238,7 @@ const once: Mutant[] = [
     in: 'ResultTable.takeOwnership',
     find: '$KEPT.ownerBroker = $OWNER',
     replace: 'void $OWNER',
-    why: 'No broker keeps the time of a kept result after its broker has ended.',
+    why: 'No broker ends a kept result in time after the owner broker of the result has ended.',
     brokers: 3,
     needs: { actions: ['once'] },
   },
@@ -247,7 +250,7 @@ const barriers: Mutant[] = [
     in: 'BarrierTable.arrive',
     find: '$COUNT + 1 === $PARTIES',
     replace: '$COUNT + 2 >= $PARTIES',
-    why: 'The table lets the calls pass before the last party has arrived.',
+    why: 'The table lets the calls pass the barrier when one party is still missing.',
     needs: { actions: ['barrier'] },
   },
   {
@@ -255,7 +258,7 @@ const barriers: Mutant[] = [
     in: 'BarrierTable.endCallsOf',
     find: 'this.#depart($$$ARGUMENTS)',
     replace: 'undefined',
-    why: 'The table counts the call of a session that has ended as a party.',
+    why: 'The table still counts a waiting call after the session of the call has ended.',
     needs: { actions: ['barrier'] },
   },
   {
