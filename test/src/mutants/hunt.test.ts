@@ -9,7 +9,7 @@ import { count, isFullRun } from '../support/counts.js'
 import { mutants } from './catalogue/index.js'
 import { hunt, isCaught } from './hunt.js'
 
-/** Mutants of the lock table, the client and the broker, which a hunt catches early. */
+/** Mutants of the lock table, the client and the broker, which a hunt catches quickly. */
 const sample = [
   'unlock-does-not-grant-waiters',
   'client-ignores-wall-clock',
@@ -19,7 +19,7 @@ const sample = [
 describe('the hunt for mutants', function () {
   this.timeout(60_000)
 
-  it('finds each mutant of the sample in the catalogue', () => {
+  it('has a sample of mutants that are all in the catalogue', () => {
     expect(mutants.map(({ name }) => name)).to.include.members(sample)
   })
 
@@ -38,13 +38,14 @@ describe('the hunt for mutants', function () {
   })
 
   describe('with a test file', () => {
+    /** Each test adds its own name and replacement. */
     const mutant = {
       in: 'recordChunks',
       find: '$COUNT += $ROWS.count',
       tests: 'server/recordQueries',
       why: 'The broker counts the rows of an answer in another way.',
     }
-    // `hunt` ignores this range, because a mutant with a test file runs no worlds.
+    // `hunt` ignores this range, because a hunt with a test file runs no worlds.
     const worldRange = { from: 1, seeds: 1, events: 1 }
 
     it('does not count a mutant as caught if a test fails with a programming error such as a TypeError', async () => {

@@ -1,9 +1,9 @@
 /**
- * Hunts a mutant (a planted bug). The hunt copies the build with the mutant. A process of its own
- * runs the simulation of this copy until an oracle reports a broken rule. An oracle is a part of
- * the simulation that observes the product and checks its rules. For a mutant that names a test
- * file, the hunt runs this file in place of the simulation, until a test fails. The simulation runs
- * worlds; a world is one random history, which its seed determines.
+ * Hunts a mutant (a planted bug). The hunt plants the mutant in a copy of the build. A child
+ * process runs the simulation of this copy until an oracle reports a broken rule. An oracle is a
+ * part of the simulation that observes the product and checks its rules. For a mutant that names a
+ * test file, the hunt runs this file in place of the simulation, until a test fails. The simulation
+ * runs worlds; a world is one random history, which its seed determines.
  */
 import { fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -60,7 +60,7 @@ export function isCaught({ seed, test, error }: HuntResult): boolean {
   return (seed !== undefined || test !== undefined) && error === undefined
 }
 
-/** Runs worlds or tests on a copy of the build with the mutant, until one of them fails. */
+/** Plants the mutant in a copy of the build. Runs worlds or tests there until one of them fails. */
 export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
   const { brokers = 1, cells, needs, tests } = mutant
@@ -73,12 +73,12 @@ export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResu
 
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
-  // The child makes a quick run, because a full run is too slow for a hunt. The fixed seed makes
-  // all hunts of a mutant equal. The tests start no bundled programs, because these do not have
-  // the mutant.
+  // The child makes a quick run, because a full run is too slow for a hunt. Without HOLDFAST_SEED,
+  // random tests use the seed 1, so that a hunt can be repeated. The tests start no bundled
+  // programs, because these do not have the mutant.
   const { HOLDFAST_SEED = '1' } = process.env
-  const ownVariables = { HOLDFAST_FULL: '0', HOLDFAST_SEED, HOLDFAST_BUNDLES: undefined }
-  const env = { ...process.env, ...ownVariables }
+  const overrides = { HOLDFAST_FULL: '0', HOLDFAST_SEED, HOLDFAST_BUNDLES: undefined }
+  const env = { ...process.env, ...overrides }
   const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit', env })
   const result = new Promise<HuntResult>((resolve, reject) => {
     child.once('message', (message) => resolve(message as HuntResult))

@@ -1,7 +1,8 @@
 /**
- * The child process of `hunt.ts`: runs worlds of the simulation until a world breaks a rule, or
- * runs a test file until a test fails, and sends the result to its parent. This file, the
- * simulation and the test file are parts of the copied build that has the mutant (the planted bug).
+ * The child process of `hunt.ts`: runs worlds (random histories of the simulation) until a rule is
+ * broken, or runs a test file until a test fails, and sends the result to its parent. This file,
+ * the simulation and the test file are parts of the copied build that has the mutant (the planted
+ * bug).
  */
 import process from 'node:process'
 import { WorldBatch } from '../sim/worldBatch.js'
@@ -19,6 +20,7 @@ async function runWorlds({ seeds, from, events, brokers, cells, needs }: HuntInp
   const batch = new WorldBatch({ events, brokers, cells, needs, lines: 1 })
   const failed = await batch.run({ from, seeds })
   const { rule, detail = '' } = failed?.violation ?? {}
+  // The oracles report an error that the mutant threw as a broken rule, with the stack as detail.
   const error = /\b(Type|Reference|Range)Error: .*/.exec(detail)?.[0]
   return { seed: failed?.seed, rule, test: undefined, error, seeds: batch.seeds }
 }

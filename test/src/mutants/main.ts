@@ -50,11 +50,11 @@ for (const mutant of selected) {
 console.log(`${caughtCount} of ${selected.length} mutants caught`)
 process.exitCode = caughtCount === selected.length ? 0 : 1
 
-/** What caught the mutant. `rule` is the rule that the product broke in the world of `seed`. */
+/** Says what caught the mutant, if anything did. `rule` was broken in the world of `seed`. */
 function describeResult({ seed, rule, test, error, seeds }: HuntResult): string {
   if (error !== undefined) return `DOES NOT FIT: the mutant throws ${error}`
   if (test !== undefined) return `test: ${test}`
-  // A mutant that names a test file runs no worlds.
+  // A hunt with a test file runs no worlds, so it has tried 0 seeds.
   if (seed === undefined) return seeds === 0 ? 'NOT CAUGHT' : `NOT CAUGHT in ${seeds} worlds`
   return `seed ${String(seed).padStart(4)}: ${rule}`
 }

@@ -19,14 +19,12 @@ export interface Mutant {
   /**
    * The code to change, as a pattern of ast-grep that matches exactly once in the symbol. `$NAME`
    * stands for any expression or statement, and `$$$NAME` for any number of them. A name that
-   * occurs twice stands for the same code.
+   * occurs twice stands for equal code at both places.
    */
   readonly find: string
   /** The new code. A name of `find` stands for the code that this name matched. */
   readonly replace: string
-  /**
-   * A sentence that says what goes wrong, with the broker, the client or the table as its subject.
-   */
+  /** A sentence that says what goes wrong. */
   readonly why: string
   /** The number of brokers that the simulation needs to catch the mutant. Default 1. */
   readonly brokers?: number | undefined
@@ -42,8 +40,8 @@ export interface Mutant {
   readonly needs?: WorldNeeds | undefined
   /**
    * The test file that must fail with the mutant, in place of the simulation. The path begins in
-   * `test/src` and ends before `.test.ts`, for instance `table/deadlock`. Set only for a bug that
-   * the simulation meets too rarely, or cannot see.
+   * `test/src` and ends before `.test.ts`, for instance `table/deadlock`. Only for a bug that the
+   * simulation meets too rarely, or cannot see.
    */
   readonly tests?: string | undefined
 }

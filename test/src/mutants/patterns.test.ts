@@ -45,7 +45,8 @@ describe('a change by symbol and structure', () => {
   })
 
   it('keeps the line numbers of the module', () => {
-    // A comment of two lines, a string whose double quotes must stay, and a comment after it.
+    // A comment of two lines, then a string that keeps its double quotes because it contains a
+    // single quote, and then an empty comment.
     const source = `/* two\n lines */ const quote = "it's"; // \n${code}`
     expect(changeIn(source, 'Door.close', change).split('\n').length).to.equal(
       source.split('\n').length,
@@ -73,7 +74,7 @@ describe('a change by symbol and structure', () => {
     }
   })
 
-  it('does not treat a use, a local variable or another member as the symbol', () => {
+  it('does not treat a use, a local variable or a member of another object as the symbol', () => {
     const source = 'class Door { open() { const close = 1; close() } }; window.close()'
     expect(declares(source, 'close')).to.equal(false)
     expect(declares(source, 'Door.close')).to.equal(false)

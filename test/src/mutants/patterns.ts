@@ -26,7 +26,7 @@ export function withoutStyle(code: string): string {
   const root = rootOf(code)
   const edits: Edit[] = []
   for (const comment of root.findAll({ rule: { kind: 'comment' } })) {
-    // A space and the line ends of the comment remain.
+    // A space and the line ends of the comment take its place.
     edits.push(comment.replace(` ${comment.text().replace(/[^\n]/g, '')}`))
   }
   for (const string of root.findAll({ rule: { kind: 'string' } })) {
@@ -43,7 +43,7 @@ export function declares(code: string, symbol: string): boolean {
   return nodesOf(rootOf(code), symbol).length > 0
 }
 
-/** Returns the functions and members of a module in which the pattern matches exactly once. */
+/** Returns those symbols of a module that have exactly one match of the pattern. */
 export function symbolsWith(code: string, find: string): string[] {
   const symbols = rootOf(withoutStyle(code)).children().flatMap(declarationsIn).flatMap(symbolsOf)
   const pattern = withoutStyle(find)
@@ -184,10 +184,7 @@ function matchesIn(node: SgNode, pattern: string): SgNode[] {
   }
 }
 
-/**
- * Returns the replacement, with each metavariable replaced by the code that the metavariable
- * matched.
- */
+/** Fills into the replacement, for each metavariable, the code that the metavariable matched. */
 function filledIn(replacement: string, match: SgNode, code: string): string {
   return replacement.replace(
     /(\$\$\$|\$)([A-Z][A-Z0-9_]*)/g,

@@ -19,7 +19,7 @@ const testTimeoutMs = 60_000
 /**
  * Resolves with the first failed test of the file; undefined if all tests pass.
  *
- * @param testPath The path of the test file without its ending, such as `table/deadlock`.
+ * @param testPath The path in `test/src` without the ending, such as `table/deadlock`.
  */
 export async function firstFailureIn(testPath: string): Promise<TestFailure | undefined> {
   // The run ends at the first failure. The reporter `Base` prints nothing.
@@ -42,10 +42,7 @@ function firstLineOf(error: Error): string | undefined {
   return String(error).split('\n', 1)[0]
 }
 
-/**
- * Whether an error is a failed assertion, or the error of fast-check for a property whose assertion
- * failed.
- */
+/** Whether an error is a failed assertion. An error of fast-check has the assertion as `cause`. */
 function isAssertion(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return error.name === 'AssertionError' || isAssertion(error.cause)

@@ -64,7 +64,7 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ port }) => statusFor(port, { origin: 'null' }),
   },
   {
-    attack: 'a page connects whose host name resolves to the broker (DNS rebinding)',
+    attack: 'DNS rebinding: a page connects to its own host name, which resolves to the broker',
     outcome: '403 before the upgrade',
     attempt: async ({ port }) => statusFor(port, { host: 'evil.example', origin }),
   },
@@ -215,7 +215,7 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ raw }) => {
       const token = await jwt({ sub: 'eve' })
       const clients: RawClient[] = []
-      // Each client has its own address, so that no limit of one address refuses a client.
+      // Each client has its own address, so that the limits per address refuse no client.
       for (let i = 0; i < 20; i++) {
         const client = await raw({ 'x-forwarded-for': `203.0.113.${i}` })
         client.send({ type: 'hello', token })
@@ -242,7 +242,8 @@ export const attacks: readonly Attack[] = [
   },
   {
     attack: 'a frame of 17 KiB',
-    // The longest frame has 16 KiB. This close has no reason.
+    // A frame may have at most 16 KiB. The outcome ends with a space, because this close has an
+    // empty reason.
     outcome: '1009 ',
     attempt: async ({ raw }) => {
       const client = await raw()

@@ -73,22 +73,34 @@ describe('the audit log', () => {
     // The time is in ms since 1970: 1e12 is in the year 2001.
     for (const { time } of lines) expect(time).to.be.a('number').above(1e12)
     const fixedFields = lines.map(({ time, remoteAddress, ...fields }) => fields)
-    const op = { session: ops.id, principal: 'ops', name: 'op' }
-    const page = { session: web.id, principal: 'web', name: 'page\u001b' }
-    const ofWeb = { session: web.id, principal: 'web' }
+    const opsFields = { session: ops.id, principal: 'ops', name: 'op' }
+    const webFields = { session: web.id, principal: 'web', name: 'page\u001b' }
+    const webFieldsWithoutName = { session: web.id, principal: 'web' }
     expect(fixedFields).to.deep.equal([
-      { event: 'lock_stolen', key: 'web:a', fence: stolenLock.fence, holder: page, by: op },
+      {
+        event: 'lock_stolen',
+        key: 'web:a',
+        fence: stolenLock.fence,
+        holder: webFields,
+        by: opsFields,
+      },
       {
         event: 'lock_revoked',
         key: 'web:b',
         fence: revokedLock.fence,
-        holder: page,
-        by: op,
+        holder: webFields,
+        by: opsFields,
         reason: 'maintenance',
       },
-      { event: 'refused', cause: 'forbidden', operation: 'lock', key: 'other', ...ofWeb },
-      { event: 'token_renewal_refused', ...ofWeb },
-      { event: 'token_renewed', ...ofWeb },
+      {
+        event: 'refused',
+        cause: 'forbidden',
+        operation: 'lock',
+        key: 'other',
+        ...webFieldsWithoutName,
+      },
+      { event: 'token_renewal_refused', ...webFieldsWithoutName },
+      { event: 'token_renewed', ...webFieldsWithoutName },
       {
         event: 'deadlock_refused',
         cause: 'deadlock',
@@ -150,8 +162,9 @@ describe('the audit log', () => {
     refuse(1)
     expect(eventsSince(maxLinesPerSecond)).to.deep.equal(['lines_left_out', 'refused'])
     expect(lines[maxLinesPerSecond]).to.include({ of: 'refused', count: 31 })
-    // With the refusal above, this second has two refusals more than the log writes.
+    // This second has 102 refusals: two more than the log writes.
     refuse(maxLinesPerSecond + 1)
+    // No limit applies to lines that only the operator can cause.
     audit.tokenFileChanged('tokens', [], [])
     expect(lines.at(-1)).to.include({ event: 'token_file_changed' })
     audit.close()
@@ -187,7 +200,7 @@ describe('the audit log', () => {
   })
 })
 
-/** The kinds of lines that no client can cause. Only these kinds may have any number of lines. */
+/** The kinds of lines that no client can cause. Only these kinds have no limit. */
 type OperatorKind = 'token_file_changed'
 
 /** A broker with an audit log, and two clients that cause lines in the log. */

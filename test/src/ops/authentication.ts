@@ -13,7 +13,7 @@ export function harnessWith(options: BrokerOptions = {}, may?: Identity['may']):
   return new BrokerHarness({ authenticate, ...options })
 }
 
-/** Opens a session with this token and reads its `welcome`. `hello` has further fields. */
+/** Opens a session with this token and reads its `welcome`. `hello` has more fields to send. */
 export async function join(
   harness: BrokerHarness,
   token: string,

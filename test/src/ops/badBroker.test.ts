@@ -70,7 +70,7 @@ describe('a command against a bad broker', () => {
     // With `more: true`, the broker announces another part of the answer, and never sends it.
     const part = { held: [], waiting: [], heldCount: 1, waitingCount: 0, more: true }
     const url = await start(answering(({ id }, { send }) => send({ type: 'found', id, ...part })))
-    // To these commands, `part` is a valid answer.
+    // `part` is a valid answer to the first three commands only.
     for (const args of readingCommands.slice(0, 3)) {
       const { code, err } = await runWithoutWait(url, args)
       expect([code, ...err], args.join(' ')).to.deep.equal([69, noAnswer])
@@ -87,7 +87,7 @@ describe('a command against a bad broker', () => {
     expect([code, out, err]).to.deep.equal([69, ['done'], [noAnswer]])
   })
 
-  it('exits 69 even without --timeout if the broker sends only messages that are too long', async () => {
+  it('exits 69 even without --timeout if the broker answers each request with a message that is too long', async () => {
     const tooLong = 'x'.repeat(2 ** 20 + 1)
     const url = await start(answering((_, { socket }) => socket.send(tooLong), welcomeWithGrace))
     const commands = [
@@ -102,7 +102,7 @@ describe('a command against a bad broker', () => {
     }
   })
 
-  it('exits 69 if the broker refuses a message as unknown', async () => {
+  it('exits 69 if the broker closes the connection with 4400 (bad message)', async () => {
     const url = await start(answering((_, { socket }) => socket.close(4400, 'bad message')))
     for (const args of [['ls'], ['stats'], ['once', 'k', '--', 'echo', 'never']]) {
       const [command, ...others] = args
@@ -155,7 +155,7 @@ describe('a command against a bad broker', () => {
     }
   })
 
-  it('ends a listing whose pages never end', async () => {
+  it('ends a listing that always has a further page', async () => {
     const listing = new URL('./cli/listing.js', import.meta.resolve('@holdfast/server'))
     const { pagesOf } = (await import(listing.href)) as {
       pagesOf: (session: object, prefix: string) => AsyncGenerator
@@ -193,7 +193,7 @@ describe('a command against a bad broker', () => {
     expect(ended).to.deep.include({ code: 78, err: ['holdfast: aborted by the broker'] })
   })
 
-  it('exits 69 if the broker ends the session between two answers', async () => {
+  it('exits 69 if the broker ends the session after the first of several answers', async () => {
     const url = await start(
       answering(({ type, id }, { send, socket }) => {
         const page = { held: [], waiting: [], heldCount: 0, waitingCount: 0, more: false }

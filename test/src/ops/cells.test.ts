@@ -52,15 +52,16 @@ describe('holdfast over cells', () => {
   it('runs commands for a key in the cell of the key', async () => {
     const { cells, list } = await startCells()
     for (const [i, key] of keys.entries()) {
-      // A quick run tests the second cell, because a client without cells would use the first.
+      // A quick run tests only the second cell, because a client that ignores the cell of the key
+      // would use the first.
       if (!isFullRun && i === 0) continue
       const { code, out } = await run(list, ['run', key, '--', 'sh', '-c', 'echo $HOLDFAST_KEY'])
       expect([code, out]).to.deep.equal([0, [key]])
       expect((await run(list, ['elect', key, 'true'])).code).to.equal(0)
       const { out: outputOfOnce } = await run(list, ['once', '--keep', '1m', key, 'echo', 'built'])
       expect(outputOfOnce).to.deep.equal(['built'])
-      // Each of the three commands has acquired one lock. A full run counts the locks of the first
-      // cell too when it tests the second cell.
+      // Each of the three commands has acquired one lock. `totalLocks` never falls, so a full run
+      // still counts the locks of the first cell when it tests the second cell.
       const grants = cells.map(({ broker }) => broker.stats().totalLocks)
       expect(grants).to.deep.equal(i === 0 ? [3, 0] : [isFullRun ? 3 : 0, 3])
     }
@@ -71,7 +72,7 @@ describe('holdfast over cells', () => {
     await holdBoth(list)
     for (const [i, key] of keys.entries()) {
       const refused = await run(list, ['run', '--try', key, 'true'])
-      // `match` returns the part of the message that fits, which must be the whole message.
+      // The whole message must match.
       expect([refused.code, refused.err[0]]).to.deep.equal([
         75,
         refused.err[0]?.match(`holdfast: ${key} is held by holder of ${key} .*`)?.[0],
@@ -124,11 +125,11 @@ describe('holdfast over cells', () => {
     const grants = cells.map(({ broker }) => broker.stats().totalLocks)
     expect(report).to.include({ url: list, cells: 2, cycles: grants[0]! + grants[1]! })
     expect(Math.min(...grants)).to.be.greaterThan(0)
-    // All sessions lock one key, so the report names only the cell of this key.
+    // With --contended, all sessions lock one key, so the report names only its cell.
     const contended = await run(list, [...args, '--contended'])
-    const { url, cells: cellCountOfKey } = JSON.parse(contended.out[0]!)
+    const { url, cells: reportedCellCount } = JSON.parse(contended.out[0]!)
     expect(cells.map((cell) => cell.url)).to.include(url)
-    expect(cellCountOfKey).to.equal(1)
+    expect(reportedCellCount).to.equal(1)
   })
 
   it('opens no session in a cell if the signal of the call is aborted already', async () => {
@@ -158,9 +159,11 @@ describe('holdfast over cells', () => {
   it('prefers --url to HOLDFAST_CELLS, and --cells to both environment variables', async () => {
     const { cells, list } = await startCells()
     await holdBoth(list)
+    // No broker listens at `urlA`, so a command that used one of the variables would fail.
     const fromUrl = await run(urlA, ['ls', '--json', '--url', cells[0]!.url])
     expect(fromUrl.out.map((line) => JSON.parse(line).key)).to.deep.equal([keys[0]])
     const env = { HOLDFAST_URL: urlA }
+    // A list may have spaces around its URLs.
     const listWithSpaces = ` ${list.replace(';', ' ; ')} `
     const fromCells = await run(urlA, ['ls', '--json', '--cells', listWithSpaces], {
       env,
@@ -174,6 +177,7 @@ describe('holdfast over cells', () => {
     ['an empty URL', `${urlA},,${urlB}`, 'has an empty URL in cell 1: write "URL,URL;URL,URL"'],
     ['another scheme', `${urlA};http://h`, 'has "http://h" in cell 2: a URL begins with ws:// or'],
     ['a text that is no URL', `${urlA};ws://`, 'has "ws://" in cell 2: a URL begins with ws:// or'],
+    // Error messages hide the fragment of a URL, because it may contain a secret.
     ['a fragment', `${urlA}#x`, `has "${urlA}#***" in cell 1: a URL begins with ws:// or`],
     ['a URL in two cells', `${urlA};${urlB},${urlA}`, `has ${urlA} in cell 1 and in cell 2`],
     ['too many cells', Array(1_025).fill(urlA).join(';'), 'has 1025 cells: the maximum is 1024'],
@@ -227,7 +231,7 @@ describe('holdfast over cells', () => {
     await expectRefused(`${list};${urlA}`, ['hold', 'a'])
   })
 
-  it('runs if only the cell of its key is reachable, and exits 69 without a cell that it needs', async () => {
+  it('runs a command if the cell of its key is reachable, and exits 69 if a cell that the command needs is not', async () => {
     const { cells } = await startCells()
     const list = `${cells[0]!.url};${urlA}`
     const listed = await run(list, ['ls'])

@@ -8,7 +8,7 @@ import type { WebSocketConstructor } from '@holdfast/client'
 import { WebSocket } from 'ws'
 import type { Scratch } from './scratch.js'
 
-/** A certificate and its private key, as PEM texts and as files, and a client that trusts it. */
+/** A certificate and its private key, as PEM texts and as files, and a class that trusts it. */
 export interface Certificate {
   readonly cert: string
   readonly key: string
@@ -18,7 +18,8 @@ export interface Certificate {
 }
 
 /**
- * Makes a self-signed certificate for localhost and locks.example with openssl, for one day.
+ * Runs openssl to make a self-signed certificate for localhost, 127.0.0.1 and locks.example. The
+ * certificate is valid for one day.
  *
  * @param localAddress The address from which the WebSocket class connects. Default: the system
  *   chooses an address.

@@ -1,8 +1,8 @@
 /**
  * Mutants (planted bugs) of permits and sets. With permits, several locks share the capacity of one
  * key. A set has a lock for each of several keys, and all its locks are granted and end together. A
- * fence is the number of a grant. `needs` has the actions of simulated clients without which the
- * simulation cannot show the bug.
+ * fence is the number of a grant. The table is the broker's table of keys, locks and waiting
+ * requests. The simulation shows a bug only if its clients have the actions in `needs`.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -20,7 +20,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     in: 'removePermits',
     find: '$KEY.extras.permits.used -= $TERMS.permits',
     replace: 'undefined',
-    why: 'The table counts the permits of a released lock as used while the key has other users.',
+    why: 'If a key has other users, the table still counts the permits of a released lock as used.',
     needs: { actions: ['permits'] },
   },
   {
@@ -43,7 +43,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     name: 'set-steal-takes-one-key',
     in: 'Granter.removeLock',
     find: '$SET.locks',
-    // After a steal, the set still lists the stolen lock, which a later release must skip.
+    // The set still lists a stolen lock. So a later release removes only the locks still held.
     replace: `(reason === 'stolen' ? [lock] : $SET.locks.filter((member) => [...member.keyState.holders].includes(member)))`,
     why: 'A steal takes one key of a set, and the session keeps the other keys.',
     needs: { actions: ['lockAll'] },
@@ -51,8 +51,8 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-release-serves-one-queue',
     in: 'Granter.removeLock',
-    // The worklist has the keys whose waiters will be granted. The callers themselves grant the
-    // waiters of the first key.
+    // The worklist has the keys whose waiters will be granted. The callers of `removeLock` grant
+    // the waiters of the first key.
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'The release of a set grants the waiters of its first key only.',
@@ -61,10 +61,10 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-withdrawal-serves-one-queue',
     in: 'Granter.removeRequest',
-    // A withdrawn set was waiting. The callers themselves grant the waiters of its first key.
+    // The callers of `removeRequest` grant the waiters of the first key.
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
-    why: 'A set that gives up leaves requests waiting for its other keys, although these keys are free.',
+    why: 'The withdrawal of a set grants the waiters of its first key only.',
     needs: { actions: ['lockAll'] },
   },
   {
@@ -72,7 +72,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     in: 'Granter.#grantSet',
     find: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE, $AT, $REQUEST)',
     replace: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE - 1, $AT, $REQUEST)',
-    why: 'A set that waited gets the fence of the grant before it, and no new fence.',
+    why: 'A set that waited gets the fence of the previous grant instead of a new fence.',
     needs: { actions: ['lockAll'] },
   },
 ]

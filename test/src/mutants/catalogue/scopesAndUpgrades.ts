@@ -4,8 +4,8 @@
  * have the actions in `needs`.
  *
  * Some mutants of the check for deadlocks name the test `table/deadlock`, which compares the check
- * with a simple and slow method. These mutants show only with three scopes at the same time, which
- * the simulation meets too rarely.
+ * with a simpler, slower check. These mutants show only while three scopes compete for the same
+ * keys, which the simulation meets too rarely.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -55,7 +55,7 @@ const upgrades: Mutant[] = [
     in: 'UpgradeRequest.onResponse',
     find: '$FENCE > $LOCK.presentFence',
     replace: 'true',
-    why: 'The client downgrades a lock again for a grant that changed nothing.',
+    why: 'The client downgrades a lock after an abandoned upgrade that had changed nothing.',
     tests: 'client/upgrade',
   },
   {
@@ -63,7 +63,7 @@ const upgrades: Mutant[] = [
     in: 'canChangeMode',
     find: '$EXTRAS?.election === undefined',
     replace: 'true',
-    why: 'The broker makes the lock of a leader shared, so a shared lock no longer excludes the leader.',
+    why: 'The broker makes the lock of a leader shared, so others can get a shared lock beside the leader.',
     tests: 'table/upgrades',
   },
   {
@@ -71,7 +71,7 @@ const upgrades: Mutant[] = [
     in: 'UpgradeRequest.#end',
     find: '$LOCK.wantedUpgrades > 0',
     replace: 'false',
-    why: 'The client downgrades a lock for a caller that gave up, after the next caller upgraded it.',
+    why: 'The client downgrades a lock after an abandoned upgrade, and so undoes the upgrade of the next caller.',
     needs: { actions: ['upgrade'] },
   },
   {
@@ -79,7 +79,7 @@ const upgrades: Mutant[] = [
     in: 'client/Lock.upgrade',
     find: '$REQUEST.giveUp(this.#notHeldError())',
     replace: 'undefined',
-    why: 'The client leaves the upgrade of a lost lock waiting, so its scope can send no request.',
+    why: 'The client leaves the upgrade of a lost lock waiting, so the scope of the lock can send no further request.',
     needs: { actions: ['scope', 'upgrade'] },
   },
 ]
@@ -98,7 +98,7 @@ const scopes: Mutant[] = [
     in: 'DeadlockCheck.#reduce',
     find: '$PLACE.heldPermits -= $PERMITS',
     replace: 'undefined',
-    why: 'Permits that a scope releases count as held, so requests are refused without a deadlock.',
+    why: 'The check for deadlocks never releases the permits of a scope, and so finds false deadlocks.',
     tests: 'table/deadlock',
   },
   {
@@ -114,7 +114,7 @@ const scopes: Mutant[] = [
     in: 'DeadlockCheck.run',
     find: 'listLocks($SCOPE)',
     replace: 'undefined',
-    why: 'The check for deadlocks regards the locks of the scope that asks as free.',
+    why: 'The check for deadlocks overlooks the locks of the requesting scope.',
     needs: { actions: ['scope'] },
   },
 ]
