@@ -38,13 +38,13 @@ describe('journal: its files', () => {
 
   /** Opens the journal, makes a snapshot, and closes the journal. */
   async function useJournal(): Promise<void> {
-    // With a limit of one byte, the first record causes a snapshot.
-    const closedOrError = new Promise<unknown>((resolve) => {
+    // The error is undefined if the journal was closed after its snapshot.
+    const error = await new Promise<unknown>((resolve) => {
+      // With this limit of one byte, the first command causes a snapshot.
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const table = new RecordingTable()
       void log.start(table)?.then(() => log.submit(raiseFenceFloor(1)), resolve)
     })
-    const error = await closedOrError
     if (error instanceof Error) throw error
   }
 
@@ -59,7 +59,7 @@ describe('journal: its files', () => {
     )
   }
 
-  it('are accessible only to their owner, for any umask of the process', async () => {
+  it('are accessible only to their owner, even if the umask of the process is 0', async () => {
     // With this umask, new files are accessible to all users unless their mode forbids this.
     const formerUmask = process.umask(0)
     try {
@@ -71,7 +71,7 @@ describe('journal: its files', () => {
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
   })
 
-  it('lose the permissions that an earlier version gave to other users', async () => {
+  it('lose the permissions that an earlier version of Holdfast gave to other users', async () => {
     await useJournal()
     chmodSync(dir, 0o777)
     for (const name of readdirSync(dir)) chmodSync(join(dir, name), 0o664)
@@ -86,10 +86,10 @@ describe('journal: its files', () => {
     expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
-  it('are refused if one file is a link', async () => {
+  it('are refused if one of them is a symbolic link', async () => {
     const victim = join(folder, 'victim')
     writeFileSync(victim, 'mine')
-    // Only some platforms need the lock file `owner`.
+    // Every platform checks the lock file `owner`, although some platforms do not use this file.
     for (const name of ['data.mdb', 'lock.mdb', 'owner']) {
       mkdirSync(dir, { recursive: true })
       symlinkSync(victim, join(dir, name))

@@ -13,9 +13,10 @@ import { raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 describe('replicated log: joining and leaving', () => {
-  it('a leaving broker passes its sessions to another broker immediately', async () => {
+  it('a leaving broker sends its last commands, and passes its sessions to another broker immediately', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
+    // A log that was closed has no name.
     const formerName = a.brokerName
     a.log.submit(raiseFenceFloor(1))
     await cluster.runUntilSettled(a.log.close())
@@ -31,7 +32,7 @@ describe('replicated log: joining and leaving', () => {
     await cluster.runUntilSettled(a.log.close())
     const b = await cluster.startLog()
     expect(b.restarts).to.deep.equal([])
-    // Longer than the dead time, after which the new broker takes over the sessions.
+    // 9 s are more than the dead time. After the dead time, broker `b` takes over the sessions.
     await cluster.passTime(9_000)
     expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
@@ -43,7 +44,7 @@ describe('replicated log: joining and leaving', () => {
     a.log.submit(raiseFenceFloor(1))
     const startedAt = cluster.environment.clock.monotonic()
     await cluster.runUntilSettled(a.log.close())
-    // A log that is closed waits at most 3 s for the `leave` entry of its broker.
+    // The close waits at most 3 s for the `leave` entry of the broker.
     expect(cluster.environment.clock.monotonic() - startedAt).to.be.lessThan(4_000)
     expect(cluster.environment.timers).to.equal(0)
   })
@@ -73,7 +74,7 @@ describe('replicated log: joining and leaving', () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
-    // The log stores the configuration, and then does not answer any more.
+    // In this turn, the store answers the opening of the log, and then no other call.
     cluster.environment.endTurn()
     source.cut()
     const error = await cluster.runUntilSettled(starting)
@@ -84,9 +85,8 @@ describe('replicated log: joining and leaving', () => {
   it('a broker whose join returns too late does not serve', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
-    // An entry takes 3 s to the log and 3 s back. The self-lease is the time for which a broker
-    // knows that it is a member, here 5.8 s. The self-lease begins when the broker sends the join.
-    // So the self-lease is over when the join returns.
+    // The join takes 3 s to the log and 3 s back. The self-lease is the time for which a broker
+    // knows that it is a member. This time ends 5.8 s after the broker has sent the join.
     source.faults.delayMs = 3_000
     const stateMachine = cluster.stateMachine(log, source)
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((error) => error))
@@ -118,7 +118,8 @@ describe('replicated log: joining and leaving', () => {
 
   it('invalid options are refused', () => {
     const source = new MemorySource(new MemoryStore(nodeEnvironment))
-    // `deadMs` is an integer from 1,000 to 60,000, and `snapshotMs` is at least 10,000.
+    // `deadMs` must be an integer from 1,000 to 60,000, `snapshotMs` at least 10,000, and the other
+    // two options at least 1.
     for (const options of [
       { deadMs: 999 },
       { deadMs: 60_001 },
@@ -142,7 +143,7 @@ describe('replicated log: permanent errors', () => {
       const cluster = new Cluster()
       const a = await cluster.startLog()
       cluster.store.put(text)
-      // The broker stops at the first entry, so it must not report the second entry.
+      // The broker stops at the first of these two entries, so the second entry changes nothing.
       cluster.store.put(text)
       await cluster.passTime(1_000)
       expect(a.failure?.message).to.contain(message)
@@ -162,13 +163,13 @@ describe('replicated log: permanent errors', () => {
    */
   async function runComparison(
     cluster: Cluster,
-    differentBroker: RecordingStateMachine,
+    brokerWithWrongDigest: RecordingStateMachine,
   ): Promise<void> {
     await cluster.passTime(1_000)
-    differentBroker.digestValue = 'another'
+    brokerWithWrongDigest.digestValue = 'another'
     // The brokers compare their digests after every 1,000 entries.
-    for (let i = 0; i < 1_100 && differentBroker.failure === undefined; i++) {
-      differentBroker.log.submit(raiseFenceFloor(i))
+    for (let i = 0; i < 1_100 && brokerWithWrongDigest.failure === undefined; i++) {
+      brokerWithWrongDigest.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
   }
@@ -176,6 +177,7 @@ describe('replicated log: permanent errors', () => {
   it('a broker with a different table stops, even if its digest came first', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
+    // Broker `a` gets each entry before the other brokers, so its digest is the first in the log.
     await runComparison(cluster, a)
     expect(a.failure?.message).to.contain('differs from the table of the majority at position')
     await cluster.passTime(9_000)
@@ -202,21 +204,22 @@ describe('replicated log: permanent errors', () => {
     }
   })
 
-  it('brokers do not compare their tables while they apply no command', async () => {
+  it('brokers compare their tables only after commands, and at most every 5 s', async () => {
     const cluster = new Cluster()
     const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     await cluster.passTime(20_000)
-    const countRounds = (): number =>
+    const countComparisons = (): number =>
       cluster.store.allTexts.filter((text) => text.includes('"digestRound"')).length
-    const roundsBefore = countRounds()
+    const comparisonsBefore = countComparisons()
     await cluster.passTime(20_000)
-    expect(countRounds()).to.equal(roundsBefore)
+    expect(countComparisons()).to.equal(comparisonsBefore)
     for (let i = 0; i < 20; i++) {
       brokers[1]!.log.submit(raiseFenceFloor(i))
       await cluster.passTime(1_000)
     }
-    // One comparison every 5 s.
-    expect(countRounds() - roundsBefore).to.be.within(3, 4)
+    // A comparison begins at the first entry that comes at least 5 s after the former comparison,
+    // so 20 s may have only three comparisons.
+    expect(countComparisons() - comparisonsBefore).to.be.within(3, 4)
     for (const { failure } of brokers) expect(failure).to.equal(undefined)
   })
 

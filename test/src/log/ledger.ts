@@ -1,8 +1,8 @@
 /**
  * A ledger records the answers that clients received, and compares the answers with the lock table
- * that a journal restores after a crash. The journal on disk records all changes of locks.
- * An answer that is not true of the table is a lie. A fence is the number of a grant, which rises
- * with every grant.
+ * that a journal restores after a crash. The journal on disk records all changes of locks. An
+ * answer that contradicts the table is a lie. A fence is the number of a grant, and each grant has
+ * a higher fence than all earlier grants.
  */
 import type { Lock } from '@holdfast/client'
 import { journalLog } from '@holdfast/server'
@@ -14,12 +14,12 @@ interface GrantedLock {
 }
 
 export class Ledger {
-  /** The granted locks that the client has not tried to unlock, by their fences. */
+  /** The granted locks that no client has tried to unlock, by their fences. */
   readonly #held = new Map<number, GrantedLock>()
   /** The fences of the locks whose unlock was confirmed. */
   readonly #unlocked = new Set<number>()
   #highestFence = 0
-  /** The number of grants. */
+  /** How many grants this ledger has recorded. */
   grants = 0
 
   /** Records that the broker has granted this lock to a client. */
@@ -29,14 +29,17 @@ export class Ledger {
     this.#held.set(fence, { key, session })
   }
 
-  /** Unlocks a lock. While the unlock is not confirmed, the table may or may not have the lock. */
+  /**
+   * Unlocks a lock. While the unlock is not confirmed, the table may or may not have the lock, so
+   * {@link lies} accepts both.
+   */
   async unlock(lock: Lock): Promise<void> {
     this.#held.delete(lock.fence)
     await lock.unlock()
     this.#unlocked.add(lock.fence)
   }
 
-  /** Returns the recorded answers that are not true of this table. */
+  /** Returns the contradictions between the recorded answers and this table, as text. */
   lies(table: LockTable): string[] {
     const lies: string[] = []
     for (const [fence, { key, session }] of this.#held) {

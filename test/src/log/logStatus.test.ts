@@ -1,5 +1,5 @@
 /**
- * Tests the figures that a replicated log (a command log that several brokers share) has for
+ * Tests the figures that a replicated log (a command log that several brokers share) gives to
  * operators. One figure is the age of the oldest entry that this broker has sent and that has not
  * returned from the log. Other figures count takeovers of the sessions of dead brokers,
  * resignations (a broker ends its own membership) and failed snapshots. The status also describes a
@@ -26,29 +26,31 @@ describe('replicated log: figures for operators', () => {
       await cluster.passTime(seconds * 1_000)
       const earlierLagMs = a.log.status.lagMs!
       await cluster.passTime(1_000)
-      // The broker resigns after 6 s, but the age of the entry still rises.
+      // About 6 s after the cut, the broker resigns, but the age of the entry still rises.
       expect(a.log.status.lagMs! - earlierLagMs).to.equal(1_000)
     }
-    // 88 s have passed since the cut. The broker may have sent the oldest entry a little later.
+    // The cut was 88 s ago. The broker sent the oldest entry at most 1 s after the cut. The test
+    // allows 3 s more.
     expect(a.log.status.lagMs).to.be.at.least(84_000)
     a.source.mend()
     await cluster.passTime(3_000)
     expect(a.log.status.lagMs).to.be.at.most(50)
   })
 
-  it('include how long the newest entry took, when no other entry is under way', async () => {
+  it('include how long the newest returned entry took, while no entry is under way', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
     a.source.faults.delayMs = 400
     await cluster.passTime(3_000)
     for (let i = 0; i < 20; i++) {
       await cluster.passTime(100)
-      // 400 ms to the log and 400 ms back. A heartbeat is under way only for a part of the time.
+      // An entry takes 400 ms to the log and 400 ms back. Between two heartbeats, no entry is under
+      // way.
       expect(a.log.status.lagMs).to.be.within(800, 900)
     }
   })
 
-  it('count a takeover at one broker, and a resignation at the broker that resigned', async () => {
+  it('count a takeover at only one broker, and a resignation at the broker that resigned', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     c.source.cut()
@@ -64,8 +66,8 @@ describe('replicated log: figures for operators', () => {
   it('count failed snapshots, and are exported as metrics', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotEntries: 10, name: 'first' })
-    // Each snapshot opens a new engine (an access to the store), which fails from now on. The log
-    // keeps its own engine.
+    // Each snapshot opens a new engine (an access to the store). From now on, this opening fails.
+    // The log keeps its own engine.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     for (let i = 0; i < 25; i++) {
@@ -74,6 +76,7 @@ describe('replicated log: figures for operators', () => {
     }
     // A snapshot is due after every ten entries.
     expect(a.log.status.failedSnapshots).to.equal(2)
+    // The metrics need all figures of a broker, but only the figures of the log matter here.
     const gaugeNames = [
       'connections',
       'sessions',
@@ -98,6 +101,7 @@ describe('replicated log: figures for operators', () => {
       'log_snapshot_failures_total 2',
       'log_takeovers_total 0',
       'log_resignations_total 0',
+      // The problem is the failed snapshot.
       'log_problem 1',
       'log_broker_info{name="first"} 1',
     ]) {

@@ -17,9 +17,9 @@ import { expect } from 'chai'
 
 /** Records the commands of a log, and applies them to a lock table. */
 export class RecordingTable implements StateMachine {
-  /** The items of the snapshots that the log has restored. */
+  /** The items of the snapshots from which the log has restored this table. */
   readonly restored: unknown[] = []
-  /** The past commands, whose effects no client waits for. */
+  /** The commands that the log has replayed: no client waits for their effects any more. */
   readonly replayed: Command[] = []
   /** The new commands, in the order in which the log delivered them. */
   readonly applied: Command[] = []
@@ -31,6 +31,7 @@ export class RecordingTable implements StateMachine {
   deepest = 0
   /** Called in `apply`, after the table has applied the command. */
   onApply: (command: Command) => void = () => {}
+  /** The calls of {@link whenApplied} that wait, each for a number of commands. */
   #waiters: { count: number; resolve: () => void }[] = []
 
   replay(command: Command): void {
@@ -51,9 +52,9 @@ export class RecordingTable implements StateMachine {
     this.#table.apply(command)
     this.onApply(command)
     this.#depth--
-    const settledWaiters = this.#waiters.filter(({ count }) => this.applied.length >= count)
-    this.#waiters = this.#waiters.filter((waiter) => !settledWaiters.includes(waiter))
-    for (const { resolve } of settledWaiters) resolve()
+    const doneWaiters = this.#waiters.filter(({ count }) => this.applied.length >= count)
+    this.#waiters = this.#waiters.filter((waiter) => !doneWaiters.includes(waiter))
+    for (const { resolve } of doneWaiters) resolve()
   }
 
   fail(error: Error): void {
@@ -65,11 +66,13 @@ export class RecordingTable implements StateMachine {
   resign(): void {}
 
   digest(): string {
+    // Only several brokers compare digests, and each log of this suite has one broker.
     return ''
   }
 
   beginSnapshot(): StateSnapshot {
     const snapshot = new GradualSnapshot(this.#table)
+    // The log refuses a snapshot whose items do not have this digest.
     const digest = new Digest(this.#table).value
     return { digest, items: snapshot.items(), end: () => snapshot.end() }
   }
@@ -85,7 +88,10 @@ export class RecordingTable implements StateMachine {
   }
 }
 
-/** Makes a simple command: the fence (number) of the next grant must be higher than `fence`. */
+/**
+ * Makes a simple command. A fence is the number of a grant. After this command, the next grant must
+ * have a higher fence than `fence`.
+ */
 export function raiseFenceFloor(fence: number): Command {
   return { type: 'raiseFenceFloor', fence, at: 0 }
 }
@@ -113,7 +119,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
     it('applies the commands of many turns in the order of the submits', async () => {
       for (let turn = 0; turn < 20; turn++) {
         for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
-        // Waits for fewer commands than were submitted, so that some are always pending.
+        // The test waits for only some of the submitted commands, so the others may be pending.
         await table.whenApplied(turn * 3)
       }
       await log.close()

@@ -16,11 +16,11 @@ const newDirectory = (): string => mkdtempSync(join(tmpdir(), 'holdfast-journal-
 
 logSuite('in memory', () => new MemoryLog())
 logSuite('journal, flushed', () => journalLog({ dir: newDirectory() }))
-// A relaxed journal answers before its records are flushed to the disk.
+// With a relaxed journal, a broker answers before the records are flushed to the disk.
 logSuite('journal, relaxed', () => journalLog({ dir: newDirectory(), durability: 'relaxed' }))
 logSuite('replicated', () => replicated())
-logSuite('replicated, every entry twice', () => replicated({ appendsTwice: true }))
-logSuite('replicated, every answer lost', () => replicated({ losesAnswers: true }))
+logSuite('replicated, every entry stored twice', () => replicated({ appendsTwice: true }))
+logSuite('replicated, every answer of the store lost', () => replicated({ losesAnswers: true }))
 
 describe('on a real etcd', function () {
   this.timeout(60_000)

@@ -9,7 +9,7 @@ import { expect } from 'chai'
 import { Cluster, type Member, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
-/** Drops the next entry with this text, once. */
+/** Makes this broker miss the next entry that contains this text. */
 function dropOnce({ source }: Pick<Member, 'source'>, text: string): void {
   source.faults.drops = (entry) => {
     if (!entry.includes(text)) return false
@@ -34,12 +34,13 @@ describe('replicated log: a broker that does not receive an entry', () => {
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
     expect(b.eventNames).to.deep.equal(['serve'])
+    // Only the next entry of broker `a` shows the loss.
     await submit(cluster, a, [8])
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
     expect(b.applied).not.to.deep.include(raiseFenceFloor(8))
     expect(b.replayed).to.deep.include(raiseFenceFloor(7)).and.deep.include(raiseFenceFloor(8))
     expect([...b.dump()]).to.deep.equal([...a.dump()])
-    // Broker `b` has a new name, and has taken over the sessions of its former name.
+    // Broker `b` has a new name. Its sessions have passed from its former name to the new name.
     expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
     expect(b.log.status.problem).to.match(
       /did not receive entry \d+ of broker .*reads the log again/,
@@ -62,7 +63,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
-  // A snapshot has the lock table as it was after one entry.
+  // A snapshot has the lock table as it was at one position of the log.
   it('reads the newest snapshot first if the log has a snapshot', async () => {
     const cluster = new Cluster()
     const options = { snapshotEntries: 20 }
@@ -88,13 +89,13 @@ describe('replicated log: a broker that does not receive an entry', () => {
       const a = await cluster.startLog()
       const { log, source } = cluster.newLog()
       const b = cluster.stateMachine(log, source)
-      const started = log.start(b)
+      const starting = log.start(b)
       if (text === '"join"') {
         // In the log, the first join is of broker `a`, and the second join is of broker `b`.
         let joinCount = 0
         source.faults.drops = (entry) => entry.includes(text) && ++joinCount === 2
       } else dropOnce(b, text)
-      await cluster.runUntilSettled(started)
+      await cluster.runUntilSettled(starting)
       await submit(cluster, b, [7, 8])
       await cluster.passTime(3_000)
       expect(b.eventNames.at(-1)).to.equal('serve')
@@ -104,13 +105,13 @@ describe('replicated log: a broker that does not receive an entry', () => {
     })
   }
 
-  it('reads the log again after an outage during the first attempt', async () => {
+  it('tries once more to read the log if an outage interrupts the first attempt', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
-    // The entry of fence 8 arrives after 100 ms, and shows the loss. Broker `b` then reads the log
-    // again. The entries would arrive at 200 ms, but the connection breaks at 150 ms.
+    // The entry of fence 8 arrives after 100 ms, and shows the loss. Broker `b` then asks the store
+    // for a snapshot. The answer would arrive at 200 ms, but the connection breaks at 150 ms.
     b.source.faults.delayMs = 100
     a.log.submit(raiseFenceFloor(8))
     await cluster.passTime(150)
@@ -148,7 +149,7 @@ describe('replicated log: an entry that the log itself has lost', () => {
     await submit(cluster, brokers[0]!, [1])
     const text = cluster.store.allTexts.at(-1)!
     const { broker, n } = JSON.parse(text) as { broker: string; n: number }
-    // Adds an entry whose number skips one number, as if the log had lost an entry.
+    // Adds a copy whose number is higher by 2, as if the log had lost the entry between the two.
     cluster.store.put(text.replace(`"n":${n}`, `"n":${n + 2}`))
     await cluster.passTime(2_000)
     const lossMessage = `has lost entry ${n + 1} of broker ${broker}`
@@ -156,6 +157,7 @@ describe('replicated log: an entry that the log itself has lost', () => {
       expect(failure?.message).to.contain(lossMessage).and.contain('restore the log from a backup')
       expect(log.isLive()).to.equal(false)
     }
+    // Each broker has read the log again, and has found the same loss.
     for (const { eventNames } of brokers) {
       expect(eventNames).to.deep.equal(['serve', 'resign', 'restore'])
     }

@@ -8,7 +8,10 @@ import { type LogEntry, MemberList } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { raiseFenceFloor } from './logSuite.js'
 
-/** The dead brokers. `last` is the number of the last entry that the author has seen. */
+/**
+ * Notices of dead brokers. `last` is the number of the last entry of the dead broker that the
+ * sender of the notice has read.
+ */
 type DeathNotices = readonly { readonly broker: string; readonly last: number }[]
 
 /** The time of every entry. Its value does not matter. */
@@ -86,6 +89,7 @@ describe('member list: an entry', () => {
   // A member list keeps the names of the last 1,000 dead brokers.
   it('of a dead broker stays invalid until 1,000 other brokers have died, also in a restored list', () => {
     const members = memberListOf('a', 'late')
+    // Broker `late` dies first, and then 999 other brokers die.
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
     for (let i = 0; i < 999; i++) {
       members.applyEntry(join(`b${i}`))
@@ -95,7 +99,7 @@ describe('member list: an entry', () => {
     const copy = new MemberList(members.state)
     expect(copy.applyEntry(join('late'))).to.equal(undefined)
     expect(copy.state).to.deep.equal(members.state)
-    // Death 1,001 replaces the oldest name. Entry 1,001 was the last entry of `a`.
+    // One more death makes the list forget `late`. Broker `a` has sent 1,001 entries so far.
     members.applyEntry(join('more'))
     members.applyEntry(commandsEntry('a', 1_002, [{ broker: 'more', last: 1 }]))
     expect(members.state.dead.length).to.equal(1_000)
@@ -119,13 +123,13 @@ describe('member list: a missing entry', () => {
     expect(missing).to.deep.equal({ broker: 'b', n: 1 })
   })
 
-  it('is found before a death notice that names a later entry of the dead broker', () => {
+  it('is found before a death notice if the last entry of the dead broker has not arrived', () => {
     const members = memberListOf('a', 'b', 'c')
     members.applyEntry(commandsEntry('b', 2))
     const notice = (last: number) => commandsEntry('a', 2, [{ broker: 'b', last }])
     for (const last of [1, 2]) expect(members.missingBefore(notice(last))).to.equal(undefined)
     expect(members.missingBefore(notice(3))).to.deep.equal({ broker: 'b', n: 3 })
-    // A duplicate of the entry with the notice shows no missing entry either.
+    // When the notice has made `b` dead, a duplicate of the notice shows no missing entry.
     members.applyEntry(commandsEntry('b', 3))
     members.applyEntry(notice(3))
     expect(members.missingBefore(notice(3))).to.equal(undefined)
@@ -153,7 +157,7 @@ describe('member list: a missing entry', () => {
     for (const n of [1, 2, 3, 9]) {
       expect(members.missingBefore(commandsEntry('b', n)), `${n}`).to.equal(undefined)
     }
-    // The broker c3 replaces c2, so c2 is dead.
+    // The join of c3 replaces c2, so c2 is dead although it never joined.
     members.applyEntry(join('c3', 'c2'))
     expect(members.missingBefore(commandsEntry('c2', 4))).to.equal(undefined)
   })
@@ -172,7 +176,7 @@ describe('member list: the sessions of a dead member', () => {
     expect([...members.live.keys()]).to.deep.equal(['a', 'b'])
   })
 
-  it('stay at a member whose newer entry arrived before the declaration of its death', () => {
+  it('stay at a member if the notice of its death does not name its newest entry', () => {
     const members = memberListOf('a', 'b')
     members.applyEntry(commandsEntry('b', 2))
     expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))).to.deep.equal([
@@ -196,7 +200,7 @@ describe('member list: the sessions of a dead member', () => {
     expect(members.applyEntry(commandsEntry('a', 2))).to.equal(undefined)
   })
 
-  it('do not pass again if the former incarnation is dead already or never joined', () => {
+  it('do not pass if the former incarnation is dead already or never joined', () => {
     const members = memberListOf('a', 'b')
     members.applyEntry(commandsEntry('b', 2, [{ broker: 'a', last: 1 }]))
     expect(members.applyEntry(join('a2', 'a'))).to.deep.equal([])
@@ -223,7 +227,7 @@ describe('member list: the sessions of a dead member', () => {
     expect(members.oldest).to.equal('c')
   })
 
-  it('pass to the next member that declares the death, if the last member has left', () => {
+  it('pass by a death notice of a later member if the only member has left', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(leave('a', 2))).to.deep.equal([])
     members.applyEntry(join('b'))

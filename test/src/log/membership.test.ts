@@ -2,7 +2,8 @@
  * Tests three brokers in one process that share a command log, with real clients on real sockets.
  * The command log orders all changes of the lock table, so each broker has the same table. A client
  * can resume its session at every broker, and no lock is lost when a broker stops. A fence is the
- * number of a grant. The grace is how long a session survives the loss of its connection.
+ * number of a grant. The grace is how long a session survives the loss of its connection. The grace
+ * `'lease'` is as long as the broker keeps the session of a silent client.
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker, type Metrics } from '@holdfast/server'
@@ -52,9 +53,9 @@ describe('brokers that share a log, on real sockets', () => {
     const winner = await Promise.race(waiting)
     expect(winner.fence).to.be.greaterThan(first.fence)
     await winner.unlock()
-    const [second, third] = await Promise.all(waiting)
+    const [lockOfB, lockOfC] = await Promise.all(waiting)
     // The two waiting sessions got the lock directly one after the other, in either order.
-    expect(Math.abs(second.fence - third.fence)).to.equal(1)
+    expect(Math.abs(lockOfB.fence - lockOfC.fence)).to.equal(1)
   })
 
   it('keep the locks, fences and requests of a session when its broker closes', async () => {
@@ -65,7 +66,7 @@ describe('brokers that share a log, on real sockets', () => {
     const lock = await session.lock('k', { ttl: 60_000 })
     const otherLock = await other.lock('taken')
     const waiting = session.lock('taken')
-    // This request has a later id than the waiting request, and is granted first.
+    // This request is newer than the waiting request, but is granted first.
     await session.lock('free')
     const resumed = next(session, 'resumed')
     await a.broker.close()
@@ -86,7 +87,7 @@ describe('brokers that share a log, on real sockets', () => {
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     const resumed = next(session, 'resumed')
-    // Broker `a` loses the log, so it disconnects its clients when its membership ends.
+    // Without the log, the membership of broker `a` ends. The broker then disconnects its clients.
     a.source.cut()
     await resumed
     expect(lock.held).to.equal(true)
@@ -121,7 +122,7 @@ describe('brokers that share a log, on real sockets', () => {
       let violations = 0
       const work = Array.from({ length: 5 }, async (_, i) => {
         const workerRandom = new Random(random.below(2 ** 31))
-        // Each worker has another order of the three brokers.
+        // The order of the brokers is rotated, so that the workers begin at different brokers.
         const workerUrls = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
         for (let round = 0; round < 3; round++) {
           const session = await stage.session(workerUrls, { grace: 'lease', reconnect })
@@ -151,8 +152,8 @@ describe('brokers that share a log, on real sockets', () => {
       await Promise.all(work)
       expect(violations).to.equal(0)
       for (const { broker, url } of brokers) {
-        // When this broker answers the request, it has applied all earlier entries of the log.
         const lastSession = await stage.session(url)
+        // When this broker grants a lock, it has applied all earlier entries of the log.
         await (await lastSession.lock('last')).unlock()
         const { heldCount, waitingCount } = broker.query()
         expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
@@ -160,7 +161,7 @@ describe('brokers that share a log, on real sockets', () => {
     })
   })
 
-  it('report the state of their log on request and in their metrics', async () => {
+  it('report the state of their log by `logStatus` and in their metrics', async () => {
     const [a, b, c] = await threeBrokers()
     const names = [a, b, c].map(({ broker }) => broker.logStatus()!.name)
     expect(c.broker.logStatus()!.members).to.deep.equal(names)
@@ -168,6 +169,7 @@ describe('brokers that share a log, on real sockets', () => {
     for (const line of ['log_brokers 3', 'log_serving 1']) {
       expect(text).to.contain(`holdfast_${line}\n`)
     }
+    // The self-lease is the time for which a broker knows that it is a member, here less than 1 s.
     expect(text).to.match(/holdfast_log_self_lease_seconds 0\.\d/)
     const brokerWithoutLog = createBroker()
     stage.onClear(() => brokerWithoutLog.close())
@@ -180,6 +182,7 @@ describe('brokers that share a log, on real sockets', () => {
     const lock = await session.lock('k')
     for (const { broker } of [a, b]) {
       const resumed = next(session, 'resumed')
+      // `drain` is how long sessions with locks may take to finish, in ms.
       await broker.close({ drain: 200 })
       await resumed
       expect(lock.held).to.equal(true)

@@ -1,4 +1,7 @@
-/** Runs the common suite of engines with the engine in memory, on which other tests rely. */
+/**
+ * Runs the common suite of engines (the storage of a replicated log) with the engine in memory, on
+ * which other tests rely.
+ */
 import { nodeEnvironment } from '@holdfast/server/internal'
 import { type EngineStage, engineSuite } from './engineSuite.js'
 import { logConfig } from './etcdStage.js'

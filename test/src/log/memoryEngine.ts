@@ -33,12 +33,12 @@ export class MemoryStore {
   /** The texts of all entries, also of compacted (removed) entries. */
   readonly allTexts: string[] = []
   snapshots: SnapshotInStore[] = []
-  /** The position of the snapshot whose last part is damaged. */
+  /** The position of the snapshot whose last part is damaged, if there is one. */
   damagedSnapshot: number | undefined
   config: ClusterConfig | undefined
   /**
-   * Whether the first broker marks a new log as founding. The mark stays until a majority of the
-   * brokers has joined.
+   * Whether the first broker marks a new log as founding. While a log is founding, its brokers
+   * refuse clients, because no majority of the brokers has joined yet.
    */
   marksNewLogAsFounding = false
   isFounding = false
@@ -82,7 +82,7 @@ export interface Faults {
   isCut: boolean
   /** Appended entries are stored, but the answers are lost. */
   losesAnswers: boolean
-  /** Before an append stores its entry, it stores the entry of the former append again. */
+  /** Each append first stores the entry of the former append again, like a late repetition. */
   appendsTwice: boolean
   /** The delay of each call and of each delivery, in ms. */
   delayMs: number
@@ -95,7 +95,7 @@ const answerMs = 200
 
 export class MemoryEngine implements Engine {
   readonly faults: Faults
-  /** Small, so that even a small table needs several parts. */
+  /** In characters; small, so that even a small table needs several parts. */
   readonly partLength = 1_000
   readonly #store: MemoryStore
   readonly #onPart: () => void
@@ -106,11 +106,17 @@ export class MemoryEngine implements Engine {
   readonly #onMend = new Set<() => void>()
   readonly #subscriptions = new Set<{ stop(): void }>()
 
-  /** @param onPart Called when the engine has written a part of a snapshot. */
+  /** @param onPart Called after each part of a snapshot that this engine has got. */
   constructor(store: MemoryStore, faults: Faults, onPart: () => void = () => {}) {
     this.#store = store
     this.faults = faults
     this.#onPart = onPart
+  }
+
+  /** Connects the engine to the store again. */
+  mend(): void {
+    this.faults.isCut = false
+    for (const scheduleDelivery of this.#onMend) scheduleDelivery()
   }
 
   // The methods of `Engine`. Most methods make a round trip to the store, which may fail.
@@ -176,12 +182,6 @@ export class MemoryEngine implements Engine {
     return subscription
   }
 
-  /** Connects the engine to the store again. */
-  mend(): void {
-    this.faults.isCut = false
-    for (const scheduleDelivery of this.#onMend) scheduleDelivery()
-  }
-
   async snapshot(): Promise<StoredSnapshot | undefined> {
     await this.#call()
     const newest = this.#store.snapshots.at(-1)
@@ -192,14 +192,14 @@ export class MemoryEngine implements Engine {
 
   async saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean> {
     await this.#call()
-    const written: string[] = []
+    const receivedParts: string[] = []
     for (const part of parts) {
-      written.push(part)
+      receivedParts.push(part)
       this.#onPart()
       await this.#call()
     }
     if ((this.#store.snapshots.at(-1)?.position ?? 0) >= position) return false
-    this.#store.snapshots.push({ position, parts: written })
+    this.#store.snapshots.push({ position, parts: receivedParts })
     return true
   }
 
@@ -217,7 +217,7 @@ export class MemoryEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const close of this.#onClose) close()
+    for (const callback of this.#onClose) callback()
     for (const subscription of [...this.#subscriptions]) subscription.stop()
   }
 
@@ -259,7 +259,7 @@ export class MemorySource implements EngineSource {
     delayMs: 0,
     drops: () => false,
   }
-  /** Called when an engine has written a part of a snapshot, before it makes the next part. */
+  /** Called when an engine has got a part of a snapshot, before the engine requests the next. */
   onPart: () => void = () => {}
   readonly #store: MemoryStore
   readonly #engines: MemoryEngine[] = []

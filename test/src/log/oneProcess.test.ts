@@ -27,10 +27,11 @@ describe('journal: a second process', () => {
   afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
   it('is refused if it is a worker of the same cluster', async () => {
-    const cluster = fork(program, ['journal', dir])
+    // The primary process of the cluster starts two workers, and sends the outcome of each worker.
+    const primary = fork(program, ['journal', dir])
     const outcomes: string[] = []
-    cluster.on('message', (outcome: string) => outcomes.push(outcome))
-    await exitOf(cluster)
+    primary.on('message', (outcome: string) => outcomes.push(outcome))
+    await exitOf(primary)
     expect(outcomes.sort().map((line) => line.split(' ')[0])).to.deep.equal([
       'UNAVAILABLE',
       'started',
@@ -48,11 +49,12 @@ describe('journal: a second process', () => {
       // `raiseFenceFloor` makes a simple command, which the journal must keep.
       log.submit(raiseFenceFloor(1))
       await table.whenApplied(1)
-      // The command gets namespaces of its own for the network and the process ids, as in a
-      // container.
+      // `unshare` runs the broker in namespaces of its own for the network and the process ids, as
+      // in a container.
       const wrapper = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--journal', dir]
       const { code, err } = await Holdfast.run(stage, args, { wrapper })
+      // The exit code 74 means an input or output error.
       expect({ code, err }).to.deep.equal({
         code: 74,
         err: [

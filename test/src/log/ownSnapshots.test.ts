@@ -1,7 +1,8 @@
 /**
- * Tests the snapshots that a broker makes of its own lock table. A broker makes such a snapshot
- * when the shared log has dropped entries that no snapshot contains. The broker serves its clients
- * while it writes the snapshot, so the clients change the table between two parts of the snapshot.
+ * Tests the snapshots that a broker makes of its own lock table. Usually a snapshot is made from
+ * the entries of the shared log. If the log has dropped entries that no snapshot covers, the broker
+ * uses its table instead. The broker serves its clients while it writes the snapshot, so the
+ * clients change the table between two parts of the snapshot.
  */
 import { dump, LockTable } from '@holdfast/server/core'
 import { Digest, MemberList, nodeEnvironment, saveState } from '@holdfast/server/internal'
@@ -31,7 +32,7 @@ describe('replicated log: snapshots that a broker makes of its own table', () =>
     let partCount = 0
     a.source.onPart = () => {
       partCount++
-      // Unlocks a key early in the snapshot and a key late in the snapshot, and locks a new key.
+      // Unlocks a lock from the beginning of the table and a lock from its end, and locks a key.
       for (const fence of [fences.shift(), fences.pop()])
         if (fence !== undefined) client.say({ type: 'unlock', id: ++id, fence })
       client.say({ type: 'lock', id: ++id, key: `new key ${id}` })
@@ -50,9 +51,10 @@ describe('replicated log: snapshots that a broker makes of its own table', () =>
     const state = { position: 2, at: 0, members: new MemberList() }
     const table = new LockTable()
     let endCount = 0
+    const ignoreProblem = (): void => {}
     const snapshot = (digest: string) => ({ digest, items: dump(table), end: () => endCount++ })
     // The digest is a hash of the table: 0.0 for an empty table.
-    const error = await saveState(engine, state, snapshot('1.2'), () => {}).catch(
+    const error = await saveState(engine, state, snapshot('1.2'), ignoreProblem).catch(
       (reason) => reason,
     )
     expect(error.message).to.equal(
@@ -60,19 +62,19 @@ describe('replicated log: snapshots that a broker makes of its own table', () =>
     )
     expect(store.snapshots).to.deep.equal([])
     const { value } = new Digest(table)
-    expect(await saveState(engine, state, snapshot(value), () => {})).to.equal(state.position)
+    expect(await saveState(engine, state, snapshot(value), ignoreProblem)).to.equal(state.position)
     // `end` was called for the refused snapshot too.
     expect(endCount).to.equal(2)
   })
 
-  it('end when the log cannot store them, so that the broker can make the next snapshot', async () => {
+  it('do not prevent the next snapshot if the log cannot store them', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     const client = await cluster.client(a)
     for (let id = 1; id <= 20; id++) await cluster.lock(client, id, `key ${id}`)
     cluster.store.compact(cluster.store.position)
     a.source.onPart = () => a.source.cut()
-    // The broker checks every 60 s whether the log has dropped entries that no snapshot contains.
+    // The broker checks every 60 s whether the log has dropped entries that no snapshot covers.
     await cluster.passTime(62_000)
     expect(cluster.store.snapshots).to.deep.equal([])
     a.source.onPart = () => {}

@@ -1,8 +1,9 @@
 /**
  * The points of a journal's work at which tests kill the process, in the order in which a journal
  * reaches them. A journal is a command log on disk: it commits and flushes records, and replaces
- * old records by a snapshot in parts. A pointer selects the valid snapshot. A test selects the
- * point by an environment variable of the child process.
+ * old records by a snapshot in parts. A pointer selects the valid snapshot. A record is answered
+ * when the clients have the answers to its commands. A test selects the point by an environment
+ * variable of the child process.
  */
 
 export const crashPoints = [
@@ -23,5 +24,5 @@ export type CrashPoint = (typeof crashPoints)[number]
  */
 export const crashAtVariable = 'CRASH_AT'
 
-/** The arguments of Node with which the variable has an effect. */
+/** The variable has an effect only in a Node process with these arguments. */
 export const crashingArgs = ['--import', new URL('./programs/crashing.js', import.meta.url).href]

@@ -40,7 +40,7 @@ describe('log: the address of a log in PostgreSQL', () => {
     })
   })
 
-  it('may have several hosts, IPv6 addresses, and the folder of a socket', () => {
+  it('may name several hosts, also by IPv6 addresses, or the folder of a socket instead', () => {
     const { hosts, sslMode } = parsePostgresAddress(
       'postgres://u@a,b:6000,[::1]:7000/app?sslmode=require',
     )
@@ -50,9 +50,9 @@ describe('log: the address of a log in PostgreSQL', () => {
       { host: '::1', port: 7000 },
     ])
     expect(sslMode).to.equal('require')
-    const socket = parsePostgresAddress('postgres://u@:6000/app?host=%2Frun%2Fpostgresql')
-    expect(socket.hosts).to.deep.equal([{ host: '/run/postgresql', port: 6000 }])
-    expect(socket.sslMode).to.equal('disable')
+    const socketAddress = parsePostgresAddress('postgres://u@:6000/app?host=%2Frun%2Fpostgresql')
+    expect(socketAddress.hosts).to.deep.equal([{ host: '/run/postgresql', port: 6000 }])
+    expect(socketAddress.sslMode).to.equal('disable')
   })
 
   const wrongForm = /must be postgres:\/\/user@host:port\/database\?schema=holdfast, not /
@@ -87,6 +87,7 @@ describe('log: the address of a log in PostgreSQL', () => {
     [`postgres://u@h/${'d'.repeat(64)}`, /must name a database of at most 63 bytes/],
     ['postgres://u@h/%', /has an invalid escape/],
     ['postgres://u%ff@h/d', /has an invalid escape/],
+    // `%00` is the character NUL, which no name in PostgreSQL may contain.
     ['postgres://u@h/%00', /must name a database/],
     ['postgres://u@h/d?schema=', /schema of a log must be/],
     ['postgres://u@h/d?schema=A', /small letters, digits and _.*not "A"/],
@@ -104,9 +105,10 @@ describe('log: the address of a log in PostgreSQL', () => {
     ['postgres://u@/d?host=run', /must be the folder of a Unix socket/],
   ]
   for (const [address, pattern] of wrongAddresses) {
-    it(`is refused with a message: ${JSON.stringify(address.slice(0, 60))}`, () => {
+    it(`is refused: ${JSON.stringify(address.slice(0, 60))}`, () => {
       const message = messageOf(() => parsePostgresAddress(address))
       expect(message).to.match(pattern)
+      // The message must not repeat a password.
       expect(message).not.to.include('secret')
     })
   }
@@ -121,7 +123,9 @@ describe('log: the address of a log in PostgreSQL', () => {
       [{}, /not undefined$/],
       [{ url, password: 5 }, /password must be text, not number/],
       [{ url, user: {} }, /user must be text, not object/],
+      // The schema belongs in the address.
       [{ url, schema: 's' }, /schema/],
+      // `tls` has no option `k`.
       [{ url, tls: { cert: 'c', k: 'k' } }, /tls of postgresLog/],
       [{ url, deadMs: 1 }, /deadMs must be an integer from 1000/],
     ]
