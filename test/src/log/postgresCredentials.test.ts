@@ -1,7 +1,7 @@
 /**
- * Tests the files with the password and the certificates, with which a broker connects to
- * PostgreSQL. The files change while the broker runs. Each new connection must use the changed
- * files without a restart of the broker.
+ * Tests that a broker notices changed files with its password or its certificates for PostgreSQL,
+ * without a restart. The broker reads the password file for each new connection, and the
+ * certificate files at most every 5 s.
  */
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { postgresLog } from '@holdfast/server'
@@ -17,7 +17,7 @@ import { appendUntilKnown, PostgresStage } from './postgresStage.js'
 describe('log: the password and the certificates for PostgreSQL', function () {
   this.timeout(60_000)
   needs('openssl')
-  // The server asks only the user `changing` for a password.
+  // PostgreSQL asks only the user named `changing` for a password.
   const postgres = PostgresStage.forSuite({ hba: ['host all changing all scram-sha-256'] })
   const stage = Stage.forEachTest()
 
@@ -31,7 +31,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     while ((await remaining()).length > 0);
   }
 
-  it('are read again from a changed password file for each new connection', async () => {
+  it('are read again from their files: the password for each new connection', async () => {
     const { sql } = postgres.server
     await sql.unsafe(`create role changing login password 'old'`)
     await sql.unsafe('grant create on database postgres to changing')
@@ -43,7 +43,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     // This password ends with a blank. The engine must remove only the line end of the file.
     await sql.unsafe(`alter role changing password 'new '`)
     await endConnections()
-    // The database has the new password before the file has it.
+    // The file still has the old password.
     const wrong = await rejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
     expect(wrong.message).to.match(/password authentication failed for user "changing"/)
     rmSync(passwordFile)
@@ -56,14 +56,14 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     expect(reader.ends.items).to.deep.equal([])
   })
 
-  it('are read again from changed certificate files', async () => {
+  it('are read again from their files: the certificates at most every 5 s', async () => {
     const { server } = postgres
     const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
     const caFile = scratch(stage).path('ca.pem')
     copyFileSync(first.certPath, caFile)
     server.install(first)
     await server.set('ssl', 'on')
-    // How far the clock of the engine is ahead.
+    // How far the clock of the engine is ahead of the real clock.
     let addedMs = 0
     const clock = {
       ...nodeEnvironment.clock,
@@ -81,7 +81,6 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     const untrusted = await rejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
     expect(untrusted.message).to.match(/has an untrusted certificate/)
     copyFileSync(second.certPath, caFile)
-    // The engine reads the files at most every 5 s.
     addedMs += 5_000
     await appendUntilKnown(engine, 's', 'two')
     // A half-written file does not replace the certificates in use.
@@ -92,11 +91,11 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     await appendUntilKnown(engine, 's', 'three')
   })
 
-  it('are refused immediately if a file cannot be read or is damaged', () => {
-    const otherText = scratch(stage).write('other.pem', 'no certificate\n')
+  it('are refused when the log is made, if a file cannot be read or is damaged', () => {
+    const withoutCertificate = scratch(stage).write('other.pem', 'no certificate\n')
     for (const wrong of [
       { tls: { caFile: '/nonexistent' } },
-      { tls: { caFile: otherText } },
+      { tls: { caFile: withoutCertificate } },
       { passwordFile: '/nonexistent' },
     ]) {
       expect(() => postgresLog({ url: 'postgres://u@h/d', ...wrong }))

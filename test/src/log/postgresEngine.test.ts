@@ -1,7 +1,7 @@
 /**
- * Tests the engine that stores a shared command log in a real PostgreSQL: with the common suite of
- * engines, and with tests of the rules that only this engine has. The command log orders all
- * changes of the lock table.
+ * Tests the engine that stores a command log in a real PostgreSQL. Several brokers share the log,
+ * which orders all changes of the lock table. The common suite of engines comes first, and then
+ * tests of the rules that only this engine has.
  */
 import { expect } from 'chai'
 import { engineSuite } from './engineSuite.js'
@@ -15,7 +15,7 @@ describe('log: a new log in PostgreSQL', function () {
   const postgres = PostgresStage.forSuite()
 
   // While a log is being founded, no broker serves clients, because a majority has not joined yet.
-  it('is being founded for all brokers, until one broker ends the founding', async () => {
+  it('is being founded until one broker ends the founding, and each engine knows this when it opens', async () => {
     const first = await postgres.opened({ marksFounding: true })
     const second = await postgres.opened({ marksFounding: true })
     expect([first.isFounding, second.isFounding]).to.deep.equal([true, true])
@@ -29,7 +29,7 @@ describe('log: a new log in PostgreSQL', function () {
     expect(engine.isFounding).to.equal(false)
   })
 
-  it('is found by an engine that looks for the other logs in its database', async () => {
+  it('is listed by findOtherLogs of another log in the same database, but not by its own', async () => {
     const schemas = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
     for (const schema of schemas) await postgres.opened({ schema })
     const found = await (await postgres.opened()).findOtherLogs()

@@ -24,7 +24,7 @@ describe('log: a faulty PostgreSQL', function () {
   const postgres = PostgresStage.forSuite({ hba: ['host all guarded all scram-sha-256'] })
   const stage = Stage.forEachTest()
 
-  /** The message of the error with which the engine refuses to open. The message is one line. */
+  /** The message of the error with which the engine refuses to open: one line, no full stop. */
   async function refusal(engine: PostgresEngine, code: Code): Promise<string> {
     const { message } = await rejection(engine.open(logConfig), code)
     expect(message).to.match(/^[^\n]*[^.\n]$/)
@@ -36,15 +36,18 @@ describe('log: a faulty PostgreSQL', function () {
     return postgres.engine({ openTimeoutMs: 600, ...options })
   }
 
-  /** Creates a role without rights. Returns its name. */
+  /** Creates a role that may log in, but may not create schemas. Returns its name. */
   async function createRole(name: string, attributes = ''): Promise<string> {
     await postgres.server.sql.unsafe(`create role ${name} login ${attributes}`)
     await postgres.server.sql.unsafe('revoke create on database postgres from public')
     return name
   }
 
-  /** Starts a TCP server in place of PostgreSQL. Returns its port. */
-  async function standIn(onData: (write: (text: string) => void) => void): Promise<number> {
+  /**
+   * Starts a TCP server in place of PostgreSQL. Returns its port. `answer` sends a text and ends
+   * the connection.
+   */
+  async function standIn(onData: (answer: (text: string) => void) => void): Promise<number> {
     const server = createServer((socket) => {
       socket.on('error', () => {})
       socket.once('data', () => onData((text) => socket.end(text)))
@@ -82,7 +85,7 @@ describe('log: a faulty PostgreSQL', function () {
 
   it('is reported if it does not answer', async () => {
     const port = await standIn(() => {})
-    // When the engine opens, `choreMs` is the deadline of each check.
+    // `choreMs` also limits each attempt of `open` to connect.
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }], choreMs: 300 })
     expect(await refusal(engine, 'UNAVAILABLE')).to.equal(
       `PostgreSQL at 127.0.0.1:${port} did not accept the connection in time`,
@@ -90,7 +93,7 @@ describe('log: a faulty PostgreSQL', function () {
   })
 
   it('is reported if another program answers', async () => {
-    const port = await standIn((write) => write('HTTP/1.1 400 Bad Request\r\n\r\n'))
+    const port = await standIn((answer) => answer('HTTP/1.1 400 Bad Request\r\n\r\n'))
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }] })
     expect(await refusal(engine, 'INVALID_OPTION')).to.equal(
       `PostgreSQL at 127.0.0.1:${port} does not answer like PostgreSQL: correct the address of the log`,
@@ -138,7 +141,7 @@ describe('log: a faulty PostgreSQL', function () {
     await postgres.opened({ user, password: 'right' })
   })
 
-  it('is reported if the schema does not exist and the user may not create the schema', async () => {
+  it('is reported if the user lacks the right to create the schema or to use it', async () => {
     const user = await createRole('poor')
     const { schema } = postgres
     const { sql } = postgres.server
@@ -158,11 +161,11 @@ describe('log: a faulty PostgreSQL', function () {
     await postgres.opened({ user })
   })
 
-  it('is reported for each right that the user lacks, and not if the user has the documented rights', async () => {
+  it('is reported for each right that the user lacks, until the user has the documented rights', async () => {
     const user = await createRole('exact')
     const { schema } = postgres
     const { sql } = postgres.server
-    // The administrator makes the tables by a first start.
+    // The administrator opens the log first, which makes the tables.
     await (await postgres.opened()).append('s', 'first')
     await sql.unsafe(`grant usage on schema ${schema} to exact`)
     const grants = {
@@ -190,7 +193,7 @@ describe('log: a faulty PostgreSQL', function () {
     expect(await engine.canReplayFrom(1)).to.equal(true)
   })
 
-  it('is reported if it has tables of another program', async () => {
+  it('is reported if the schema has tables of another program', async () => {
     const { schema } = postgres
     const { sql } = postgres.server
     await sql.unsafe(`create schema ${schema}; create table ${schema}.log_entries (line text)`)
@@ -212,7 +215,7 @@ describe('log: a faulty PostgreSQL', function () {
     )
   })
 
-  it('is reported if its log has other settings', async () => {
+  it('is reported if its log has other settings than the broker', async () => {
     await postgres.opened()
     const open = (change: object) =>
       rejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
@@ -239,7 +242,7 @@ describe('log: a faulty PostgreSQL', function () {
     expect(message).to.match(/^The snapshot of the shared log is damaged at chunk 0 of /)
   })
 
-  /** Opens the log, and uses each part of it once: an entry, a reader and a snapshot. */
+  /** Opens the log, appends an entry, reads the entry, and saves a snapshot. */
   async function useLog(engine: PostgresEngine): Promise<void> {
     await engine.open(logConfig)
     const reader = new Reader()
@@ -256,7 +259,7 @@ describe('log: a faulty PostgreSQL', function () {
     await engine.saveSnapshot(1, ['a'])
   }
 
-  it('is reported if it disappears at any point of the start and does not return in time', async () => {
+  it('is reported if it disappears at any point of the start, and is used if it returns in time', async () => {
     let answerCount = 0
     let maxAnswers = Number.POSITIVE_INFINITY
     let proxy: TcpProxy
@@ -279,21 +282,22 @@ describe('log: a faulty PostgreSQL', function () {
       maxAnswers = point
       proxy.acceptConnections()
       const engine = postgres.engine({ hosts, schema, openTimeoutMs: 400 })
-      const outcome = await engine.open(logConfig).then(
+      const openError = await engine.open(logConfig).then(
         () => undefined,
         (error: Error) => error,
       )
-      // If the point is late, the engine opens the log before the database disappears.
-      if (outcome !== undefined) {
-        await rejection(Promise.reject(outcome), 'UNAVAILABLE')
-        expect(outcome.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)
+      // If the point is after the start, the engine opens the log before the database disappears.
+      if (openError !== undefined) {
+        await rejection(Promise.reject(openError), 'UNAVAILABLE')
+        expect(openError.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)
       }
       await engine.close()
-      // The second engine loses the database at the same point, and the database returns.
+      // A second engine loses the database at the same point. This time, the database returns.
       answerCount = 0
       proxy.acceptConnections()
       const using = useLog(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
-      // Waits until the proxy has cut the connection, and checks this at each new connection.
+      // The proxy cuts the connection at the answer after the point. The engine then connects
+      // again, and this loop checks the count.
       while (answerCount <= point) await proxy.nextConnection()
       maxAnswers = Number.POSITIVE_INFINITY
       proxy.acceptConnections()
@@ -312,7 +316,7 @@ describe('log: PostgreSQL over TLS', function () {
   async function forwarder(host: string): Promise<number> {
     const server = createServer((socket) => {
       const upstream = createConnection(postgres.server.port, '127.0.0.1')
-      for (const end of [socket, upstream]) end.on('error', () => {})
+      for (const side of [socket, upstream]) side.on('error', () => {})
       socket.pipe(upstream).pipe(socket)
     })
     stage.onClear(() => server.close())
@@ -323,9 +327,9 @@ describe('log: PostgreSQL over TLS', function () {
   it('is used as sslmode demands, or refused with a message', async () => {
     const open = (options: Partial<PostgresEngineOptions>) =>
       postgres.engine({ openTimeoutMs: 600, ...options }).open(logConfig)
-    const refused = async (options: Partial<PostgresEngineOptions>) =>
+    const refusal = async (options: Partial<PostgresEngineOptions>) =>
       (await rejection(open(options), 'INVALID_OPTION')).message
-    expect(await refused({ sslMode: 'require' })).to.match(
+    expect(await refusal({ sslMode: 'require' })).to.match(
       /does not use TLS: turn it on there, or set sslmode=disable$/,
     )
     const files = certificate(scratch(stage))
@@ -334,28 +338,28 @@ describe('log: PostgreSQL over TLS', function () {
     await postgres.server.set('ssl', 'on')
     await open({ sslMode: 'require' })
     for (const sslMode of ['verify-ca', 'verify-full'] as const) {
-      expect(await refused({ sslMode })).to.match(
+      expect(await refusal({ sslMode })).to.match(
         /has an untrusted certificate \(\w+\): set `tls\.ca`, or sslmode=require$/,
       )
       await open({ sslMode, tls: { ca: cert } })
     }
     const encryptedConnections = await postgres.server.sql`select from pg_stat_ssl where ssl`
     expect(encryptedConnections.length).to.be.greaterThan(0)
-    // The certificate does not have this address of the same machine.
+    // The certificate does not name this address, which is of the same machine.
     const hosts = [{ host: '127.0.0.2', port: await forwarder('127.0.0.2') }]
-    expect(await refused({ sslMode: 'verify-full', tls: { ca: cert }, hosts })).to.match(
+    expect(await refusal({ sslMode: 'verify-full', tls: { ca: cert }, hosts })).to.match(
       /has the certificate of another host \(\w+\): name the host as the certificate does, or use/,
     )
-    // The server trusts its own certificate only.
+    // PostgreSQL accepts only client certificates that its own certificate has signed.
     await postgres.server.set('ssl_ca_file', 'server.crt')
     const untrusted = certificate(scratch(stage))
     const tls = { ca: cert, cert: untrusted.cert, key: untrusted.key }
-    expect(await refused({ sslMode: 'verify-full', tls })).to.match(
+    expect(await refusal({ sslMode: 'verify-full', tls })).to.match(
       /does not accept the certificate of this broker \(\w+\): set `tls\.cert` and `tls\.key`/,
     )
   })
 
-  it('refuses certificates and keys that cannot be used, before it connects', () => {
+  it('is not tried with certificates or keys that cannot be used', () => {
     const { cert, key } = certificate(scratch(stage))
     const { key: otherKey } = certificate(scratch(stage))
     const url = 'postgres://u@h/d'

@@ -1,8 +1,8 @@
 /**
  * Tests the engine that stores a shared command log (the record of all changes of locks) in
- * PostgreSQL. The engine meets poolers, standbys, synchronous replication, and a failover to a
- * standby with or without the newest commits. A pooler shares few connections among many clients.
- * The number in the title of a test is the number of its pitfall (a property of PostgreSQL that can
+ * PostgreSQL. The tests use poolers, standbys and synchronous replication. In a failover, the
+ * standby has or lacks the newest commits. A pooler shares few connections among many clients. A
+ * number in the title of a test is the number of its pitfall (a property of PostgreSQL that can
  * lose entries); `postgresPitfalls.test.ts` has the other pitfalls.
  */
 import { expect } from 'chai'
@@ -51,7 +51,7 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
     await engine.open(logConfig)
     const reader = new Reader()
     engine.follow(0, reader)
-    // On a busy machine the pooler may answer later than the engine allows.
+    // On a busy machine the pooler may answer too late. The outcome of the append is then unknown.
     for (const text of ['a', 'b', 'c']) await appendUntilKnown(engine, 's', text)
     await reader.entries.waitForCount(3)
     expect(reader.texts).to.deep.equal(['a', 'b', 'c'])
@@ -73,8 +73,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   }
 
   /** Starts a primary and its standby for one test, because the test ends the primary. */
-  async function primaryAndStandby(...settings: string[]) {
-    const primary = await Postgres.start({ settings })
+  async function primaryAndStandby() {
+    const primary = await Postgres.start()
     stage.onClear(() => primary.stop())
     const standby = await standbyOf(primary)
     const hosts = [primary, standby].map(({ host, port }) => ({ host, port }))
@@ -154,7 +154,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     expect(sessions).to.have.length(0)
   })
 
-  it('9: a commit that did not wait for its standby has an unknown outcome for the broker', async () => {
+  it('9: an append has an unknown outcome if its commit did not wait for the standby', async () => {
     const engine = await postgres.opened()
     const reader = new Reader()
     engine.follow(0, reader)
@@ -181,7 +181,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     const engine = await postgres.opened()
     await engine.append('s', 'a')
     const { sql } = postgres.server
-    // This connection of the test has the administrator's setting, which the engine overrides.
+    // Checks that the administrator's setting is in force for this connection of the test. The
+    // sessions of the engine override the setting.
     const setting = await sql`select source from pg_settings where name = 'synchronous_commit'`
     expect(setting[0]!['source']).to.equal('configuration file')
     const before = await sql`select pg_current_wal_lsn() as at`
@@ -222,8 +223,10 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   })
 
   for (const hasOtherCommits of [false, true]) {
-    const loss = hasOtherCommits ? 'lost commits and made others' : 'lost commits'
-    it(`9: every broker stops when the standby that replaces the primary has ${loss}`, async () => {
+    const difference = hasOtherCommits
+      ? 'has other commits in place of the newest'
+      : 'lacks the newest commits'
+    it(`9: every broker stops when the standby that replaces the primary ${difference}`, async () => {
       const { primary, standby, hosts } = await primaryAndStandby()
       // The first broker reaches the standby through a proxy, which the test can shut.
       const proxy = await TcpProxy.to(standby.port)
@@ -241,7 +244,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       await standby.end()
       for (const text of ['lost 1', 'lost 2']) await engine.append('s', text)
       await reader.entries.waitForCount(3)
-      // The first broker must find the standby only after the other commits, if any.
+      // The first broker must not find the standby before the commits of the other broker, if any.
       proxy.refuseConnections()
       await primary.end('SIGKILL')
       await standby.start()

@@ -1,9 +1,9 @@
 /**
  * Tests the known pitfalls of a command log (the record of all changes of locks) in PostgreSQL:
  * properties of PostgreSQL by which other projects have lost entries. The number in the title of a
- * test is the number of its pitfall; `postgresFailover.test.ts` has the pitfalls 7 to 9. By the SQL
- * command LISTEN, a session of the database gets a notification of each entry. Two calls of
- * `append` with the same slot (the first argument) and the same text append the same entry.
+ * test is the number of its pitfall; `postgresFailover.test.ts` has the pitfalls 7 to 9. After
+ * the SQL command LISTEN, a session of the database gets a notification of each entry. Two calls of
+ * `append` with the same slot (the first argument) and the same text store only one entry.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -42,10 +42,10 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const slowConnection = await postgres.server.sql.reserve()
     await slowConnection.unsafe('begin')
     await slowConnection.unsafe(`update ${schema}.log_state set position = position`)
-    const appended = engine.append('a', 'second')
+    const appending = engine.append('a', 'second')
     await slowConnection.unsafe('rollback')
     slowConnection.release()
-    await appended
+    await appending
     await reader.entries.waitForCount(2)
     expect(reader.entries.items).to.deep.equal([
       [1, 'first'],
@@ -77,16 +77,18 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(reader.texts).to.deep.equal(['a', 'b'])
   })
 
-  it('2: positions have no gaps after a sudden shutdown', async () => {
+  it('2: positions have no gaps after PostgreSQL was stopped without a clean-up', async () => {
     const [engine, reader] = [await postgres.opened(), new Reader()]
     engine.follow(0, reader)
-    const [rounds, entriesPerRound] = [count(2, 6), 30]
+    // Two rounds in a quick run, six in a full run.
+    const rounds = count(2, 6)
+    const entriesPerRound = 30
     for (let round = 0; round < rounds; round++) {
       const writing = (async () => {
         for (let i = 0; i < entriesPerRound; i++)
           await appendUntilKnown(engine, 's', `${round}:${i}`)
       })()
-      // The shutdown comes in the middle of the round.
+      // Stops PostgreSQL in the middle of the round.
       await reader.entries.waitUntil((items) => items.length >= round * entriesPerRound + 10)
       await postgres.server.end()
       await postgres.server.start()
@@ -99,10 +101,10 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(new Set(reader.texts).size).to.equal(total)
   })
 
-  it('3: an entry that is in the log already is appended once, and reported as appended', async () => {
+  it('3: an append succeeds if its entry is in the log already, and does not store the entry again', async () => {
     let losesNextAnswer = false
     const down: Filter = (bytes, connection) => {
-      // The answer to an append has a UUID: the id of the previous entry.
+      // The answer to an append has a UUID: the id of the entry before the appended entry.
       if (!losesNextAnswer || !/[\da-f]{8}-[\da-f]{4}-/.test(bytes.toString('latin1')))
         return connection.pass(bytes)
       losesNextAnswer = false
@@ -140,7 +142,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     let onEnd = () => {}
     const endNotified = new Promise<void>((resolve) => (onEnd = resolve))
     await postgres.server.sql.listen(endChannel, () => onEnd())
-    // Notifications come in the order of commits.
+    // Notifications come in the order of commits, so this notification comes last.
     await postgres.server.sql.notify(endChannel, '')
     await endNotified
     await listening.unlisten()
@@ -188,22 +190,22 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     })
     const up: Filter = (bytes, connection) => {
       const text = bytes.toString('latin1')
-      const listen = `listen ${postgres.schema}`
-      if (!text.includes(listen)) return connection.pass(bytes)
+      const listenStatement = `listen ${postgres.schema}`
+      if (!text.includes(listenStatement)) return connection.pass(bytes)
       if (isReplaced) {
         onListen()
         return connection.pass(bytes)
       }
       isReplaced = true
-      // The other statement has the same length, because the message states its length.
-      const otherStatement = 'select 1'.padEnd(listen.length)
-      connection.pass(Buffer.from(text.replace(listen, otherStatement), 'latin1'))
+      // The other statement has the same length, because the message also contains this length.
+      const otherStatement = 'select 1'.padEnd(listenStatement.length)
+      connection.pass(Buffer.from(text.replace(listenStatement, otherStatement), 'latin1'))
     }
     const { port } = await startProxy(() => ({ up }))
     const engine = postgres.through(port)
     await engine.open(logConfig)
     const reader = followWithReader(engine)
-    // The next read of the engine shows that the session does not listen.
+    // The answer to the next read tells the engine that the session does not listen.
     await listenedAgain
     const writer = await postgres.opened()
     await writer.append('s', 'one')
@@ -268,7 +270,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('an append that is stopped in the middle leaves no row locked', async () => {
-    // Resolves when the proxy has passed on an append without its end.
+    // Resolves when the proxy has passed on all of an append but its end.
     const halfSent = new Promise<void>((resolve) => {
       void startProxy(() => ({
         up: (bytes, connection) => {

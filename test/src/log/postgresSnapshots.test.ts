@@ -27,9 +27,10 @@ describe('log: snapshots in PostgreSQL', function () {
   it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
     const first = await startBroker()
     const session = await stage.session(first.url, { grace: 'lease' })
-    const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
+    const keptLock = await session.lock('kept', { metadata: { of: 'the first broker' } })
     const positions = new Set<number>()
-    // At the fourth snapshot, the log has removed the first, because it keeps at most three.
+    // The fourth snapshot removes the first. The log keeps the newest two, and may already have a
+    // third that is not announced yet.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status
@@ -42,8 +43,6 @@ describe('log: snapshots in PostgreSQL', function () {
       select (select count(*) from ${schema}.log_snapshots)::int as snapshots,
         (select min(position) from ${schema}.log_entries)::int as first_entry,
         (select compacted from ${schema}.log_state)::int as compacted`)
-    // The log keeps the newest two snapshots, and may have a third snapshot that is not announced
-    // yet.
     expect(row!['snapshots']).to.be.within(1, 3)
     expect(row!['first_entry']).to.equal(row!['compacted'] + 1)
     expect(row!['compacted']).to.be.at.least([...positions][0]!)
@@ -53,7 +52,7 @@ describe('log: snapshots in PostgreSQL', function () {
     const other = await stage.session(second.url)
     const { held } = await other.query({ key: 'kept' })
     expect(held).to.have.length(1)
-    expect(held[0]).to.deep.include({ fence: keptLock.fence, metadata: { of: 'the first' } })
+    expect(held[0]).to.deep.include({ fence: keptLock.fence, metadata: { of: 'the first broker' } })
     await keptLock.unlock()
     expect((await other.lock('kept')).fence).to.be.greaterThan(keptLock.fence)
   })

@@ -14,9 +14,7 @@ import { Postgres, type PostgresOptions } from '../support/postgres.js'
 import type { EngineStage } from './engineSuite.js'
 import { logConfig } from './etcdStage.js'
 
-/**
- * The number of tests so far. Each test has a schema of its own, which has this number in its name.
- */
+/** The number of tests so far. Each test has a schema, named after this number. */
 let testCount = 0
 
 export class PostgresStage implements EngineStage {
@@ -48,7 +46,7 @@ export class PostgresStage implements EngineStage {
     return `test${testCount}`
   }
 
-  /** The address of the log of this test, as for the option `--log` of the command. */
+  /** The address of this test's log, for the option `--log` of `holdfast serve`. */
   get url(): string {
     return this.server.url(this.schema)
   }
@@ -82,7 +80,7 @@ export class PostgresStage implements EngineStage {
   }
 }
 
-/** Appends an entry, again and again until its outcome is known. */
+/** Appends an entry, and repeats the append while its outcome is unknown. */
 export async function appendUntilKnown(engine: PostgresEngine, slot: string, entry: string) {
   for (;;) {
     try {
@@ -90,7 +88,7 @@ export async function appendUntilKnown(engine: PostgresEngine, slot: string, ent
       return
     } catch (error) {
       if ((error as HoldfastError).code !== 'UNAVAILABLE') throw error
-      // After UNAVAILABLE the outcome is unknown: append the same entry again, as a broker does.
+      // After UNAVAILABLE the outcome is unknown. A broker also appends the same entry again then.
     }
   }
 }

@@ -2,10 +2,10 @@
  * Tests the membership of brokers in a replicated log (a command log that several brokers share).
  * The tests break connections to the log, lose answers and delay entries. The dead time is the
  * silence after which the other brokers declare a broker dead, here 6 s. The self-lease is the time
- * for which a broker knows that it is still a member: nearly the dead time. The self-lease must end
- * before another broker takes over the sessions of this broker, by the command `restart`. A
- * heartbeat is an entry without commands. The tests submit the command `raiseFenceFloor`, because
- * its number distinguishes the commands.
+ * for which a broker knows that it is still a member: nearly the dead time. By the command
+ * `restart`, another broker takes over the sessions of a dead broker. The self-lease of the dead
+ * broker must end before this command. A heartbeat is an entry without commands. The tests submit
+ * the command `raiseFenceFloor`, because its number distinguishes the commands.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -90,7 +90,7 @@ describe('replicated log: the self-lease', () => {
     await cluster.passTime(10_000)
     const cutAt = cluster.environment.clock.monotonic()
     a.source.cut()
-    // This time is shorter than the self-lease.
+    // 5 s are shorter than the self-lease.
     await cluster.passTime(5_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
     let deadAt: number | undefined
@@ -110,7 +110,7 @@ describe('replicated log: the self-lease', () => {
   it('is checked by each call of isLive, even if the timers are late', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
-    // The self-lease of 5.8 s is over after the second stop. No timer runs during a stop.
+    // `stopFor` lets time pass without timers. The self-lease of 5.8 s ends in the second stop.
     cluster.environment.stopFor(5_700)
     expect(a.log.isLive()).to.equal(true)
     cluster.environment.stopFor(200)
@@ -159,7 +159,7 @@ describe('replicated log: the self-lease', () => {
   it('does not end while all entries are late', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
-    // With this delay every append takes two seconds.
+    // The call of an append then takes 1 s, and the delivery of its entry takes 1 s more.
     a.source.faults.delayMs = 1_000
     b.source.faults.delayMs = 1_000
     await cluster.passTime(40_000)
@@ -171,15 +171,15 @@ describe('replicated log: the self-lease', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName
     const notices = { dead: [{ broker: formerName, last: 1 }] }
-    // Broker `b` has not suspected broker `a`, so the test writes the entry of broker `b`. Entry 1
-    // of each broker is its `join`.
+    // Broker `b` does not suspect broker `a`, so the test itself writes an entry of broker `b`. The
+    // entry is the second of `b`, because entry 1 of each broker is its `join`.
     cluster.store.put(encodeCommands({ broker: b.brokerName, n: 2, at: 0 }, [], notices))
     await cluster.settle()
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])
     expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
-  it('invalidates at its end the submitted commands that the log has not stored', async () => {
+  it('invalidates the unstored commands of its broker when it ends', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     a.source.cut()

@@ -51,7 +51,7 @@ describe('journal: a broker that is killed', () => {
     broker = undefined
   }
 
-  /** Connects a client that reconnects every 20 ms. */
+  /** Connects a client, which tries every 20 ms to reconnect while it has no connection. */
   async function openSession(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${port}`, {
       grace: 'lease',
@@ -66,8 +66,8 @@ describe('journal: a broker that is killed', () => {
     await start()
     const [alice, bob, carol] = [await openSession(), await openSession(), await openSession()]
     const lock = await alice.lock('orders:42', { metadata: { why: 'test' } })
-    // The broker writes the requests of a session in order. So when the broker grants the lock
-    // `bob`, the journal has the waiting request.
+    // The broker writes the requests of a session to the journal in order. So when the broker
+    // grants the lock `bob`, the journal has the waiting request of this session.
     const requestOfBob = bob.lock('orders:42')
     await bob.lock('bob')
     const requestOfCarol = carol.lock('orders:42')
@@ -110,19 +110,19 @@ describe('journal: a broker that is killed', () => {
       let isOver = false
       let highestFence = 0
       const counts = { grants: 0, overlaps: 0 }
-      const holders = new Map<string, number>()
-      const work = workers.map(async (session, i) => {
+      const heldKeys = new Set<string>()
+      const work = workers.map(async (session) => {
         while (!isOver) {
           // The four workers share three keys, so that requests wait.
           const key = `k${random.below(3)}`
           const lock = await session.lock(key)
           counts.grants++
-          if (holders.has(key)) counts.overlaps++
-          holders.set(key, i)
+          if (heldKeys.has(key)) counts.overlaps++
+          heldKeys.add(key)
           highestFence = Math.max(highestFence, lock.fence)
           // Sends another request, so that the session holds the lock for a while.
           await session.stats()
-          holders.delete(key)
+          heldKeys.delete(key)
           await lock.unlock()
         }
       })

@@ -12,12 +12,15 @@ import { type Random, seeded } from '../support/counts.js'
 
 /** The dead time: a member that is silent for longer may be declared dead. */
 const deadMs = 6_000
-/** The self-lease for this dead time: 97 % of the dead time, minus 1 ms. */
+/**
+ * The self-lease for this dead time, which is shorter by 1 % for different clock rates, and by 2 %
+ * and 1 ms as a margin.
+ */
 const selfLeaseMs = 5_819
 
 describe('self-lease', () => {
-  // `onSent` gets the number of an own entry and the time of its sending. `onOwnEntry` returns this
-  // time when the entry returns.
+  // `onSent` gets the number of an own entry and the time of its sending. `onOwnEntry` gets the
+  // number of an entry that has come back, and gives this time.
   it('begins when an own entry returns, and counts from the sending of the entry', () => {
     const selfLease = new SelfLease(deadMs)
     expect(selfLease.isOver(0)).to.equal(true)
@@ -28,7 +31,7 @@ describe('self-lease', () => {
     expect(selfLease.isOver(1_000 + selfLeaseMs + 1)).to.equal(true)
   })
 
-  it('is shorter than the dead time by at least 1 %, because clocks differ', () => {
+  it('is shorter than the dead time by more than 1 %, because clocks run at different rates', () => {
     for (const someDeadMs of [1_000, 1_500, 6_000, 60_000]) {
       const selfLease = new SelfLease(someDeadMs)
       selfLease.onSent(1, 0)
@@ -81,7 +84,8 @@ function reportsOf(
 describe('failure detector', () => {
   it('reports a silent member when, after the dead time, a further own entry has returned', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
-    // At 7,000 ms, b has been silent for longer than the dead time. The next own entry follows.
+    // 6,000 ms are not longer than the dead time. So the detector suspects b at 7,000 ms, and
+    // reports b at the next own entry.
     expect(reportsOf(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
   })
 
@@ -108,7 +112,7 @@ describe('failure detector', () => {
     ])
   })
 
-  it('reports a member again when an entry returns that was sent after the last report, until the member is removed', () => {
+  it('repeats a report when an entry returns that was sent after the report, until the member is removed', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 7_000)
     expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal(['b'])
@@ -118,7 +122,7 @@ describe('failure detector', () => {
     expect(reportsOf(detector, 10_000, 30_000)).to.deep.equal([])
   })
 
-  it('does not count a stall, in which the own entries of the broker do not return', () => {
+  it('does not count a stall, in which no own entry returns, as silence', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 3_000)
     // No own entry returns for 20 s. The normal gap is at most 2 s, so 18 s are a stall. The
@@ -131,13 +135,14 @@ describe('failure detector', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 3_000)
     detector.onEntryOf('b', 22_999)
+    // From 23,000 ms, the silence is longer than 6 s at 30,000 ms. The report follows 1 s later.
     const [reported] = reportsOf(detector, 23_000, 40_000)
     expect(reported).to.deep.equal([31_000, 'b'])
   })
 })
 
 describe('self-lease and failure detector together', () => {
-  it('declare a broker dead only after the end of its self-lease, with any delays', () => {
+  it('let no broker be declared dead before the end of its self-lease, with any delays', () => {
     seeded((random) => {
       for (let round = 0; round < 300; round++) expectDeathAfterSelfLease(random)
     })
@@ -156,8 +161,8 @@ function expectDeathAfterSelfLease(random: Random): void {
   let orderedAt = 0
   /** The number of the newest entry of `b`. */
   let n = 0
-  /** The number of entries of the second broker. */
-  let ownCount = 0
+  /** The number of the newest entry of the second broker. */
+  let ownNumber = 0
   let deadAt = Number.POSITIVE_INFINITY
   const silentFrom = random.below(20_000)
   // In each step, at most 1.5 s pass, `b` may append an entry, and an entry of the second broker
@@ -172,9 +177,9 @@ function expectDeathAfterSelfLease(random: Random): void {
       detector.onEntryOf('b', orderedAt + random.below(300))
       if (random.chance(0.9)) selfLease.onOwnEntry(n)
     }
-    ownCount++
+    ownNumber++
     orderedAt = Math.max(orderedAt, now)
-    if (detector.onOwnEntry(ownCount, ownCount, orderedAt).length > 0) deadAt = orderedAt
+    if (detector.onOwnEntry(ownNumber, ownNumber, orderedAt).length > 0) deadAt = orderedAt
   }
   expect(deadAt).to.be.lessThan(Number.POSITIVE_INFINITY)
   expect(deadAt).to.be.greaterThan(selfLease.until)

@@ -1,8 +1,8 @@
 /**
  * Tests the snapshots of a replicated log, a command log that several brokers share. A snapshot has
- * the lock table at one position of the log. The entries up to this position can then be compacted
- * (removed). The oldest member makes the snapshots. A broker that misses compacted entries resigns,
- * which means that it disconnects its clients, and loads a snapshot.
+ * the lock table as it is at one position of the log. The entries up to this position can then be
+ * compacted (removed). The oldest member makes the snapshots. A broker that misses compacted
+ * entries resigns, which means that it disconnects its clients, and loads a snapshot.
  */
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
@@ -59,8 +59,8 @@ describe('replicated log: snapshots', () => {
   it('are tried again after a failure, which is reported as a problem', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog(every20Entries)
-    // An engine connects a broker with the log. Each snapshot opens a new engine, which fails from
-    // now on. The log keeps its own engine.
+    // An engine connects a broker with the log. From now on, no new engine can be opened. Each
+    // snapshot needs a new engine, but the broker keeps its own.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     const submitCommands = async (): Promise<void> => {
@@ -108,7 +108,7 @@ describe('replicated log: snapshots', () => {
     expect(b.eventNames).to.deep.equal(['serve'])
     b.source.mend()
     await cluster.passTime(2_000)
-    // The broker never loads a table while it has clients.
+    // The broker resigns first, because it never loads a table while it has clients.
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
     expect(b.brokerName).not.to.equal(formerName)
     expect(a.log.status.members).to.deep.equal([a.brokerName, b.brokerName])
@@ -136,7 +136,7 @@ describe('replicated log: snapshots', () => {
   })
 
   describe('if a chunk of the newest snapshot is damaged', () => {
-    /** A cluster of one broker, whose newest snapshot is damaged. */
+    /** A cluster of one broker. The newest snapshot in the store is damaged. */
     async function damagedCluster(): Promise<[Cluster, RecordingStateMachine]> {
       const cluster = new Cluster()
       const a = await cluster.startLog(every20Entries)
@@ -171,7 +171,7 @@ describe('replicated log: snapshots', () => {
       expect(error.code).to.equal('INVALID_OPTION')
     })
 
-    it('the next snapshot is made from the table of the broker, and the damage is counted', async () => {
+    it('the next snapshot is made from the table of the broker instead, and the damage is counted', async () => {
       const [cluster, a] = await damagedCluster()
       for (let i = 50; i < 75; i++) {
         a.log.submit(raiseFenceFloor(i))
@@ -180,6 +180,7 @@ describe('replicated log: snapshots', () => {
       expect(cluster.store.snapshots.at(-1)!.position).to.be.above(cluster.store.damagedSnapshot!)
       expect(a.log.status.failedSnapshots).to.equal(1)
       expect(a.log.status.problem).to.equal(undefined)
+      // Without broker `a`, only the new snapshot can give broker `b` the table.
       a.source.cut()
       const b = await cluster.startLog()
       expect([...b.dump()]).to.deep.equal([...a.dump()])

@@ -1,6 +1,6 @@
 /**
- * A program for the crash tests, which start and kill it: a broker with a journal that makes a
- * snapshot every few records. The journal is a command log on disk.
+ * A program for the crash tests, which start and kill it: a broker with a journal (a command log on
+ * disk). The small `snapshotBytes` makes the journal make snapshots often.
  *
  *   node broker.js DIRECTORY PORT
  */

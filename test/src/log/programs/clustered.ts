@@ -1,5 +1,5 @@
 /**
- * A program for tests: two workers of a Node cluster try to start the same part of a broker. At
+ * A program for tests: two workers of a Node cluster take the same step of a broker's start. At
  * most one worker may succeed. The program sends the results of both workers to the test.
  *
  *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach
@@ -10,14 +10,14 @@ import { createBroker, journalLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
 import { RecordingTable } from '../logSuite.js'
 
-/** The part to start, and its path or port. An attach needs neither. */
-const [, , part, place = ''] = process.argv
+/** The step, and its path or port. The step `attach` needs neither. */
+const [, , step, pathOrPort = ''] = process.argv
 
-/** For each part, the function that starts the part. */
-const starts: Readonly<Record<string, () => unknown>> = {
-  journal: () => journalLog({ dir: place }).start(new RecordingTable()),
-  fenceFile: () => createBroker({ fenceFile: place }),
-  port: () => createBroker().listen({ port: Number(place) }),
+/** For each step, the function that takes the step. */
+const steps: Readonly<Record<string, () => unknown>> = {
+  journal: () => journalLog({ dir: pathOrPort }).start(new RecordingTable()),
+  fenceFile: () => createBroker({ fenceFile: pathOrPort }),
+  port: () => createBroker().listen({ port: Number(pathOrPort) }),
   attach: () => createBroker().attach(createServer()),
 }
 
@@ -29,14 +29,14 @@ if (cluster.isPrimary) {
     worker.on('message', (outcome: string) => {
       process.send!(outcome)
       if (++outcomeCount < workers.size) return
-      // The worker that succeeded would run forever.
+      // Kills the workers, because a worker that succeeded would run forever.
       for (const each of workers) each.process.kill('SIGKILL')
       process.disconnect()
     })
   }
 } else {
   try {
-    await starts[part!]!()
+    await steps[step!]!()
     process.send!('started')
   } catch (error) {
     const { code, message } = error as HoldfastError

@@ -1,6 +1,6 @@
 /**
- * The module hooks of `crashing.ts`. They resolve `lmdb` to the wrapper `crashingStore.js`, with
- * the URL of the real `lmdb` as a parameter.
+ * The module hooks of `crashing.ts`. They resolve `lmdb` to the wrapper `crashingStore.js`, whose
+ * query parameter `real` has the URL of the real `lmdb`.
  */
 import type { ResolveHook } from 'node:module'
 

@@ -1,8 +1,8 @@
 /**
- * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the journal's work. The
- * journal keeps on disk all changes of locks. The wrapper recognizes the point by the journal's
- * calls. `crashingHooks.ts` adds the URL of the real `lmdb` to the URL of this module, as the query
- * parameter `real`.
+ * A wrapper of `lmdb` that kills this process with SIGKILL at the selected point of the journal's
+ * work. The journal keeps on disk all changes of locks. The wrapper recognizes the point by the
+ * journal's calls to its database. `crashingHooks.ts` adds the URL of the real `lmdb` to the URL of
+ * this module, as the query parameter `real`.
  */
 import { type CrashPoint, crashAtVariable } from '../points.js'
 
@@ -22,7 +22,7 @@ const [record, snapshotPart, pointer] = [0, 1, 2]
 const realLmdb = (await import(new URL(import.meta.url).searchParams.get('real')!)) as {
   readonly open: (options: object) => Database
 }
-// `before a commit:3` kills the process when the journal reaches this point for the third time.
+// The value `before a commit:3` kills the process at the third visit of the journal to this point.
 const [, crashPoint, crashVisit] = /^(.+):(\d+)$/.exec(process.env[crashAtVariable] ?? '') ?? []
 let visits = 0
 
@@ -36,8 +36,9 @@ export function open(options: object): Database {
   const database = realLmdb.open(options)
   const put = database.put.bind(database)
   const remove = database.remove.bind(database)
+  // Each `await` of this object waits for the writes so far.
   const { flushed } = database
-  /** Whether the last write was a record; the journal then waits for `flushed`. */
+  /** Whether the last write was a record, so that `flushed` waits for this record. */
   let lastWasRecord = false
   database.put = async (key, value) => {
     lastWasRecord = key[0] === record

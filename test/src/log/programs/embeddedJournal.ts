@@ -6,8 +6,8 @@
  *
  *   node embeddedJournal.js DIRECTORY
  *
- * Sends `{ url }`, and `{ failed: MESSAGE }` when the journal has failed. Closes the broker at any
- * message, and then sends `{ closed: true }`.
+ * Sends `{ url }` when the broker listens, and `{ failed: MESSAGE }` when the journal has failed.
+ * Any message from the test closes the broker. The program then sends `{ closed: true }`.
  */
 import { createBroker, journalLog } from '@holdfast/server'
 

@@ -4,12 +4,12 @@
  * module loader replace `lmdb` by a spy, which sends `noSync` to the test and then calls the real
  * `lmdb`.
  *
- *   flushing.js DIRECTORY DURABILITY
+ *   node flushing.js DIRECTORY DURABILITY
  */
 import { register } from 'node:module'
 import type { JournalOptions } from '@holdfast/server'
 
-/** The code of the spy. The hooks import the real `open` as `real`. */
+/** The code of the spy, without its import of the real `open` as `real`, which the hooks add. */
 const spy = `
 export const open = (options) => {
   process.send(options.noSync)

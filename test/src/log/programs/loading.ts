@@ -12,7 +12,7 @@ const hash = createHash('sha256')
 const addToHash = (item: unknown): void => void hash.update(JSON.stringify(item))
 const log = journalLog({ dir: process.argv[2] ?? '' })
 try {
-  // A state machine that only records what the journal restores and replays.
+  // A state machine that only adds to the hash what the journal restores and replays.
   await log.start({
     *restore(items) {
       for (const item of items) {
@@ -27,7 +27,7 @@ try {
     resign: () => {},
     digest: () => '',
     beginSnapshot: () => {
-      throw new Error('a journal does not ask the state machine for a snapshot')
+      throw new Error('a journal makes its snapshots without the state machine')
     },
   })
   await log.close()

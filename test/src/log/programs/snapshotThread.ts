@@ -1,6 +1,6 @@
 /**
  * A snapshot thread for a test: a thread that makes a snapshot from the entries of the command log.
- * It uses an engine in memory, and writes the snapshot to a file.
+ * Its engine, the connection to the log, reads entries in memory and writes the snapshot to a file.
  */
 import { writeFileSync } from 'node:fs'
 import { nodeEnvironment, runSnapshotThread } from '@holdfast/server/internal'

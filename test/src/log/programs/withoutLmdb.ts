@@ -3,7 +3,7 @@
  * A broker in memory must start on this platform. A broker with a journal, a record on disk of all
  * changes of locks, must not start. The program sends both results.
  *
- *   withoutLmdb.js DIRECTORY
+ *   node withoutLmdb.js DIRECTORY
  */
 import { register } from 'node:module'
 import type { HoldfastError } from '@holdfast/shared'
@@ -22,11 +22,11 @@ const inMemory = createBroker()
 await inMemory.listen({ port: 0 })
 await inMemory.close()
 process.send!('listening')
-const broker = createBroker({ log: journalLog({ dir: process.argv[2]! }) })
-const { code, message } = await broker.listen({ port: 0 }).then(
+const withJournal = createBroker({ log: journalLog({ dir: process.argv[2]! }) })
+const { code, message } = await withJournal.listen({ port: 0 }).then(
   () => new Error('The broker with a journal listens') as HoldfastError,
   (error: HoldfastError) => error,
 )
 process.send!(`${code} ${message}`)
-await broker.close()
+await withJournal.close()
 process.disconnect()
