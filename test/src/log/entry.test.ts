@@ -1,8 +1,9 @@
 /**
- * Tests the texts in a replicated log (a command log that several brokers share): entries and
- * snapshots. The command log orders all changes of the lock table. An entry has a batch of commands
- * of one broker, or says that a broker joins or leaves. A snapshot has the lock table as it was
- * after an entry. A fence is the number of a grant.
+ * Tests how a replicated log (a command log that several brokers share) encodes entries and
+ * snapshots, and the queue of commands for the next entries. The command log orders all changes of
+ * the lock table. An entry has a batch of commands of one broker, or says that a broker joins or
+ * leaves. A snapshot has the lock table as it was after an entry. Most tests use the command
+ * `raiseFenceFloor`, which sets a minimum for the next fence (the number of a grant).
  */
 import { type Command, dump, LockTable, restore } from '@holdfast/server/core'
 import {
@@ -20,7 +21,7 @@ import { expect } from 'chai'
 import { raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
-/** The fields of every entry: its broker, its number among the entries of the broker, its time. */
+/** The fields of every entry besides its format: broker, number at this broker, time. */
 const base = { broker: 'a', n: 2, at: 7 }
 /** The position of an entry in the log; error messages contain the position. */
 const entryPosition = 5
@@ -29,6 +30,7 @@ describe('log entry', () => {
   it('is the same after encoding and decoding', () => {
     const commands = [raiseFenceFloor(1), raiseFenceFloor(2)]
     const texts = commands.map((command) => JSON.stringify(command))
+    // The notices tell the other brokers of a dead broker, a digest of the table, and a snapshot.
     const notices = { dead: [{ broker: 'b', last: 3 }], digest: [1_000, 'x'], snapshot: 5 } as const
     for (const [text, entry] of [
       [encodeCommands(base, texts, notices), { ...base, commands, notices }],
@@ -47,7 +49,7 @@ describe('log entry', () => {
     expect(decode).to.throw(HoldfastError, 'has format 3')
   })
 
-  it('is refused with an error that names the command, if the command is of a newer version', () => {
+  it('is refused with an error that contains the command, if this version does not know the command', () => {
     const known = '{"type":"raiseFenceFloor","fence":1,"at":0}'
     for (const command of ['{"type":"grow","size":2}', '{"type":"constructor"}', '7', 'null']) {
       const text = `{"v":2,"broker":"a","n":2,"at":0,"commands":[${known},${command}]}`
@@ -76,6 +78,7 @@ describe('log entry', () => {
 })
 
 describe('the queue of commands for the next entries', () => {
+  /** Makes a command whose session id has this length. The kind of the command does not matter. */
   const longCommand = (length: number): Command => ({
     type: 'ack',
     session: 'x'.repeat(length),
@@ -115,7 +118,7 @@ describe('the queue of commands for the next entries', () => {
   it('reports overload while it has too many commands or too many characters', () => {
     const queue = new CommandQueue()
     // With 100,000 commands, the broker rejects new requests; with 200,000, the broker disconnects
-    // clients. The limit of characters is 32 MiB, which 34 commands of 1 MB exceed.
+    // clients.
     for (let i = 0; i < 99_999; i++) queue.add(raiseFenceFloor(i))
     expect(queue.load).to.equal('ok')
     queue.add(raiseFenceFloor(0))
@@ -127,6 +130,7 @@ describe('the queue of commands for the next entries', () => {
     expect([queue.load, queue.length]).to.deep.equal(['disconnect', 200_000])
     queue.clear()
     expect([queue.load, queue.length]).to.deep.equal(['ok', 0])
+    // The broker also rejects new requests with more than 32 Mi (33.6 million) characters.
     for (let i = 0; i < 34; i++) queue.add(longCommand(1_000_000))
     expect(queue.load).to.equal('rejectNew')
     while (queue.length > 0) queue.takeForEntry()
@@ -139,8 +143,8 @@ describe('snapshot of a replicated log', () => {
   const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
 
   /**
-   * Makes a store with one session, whose lock has this metadata. The store has two entries, at the
-   * positions 2 and 4, because positions rise by 2.
+   * Makes a store with two entries. The second entry opens a session, which gets a lock with this
+   * metadata. The entries are at the positions 2 and 4 (the store counts in steps of 2).
    */
   function filledStore(metadata: string): { store: MemoryStore; source: MemorySource } {
     const store = new MemoryStore(nodeEnvironment)
@@ -177,7 +181,8 @@ describe('snapshot of a replicated log', () => {
         undefined,
       ),
     )
-    // The broker `stranger` has not joined, so its entry has no effect and is not counted.
+    // The broker `stranger` has not joined, so its entry has no effect, and the number of entries
+    // in `members.state` stays 3.
     store.put('{"v":2,"broker":"stranger","n":1,"at":0,"commands":[]}')
     expect(await makeSnapshot(source.create(), config, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())
@@ -200,7 +205,7 @@ describe('snapshot of a replicated log', () => {
     expect(store.snapshots).to.deep.equal([])
   })
 
-  it('removes the entries before the previous snapshot', async () => {
+  it('removes the entries up to the position of the previous snapshot', async () => {
     const { store, source } = filledStore('"m"')
     await makeSnapshot(source.create(), config, 4, 7)
     expect(store.compactedTo).to.equal(0)
@@ -211,8 +216,9 @@ describe('snapshot of a replicated log', () => {
 
   it('is not made if a snapshot of the same or a later position exists', async () => {
     const { source } = filledStore('"m"')
-    const results = [1, 2].map(() => makeSnapshot(source.create(), config, 4, 7))
-    expect((await Promise.all(results)).sort()).to.deep.equal([4, undefined])
+    const makeAt4 = () => makeSnapshot(source.create(), config, 4, 7)
+    const outcomes = await Promise.all([makeAt4(), makeAt4()])
+    expect(outcomes.sort()).to.deep.equal([4, undefined])
     expect(await makeSnapshot(source.create(), config, 2, 7)).to.equal(undefined)
   })
 
@@ -223,10 +229,10 @@ describe('snapshot of a replicated log', () => {
       const { store, source } = filledStore(metadata)
       await makeSnapshot(source.create(), config, 4, 7)
       const { parts } = store.snapshots[0]!
-      // With several parts, a part could end inside an emoji.
+      // Only if there are several parts, a part could end inside an emoji.
       expect(parts.length).to.be.greaterThan(3)
       for (const part of parts) {
-        // A part has at most 1,000 UTF-16 units in the engine in memory.
+        // The engine in memory limits a part to 1,000 UTF-16 units.
         expect(part.length).to.be.at.most(1_000)
         // Half of an emoji would not survive the conversion to UTF-8.
         expect(Buffer.from(part).toString()).to.equal(part)
@@ -243,15 +249,15 @@ describe('snapshot of a replicated log', () => {
       const loaded = await loadSnapshot(new MemorySource(store).create())
       return [...loaded!.items]
     }
-    const validHead = ['{"v":2,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n']
+    const validHead = '{"v":2,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n'
     const items = [...dump(new LockTable())].map((item) => `${JSON.stringify(item)}\n`)
     for (const [parts, problem] of [
       [['{"v":3}\n'], 'format 3'],
       [[], 'damaged'],
       [['{}\n'], 'damaged'],
-      [[validHead[0]!.slice(0, -1)], 'damaged'],
-      [[...validHead, '{"item":"ta'], 'damaged'],
-      [[...validHead, 'nonsense\n'], 'damaged'],
+      [[validHead.slice(0, -1)], 'damaged'],
+      [[validHead, '{"item":"ta'], 'damaged'],
+      [[validHead, 'nonsense\n'], 'damaged'],
     ] as const) {
       const store = new MemoryStore(nodeEnvironment)
       store.snapshots.push({ position: 2, parts: [...parts] })
@@ -259,8 +265,9 @@ describe('snapshot of a replicated log', () => {
       expect(error, parts.join()).to.be.instanceOf(HoldfastError)
       expect((error as Error).message).to.contain(problem)
     }
+    // The same head is accepted with undamaged items.
     const undamagedStore = new MemoryStore(nodeEnvironment)
-    undamagedStore.snapshots.push({ position: 2, parts: [...validHead, ...items] })
+    undamagedStore.snapshots.push({ position: 2, parts: [validHead, ...items] })
     const loaded = await loadSnapshot(new MemorySource(undamagedStore).create())
     expect(loaded?.members.state).to.deep.equal(new MemberList().state)
   })

@@ -40,6 +40,7 @@ describe('log: the certificates and the password for etcd', function () {
 
   it('are read again from changed files', async () => {
     const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
+    // etcd and the engine use the same self-signed certificate, and trust only this certificate.
     const sharedFiles = scratch(stage)
     const [certFile, keyFile] = [sharedFiles.path('cert.pem'), sharedFiles.path('key.pem')]
     const install = ({ certPath, keyPath }: typeof first): void => {
@@ -63,18 +64,17 @@ describe('log: the certificates and the password for etcd', function () {
     // etcd now has the second certificate, and the engine still has the first one.
     const failure = await engine.append('b', 'entry').catch((error) => error.message)
     expect(failure).to.match(/has an untrusted certificate, or/)
-    // After a failure the engine pauses, and then reads the files again.
+    // The engine reads files again after 5 s. The same 5 s end its pause after the failure.
     const append = engine.append('b', 'entry')
     clock.advance(5_000)
     await append
-    // A half-written file does not replace the certificates in use.
     writeFileSync(certFile, 'half of a cert')
-    // The engine reads the files at most every 5 s.
     clock.advance(5_000)
+    // The half-written file does not replace the certificates in use.
     await engine.append('b', 'entry')
   })
 
-  it('are read again when etcd no longer accepts the token for the old password', async () => {
+  it('are read again when etcd rejects the token that etcd issued for the old password', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
     const [member] = members
     const ask = <T>(path: string, body: object, headers = {}) =>
@@ -100,7 +100,7 @@ describe('log: the certificates and the password for etcd', function () {
   it('are refused immediately if a file cannot be read or is damaged', () => {
     // No etcd is needed, because the error comes before the first connection.
     const options = { endpoints: ['https://127.0.0.1:1'], prefix: 'p' }
-    const damaged = scratch(stage).write('ca.pem', '-----BEGIN CERTIFICATE-----\nno\n')
+    const damaged = scratch(stage).write('damaged.pem', '-----BEGIN CERTIFICATE-----\nno\n')
     const otherText = scratch(stage).write('other.pem', 'no certificate\n')
     for (const wrong of [
       { tls: { caFile: '/nonexistent' } },

@@ -1,7 +1,8 @@
 /**
- * Tests the engine that stores a shared command log (the record of all changes of locks) on a real,
- * healthy etcd of three members. After the common suite of engines, this file tests the keys in
- * etcd: keys of other programs, keys of snapshots, and the keys that a compaction removes.
+ * Tests the engine on etcd, which stores a shared command log (the record of all changes of locks).
+ * The etcd is real and healthy, and has three members. Besides the common suite of all engines,
+ * this file tests the keys in etcd. Each chunk of a snapshot has a key. An incarnation is one life
+ * of a broker in the log, and writes its entries to a key of its own, its slot.
  */
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
@@ -41,18 +42,18 @@ describe('log: the engine on etcd and its keys', function () {
     )
   })
 
-  // The keys of a log at `p/log` would be entries of the log at `p`. An operator who removes the
-  // log at `p` would also remove a log at `p/a`.
-  for (const part of ['log', 'a', 'a/b']) {
-    it(`refuses the prefix p/${part} if p is the prefix of a log`, async () => {
+  // The entries of a log at `p` have keys below `p/log/`, so the keys of a log at `p/log` would be
+  // entries too. An operator who removes the log at `p` would also remove a log at `p/a`.
+  for (const subPath of ['log', 'a', 'a/b']) {
+    it(`refuses the prefix p/${subPath} if p is the prefix of a log`, async () => {
       const upper = await stage.opened()
       const reader = new Reader()
       upper.follow(0, reader)
       await upper.append('b', 'one')
-      const lower = stage.engine({ prefix: `${stage.prefix}/${part}` })
+      const lower = stage.engine({ prefix: `${stage.prefix}/${subPath}` })
       const { message } = await rejection(lower.open(logConfig), 'INVALID_OPTION')
       expect(message).to.equal(
-        `The prefix ${stage.prefix}/${part} on etcd lies below the prefix ${stage.prefix} of another log: choose a prefix beside it`,
+        `The prefix ${stage.prefix}/${subPath} on etcd lies below the prefix ${stage.prefix} of another log: choose a prefix beside it`,
       )
       await upper.append('b', 'two')
       await reader.entries.waitForCount(2)
@@ -77,7 +78,7 @@ describe('log: the engine on etcd and its keys', function () {
     expect(chunks).to.have.length(1)
   })
 
-  it('removes the keys of old snapshots and of dead incarnations (processes) of brokers', async () => {
+  it('removes the snapshots before a position, and the slots of dead incarnations', async () => {
     const engine = await stage.opened()
     await engine.append('dead', 'a')
     for (const text of ['b', 'c', 'd']) await engine.append('living', text)
@@ -95,7 +96,7 @@ describe('log: the engine on etcd and its keys', function () {
     ])
   })
 
-  it('keeps the newest entry of an incarnation after a compaction, so that a replay can begin with this entry', async () => {
+  it('keeps the newest entry of a slot after a compaction, so that a replay can begin with this entry', async () => {
     const engine = await stage.opened()
     const reader = new Reader()
     engine.follow(0, reader)
@@ -103,7 +104,7 @@ describe('log: the engine on etcd and its keys', function () {
     await reader.entries.waitForCount(3)
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
     await engine.compact(c, ['slot'])
-    // A replay from a position begins with the entry after this position.
+    // A replay begins after its start position, so this replay begins with the newest entry, `c`.
     expect(await engine.canReplayFrom(b)).to.equal(true)
   })
 
@@ -114,10 +115,10 @@ describe('log: the engine on etcd and its keys', function () {
     await engine.saveSnapshot(20, ['new'])
     // Removes the chunks of the old snapshot before the test reads them.
     await engine.compact(20, [])
-    const reading = (async () => {
-      for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')
-    })()
-    const { message } = await rejection(reading, 'UNAVAILABLE')
+    const readFirstChunk = async () => {
+      for await (const _ of oldSnapshot!.parts) throw new Error('A removed chunk was read')
+    }
+    const { message } = await rejection(readFirstChunk(), 'UNAVAILABLE')
     expect(message).to.match(/^The snapshot of the shared log is damaged at the key .*\/chunks\//)
   })
 })

@@ -24,6 +24,7 @@ import { needs } from '../support/needs.js'
 import { logConfig, Reader } from './etcdStage.js'
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
+
 /**
  * The range of all keys of the prefix `p`, as etcd expects it: from `p/` up to `p0`. The character
  * 0 is the next character after the slash.
@@ -46,8 +47,9 @@ describe('log: a faulty etcd', function () {
   }
 
   /**
-   * Makes an engine with a short timeout, for faults after which the engine tries again. A server
-   * that runs must answer within this timeout, also on a slow machine.
+   * Makes an engine with a short timeout. After most faults the engine tries again until the
+   * timeout, so a long timeout would delay the test. A server that runs must answer within the
+   * timeout, also on a slow machine.
    */
   function impatientEngine(endpoints: readonly string[], openTimeoutMs = 3_000): EtcdEngine {
     return engine(endpoints, { openTimeoutMs })
@@ -144,7 +146,7 @@ describe('log: a faulty etcd', function () {
     )
   })
 
-  it('is waited for if etcd starts later', async () => {
+  it('is waited for if it starts later', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
     await members[0]!.kill()
     const opening = engine(endpoints).open(logConfig)
@@ -165,7 +167,7 @@ describe('log: a faulty etcd', function () {
     )
   })
 
-  it('is reported if the endpoints belong to two clusters', async () => {
+  it('is reported if half of the endpoints belong to another cluster', async () => {
     const [first, second] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
     const endpoints = [...first.endpoints, ...second.endpoints]
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.equal(
@@ -174,9 +176,7 @@ describe('log: a faulty etcd', function () {
   })
 
   describe('with one unfit endpoint', () => {
-    /**
-     * Makes and opens an engine, which appends an entry. Resolves with the warning of the engine.
-     */
+    /** Opens an engine and appends an entry. Resolves with the warning of the engine. */
     async function warningOf(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
       const openedEngine = engine(endpoints, options)
       await openedEngine.open(logConfig)
@@ -184,10 +184,11 @@ describe('log: a faulty etcd', function () {
       return openedEngine.warning
     }
 
-    it('is used if this endpoint answers like a proxy', async () => {
+    it('is used without a warning if this endpoint answers like a proxy', async () => {
       const { endpoints } = await cluster({ members: 2 })
       const proxy = await standIn((_, response) => response.writeHead(503).end('no upstream'))
       expect(await warningOf([proxy, ...endpoints])).to.equal(undefined)
+      // Without the other endpoints, the engine does report the answer of the proxy.
       expect(await refusal(impatientEngine([proxy]), 'UNAVAILABLE')).to.equal(
         `etcd at ${proxy} answered 503, as a proxy does`,
       )
@@ -215,20 +216,23 @@ describe('log: a faulty etcd', function () {
       )
     })
 
-    it('is used with a warning, and the engine never writes to a member of another cluster', async () => {
-      const [one, two] = [await cluster({ members: 2 }), await cluster({ members: 1 })]
-      const [foreign] = two.endpoints
+    it('is used with a warning if this endpoint is of another cluster, to which the engine never writes', async () => {
+      const [ownCluster, otherCluster] = [
+        await cluster({ members: 2 }),
+        await cluster({ members: 1 }),
+      ]
+      const [foreign] = otherCluster.endpoints
       const warning =
         `etcd at ${foreign} belongs to another etcd cluster than the other endpoints: ` +
         'remove it from the log'
-      const warnedEngine = engine([foreign!, ...one.endpoints])
+      const warnedEngine = engine([foreign!, ...ownCluster.endpoints])
       await warnedEngine.open(logConfig)
       expect(warnedEngine.warning).to.equal(warning)
-      // Every call fails over to the other member, and none reaches the foreign member.
-      for (const member of one.members) member.freeze()
+      // The engine tries both members of its cluster in vain, but never the foreign member.
+      for (const member of ownCluster.members) member.freeze()
       await rejection(warnedEngine.append('b', 'entry'), 'UNAVAILABLE')
-      for (const member of one.members) member.thaw()
-      const found = await two.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', allKeys)
+      for (const member of ownCluster.members) member.thaw()
+      const found = await otherCluster.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', allKeys)
       expect(found.kvs).to.equal(undefined)
     })
   })
@@ -241,7 +245,7 @@ describe('log: a faulty etcd', function () {
     })
     const writer = engine(endpoints)
     await writer.open(logConfig)
-    // Keys that the test can remove later, when a full etcd accepts only removals.
+    // The test removes these keys later, because a full etcd accepts only removals.
     const spares = Array.from({ length: 200 }, (_, i) => base64(`spare ${i}`))
     for (const key of spares) await members[0]!.ask('/v3/kv/put', { key, value: '' })
     const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
@@ -252,21 +256,20 @@ describe('log: a faulty etcd', function () {
     let { warning } = writer
     while (warning === undefined) {
       await append()
-      // An engine checks the quota at its start, and then every minute.
-      const lateEngine = engine(endpoints)
-      await lateEngine.open(logConfig)
-      warning = lateEngine.warning
+      // An engine checks the quota when it opens, and then every minute. A new engine checks now.
+      const newEngine = engine(endpoints)
+      await newEngine.open(logConfig)
+      warning = newEngine.warning
     }
     expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
     const problem = `etcd at ${endpoints[0]} has used up its quota: `
     const disarm = ', then run "etcdctl alarm disarm"'
-    const message = `${problem}restart each member with a larger --quota-backend-bytes${disarm}`
-    expect((await rejection(appendForever(), 'UNAVAILABLE')).message).to.equal(message)
-    expect(await refusal(impatientEngine(endpoints), 'UNAVAILABLE')).to.equal(message)
+    const raiseQuota = `${problem}restart each member with a larger --quota-backend-bytes${disarm}`
+    expect((await rejection(appendForever(), 'UNAVAILABLE')).message).to.equal(raiseQuota)
+    expect(await refusal(impatientEngine(endpoints), 'UNAVAILABLE')).to.equal(raiseQuota)
     // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
-    // etcd counts the freed space at its next write, which must be a removal while etcd is full.
     const isFragmented = async (): Promise<boolean> => {
       const page = await (await fetch(`${endpoints[0]}/metrics`)).text()
       const sizes = ['db_total_size_in_use', 'db_total_size'].map((name) =>
@@ -275,6 +278,8 @@ describe('log: a faulty etcd', function () {
       // The engine calls a database fragmented if less than 80 % of its file is in use.
       return sizes[0]! < 0.8 * sizes[1]!
     }
+    // etcd counts the space that the compaction has freed only at its next write. A full etcd
+    // accepts only removals as writes.
     while (!(await isFragmented())) {
       await members[0]!.ask('/v3/kv/deleterange', { key: spares.pop() })
     }
@@ -312,7 +317,7 @@ describe('log: a faulty etcd', function () {
     )
   })
 
-  it('is reported if etcd requires another client certificate', async () => {
+  it('is reported if it requires a client certificate that the engine does not have', async () => {
     const { certPath, keyPath, cert, key } = certificate(scratch(stage))
     const { certPath: otherPath, cert: otherCert, key: otherKey } = certificate(scratch(stage))
     // Checks that the second certificate has not replaced the files of the first certificate.
@@ -328,7 +333,7 @@ describe('log: a faulty etcd', function () {
     }
   })
 
-  it('is reported if etcd refuses the user or the password', async () => {
+  it('is reported if it refuses the user or the password', async () => {
     // etcd hashes each password with bcrypt. With the default cost, a hash takes longer than the
     // deadline of a call on a machine with a high load.
     const { members, endpoints } = await cluster({ members: 3, flags: ['--bcrypt-cost', '4'] })
@@ -363,6 +368,7 @@ describe('log: a faulty etcd', function () {
       await member.kill()
       await member.start()
     }
+    // An append may fail after the restarts. The test then appends again, as a broker does.
     await permittedEngine.append('b', 'two').catch(() => permittedEngine.append('b', 'two'))
     await reader.entries.waitUntil((entries) => entries.some(([, text]) => text === 'two'))
     // The user `broker` must also be able to save a snapshot and to compact the log.
@@ -370,14 +376,14 @@ describe('log: a faulty etcd', function () {
     await permittedEngine.compact(1, ['b'])
   })
 
-  it('is reported if it has no users and the options name a user', async () => {
+  it('is reported if its authentication is off, but the options name a user', async () => {
     const { endpoints } = await cluster({ members: 1 })
     const auth = { user: 'broker', password: 'secret' }
     const message = await refusal(engine(endpoints, { auth }), 'INVALID_OPTION')
     expect(message).to.match(/answered "authentication is not enabled"$/)
   })
 
-  it('is reported if etcd was replaced by an empty etcd', async () => {
+  it('is reported if it was replaced by an empty etcd', async () => {
     const [first, second] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
     let target = first.endpoints[0]!
     const proxy = await standIn((request, response) => {
@@ -388,7 +394,7 @@ describe('log: a faulty etcd', function () {
         const init = { method: 'POST', body: Buffer.concat(body) }
         const answer = await fetch(`${target}${url}`, init)
         response.writeHead(answer.status)
-        // The response to a watch request ends when the etcd member or the test ends.
+        // The response to a watch request breaks when the etcd member or the test ends.
         await pipeline(answer.body!, response).catch(() => {})
       })
     })

@@ -1,8 +1,8 @@
 /**
  * Tests the engine that stores a shared command log on etcd, when etcd or its connections fail. The
- * log orders all changes of the lock table. The tests kill and pause members of etcd, and break,
- * stall or silence connections. All readers must still get the same entries in the same order,
- * without gaps. An entry may occur twice if a writer has appended the entry again.
+ * log orders all changes of the lock table. The tests kill and pause members of etcd, and break or
+ * silence connections. All readers must still get the same entries in the same order, without gaps.
+ * An entry may occur twice if a writer has appended the entry again.
  */
 import type { EtcdEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -77,8 +77,8 @@ describe('log: the engine on a failing etcd', function () {
   }
 
   /**
-   * Checks that all readers have the same entries in one order, and the entries of each writer in
-   * the order of the writer.
+   * Checks that all readers have the same entries in the same order. The entries of each writer
+   * must be in the order in which the writer appended them.
    */
   async function checkReaders({
     readers,
@@ -91,8 +91,8 @@ describe('log: the engine on a failing etcd', function () {
     for (const reader of readers) {
       await reader.entries.waitUntil(() => lastTexts.every((text) => reader.texts.includes(text)))
     }
-    // A member that was paused may still append an entry that not every reader has. So the test
-    // compares only as many entries as every reader has.
+    // A member that was paused may complete an append only now, so that not every reader has this
+    // entry. So the test compares only as many entries as every reader has.
     const length = Math.min(...readers.map(({ entries }) => entries.items.length))
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, length))
     for (const other of others) expect(other).to.deep.equal(first)
@@ -101,16 +101,17 @@ describe('log: the engine on a failing etcd', function () {
       const prefix = written[0]!.slice(0, 3)
       for (const reader of readers) {
         const ownEntries = reader.texts.filter((text) => text.startsWith(prefix))
+        // The set drops the second copy of an entry that the writer has appended again.
         expect([...new Set(ownEntries)]).to.deep.equal(written)
       }
     }
   }
 
-  const members: [string, () => Promise<EtcdMember>][] = [
+  const targets: [string, () => Promise<EtcdMember>][] = [
     ['the leader', () => etcd.cluster.leader()],
     ['a follower', () => etcd.cluster.follower()],
   ]
-  for (const [name, findMember] of members) {
+  for (const [name, findMember] of targets) {
     it(`continues while ${name} is killed and restarted`, async () => {
       const group = await startWritersAndReaders(3)
       for (let round = 0; round < count(1, 5); round++) {
@@ -162,10 +163,11 @@ describe('log: the engine on a failing etcd', function () {
     return { proxies, endpoints: proxies.map(({ url }) => url.replace('ws:', 'http:')) }
   }
 
-  it('delivers each position once and in order if connections break at any byte', async () => {
+  it('delivers the entries in order, and no position twice, if connections break at any byte', async () => {
     await seeded(async (random) => {
-      // All connections together pass at least 500 bytes between two cuts, so that the engine makes
-      // progress. A cut may be inside a line, a header or a chunk.
+      // All connections together pass 2,000 bytes before the first cut. Later they pass at least
+      // 500 bytes between two cuts, so that the engine makes progress. A cut may be inside a line,
+      // a header or a chunk.
       let bytesUntilCut = 2_000
       const down: Filter = (bytes, connection) => {
         bytesUntilCut -= bytes.length
@@ -229,12 +231,13 @@ describe('log: the engine on a failing etcd', function () {
     }))
     const [engine] = (await startWritersAndReaders(1, endpoints)).engines
     const reader = new Reader()
-    // The test does not need the reader that `startWritersAndReaders` has made.
+    // This reader is the second, because `startWritersAndReaders` has started a reader too.
     engine!.follow(0, reader)
     await engine!.append('b', 'one')
     await reader.entries.waitForCount(1)
     valve.shut()
     await engine!.append('b', 'two')
+    // Waits until the engine connects again.
     await Promise.race(proxies.map((proxy) => proxy.nextConnection()))
     valve.open()
     await reader.entries.waitForCount(2)
@@ -243,14 +246,14 @@ describe('log: the engine on a failing etcd', function () {
     expect(reader.texts).to.deep.equal(['one', 'two', 'three'])
   })
 
-  // A snapshot has the lock table as it was after one entry.
   it('saves a snapshot while the leader changes', async () => {
     const engine = await etcd.opened()
     const member = await etcd.cluster.leader()
     member.freeze()
+    // A real snapshot has the lock table as it was after one entry; this text stands for a table.
     const parts = Array.from({ length: 50 }, (_, i) => `${i}${'x'.repeat(50_000)}`)
-    // The first attempt may fail because the leader is paused, but may still store the snapshot at
-    // position 5. So the second attempt takes position 6.
+    // The first attempt may fail because the leader is paused. Even a failed attempt may store the
+    // snapshot at position 5, so the second attempt takes position 6.
     let isSaved = await engine.saveSnapshot(5, parts).catch(() => undefined)
     isSaved ??= await engine.saveSnapshot(6, parts)
     expect(isSaved).to.equal(true)
@@ -259,8 +262,8 @@ describe('log: the engine on a failing etcd', function () {
     const readParts: string[] = []
     for await (const part of snapshot.parts) readParts.push(part)
     expect(readParts.length).to.equal(parts.length)
-    // A compaction must work too. It removes the slots of all writers, because the list of live
-    // slots is empty. With the position 0, etcd keeps its history.
+    // A compaction must work too. The list of live slots is empty, so the compaction removes all
+    // slots. With the position 0, etcd keeps its history.
     await engine.compact(0, [])
   })
 })

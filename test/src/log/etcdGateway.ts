@@ -1,6 +1,6 @@
 /**
  * An HTTP proxy between a broker and one member of etcd. The proxy can answer some calls in place
- * of the member, so that a test can imitate another version of etcd or another proxy.
+ * of the member, so that a test can imitate a version of etcd that refuses these calls.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -21,9 +21,9 @@ export const permissionDenied: ProxyAnswer = {
 }
 
 /**
- * Starts a proxy and returns its endpoint.
+ * Starts a proxy in front of the member at `target`. Returns the endpoint of the proxy.
  *
- * @param answerTo Returns the answer to a call of this path; undefined to pass the call on.
+ * @param answerTo Returns the answer to a call of this path, or undefined to pass the call on.
  */
 export async function etcdGateway(
   stage: Stage,

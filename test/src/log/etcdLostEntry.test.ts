@@ -1,6 +1,6 @@
 /**
- * Tests brokers that share a command log on a real etcd, when one broker does not receive one
- * entry. The command log orders all changes of the lock table. The broker must detect the loss,
+ * Tests brokers that share a command log on a real etcd, when one or all brokers do not receive an
+ * entry. The command log orders all changes of the lock table. A broker must detect the loss,
  * resign (end its membership), and read the log again.
  */
 import {
@@ -14,7 +14,7 @@ import { Collector } from '../e2e/stage.js'
 import { EtcdStage } from './etcdStage.js'
 import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
-/** The state machine that the log of a broker calls. Records these calls. */
+/** Stands in for a broker: records the calls that its log makes. */
 class RecordingBroker extends RecordingTable {
   readonly events = new Collector<string>()
 
@@ -72,14 +72,15 @@ describe('log: an entry on etcd that does not reach a broker', function () {
   }
 
   it('makes the broker resign, read the log again, and serve with the table of the others', async () => {
-    let dropCount = 0
+    let deliveryCount = 0
     const a = await start()
-    // Drops the entry once, so that the broker gets the entry when it reads the log again.
-    const b = await start((text) => text.includes('"fence":7,') && ++dropCount === 1)
+    // Drops only the first delivery of the entry: the broker gets the entry when it reads the log
+    // again.
+    const b = await start((text) => text.includes('"fence":7,') && ++deliveryCount === 1)
     const c = await start()
     a.log.submit(raiseFenceFloor(7))
-    // Waits, so that the second command becomes an entry of its own. From this entry, broker `b`
-    // detects that it has not received the entry with the first command.
+    // Waits, so that the second command becomes an entry of its own. The number of the second entry
+    // shows broker `b` that the first entry is missing.
     await a.broker.whenApplied(1)
     a.log.submit(raiseFenceFloor(8))
     await b.broker.events.waitUntil(() => b.broker.events.items.length === 4)
@@ -89,14 +90,15 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     expect(b.log.status.problem).to.contain('did not receive entry')
     // All later entries reach every broker.
     c.log.submit(raiseFenceFloor(9))
-    // Broker `a` applies three commands and one takeover of the sessions of broker `b`. Broker `b`
-    // applies only the last command, because it replayed the others when it read the log again.
+    // Broker `a` applies the commands 7, 8 and 9, and the takeover of the sessions of broker `b`.
+    // Broker `b` applies only 9, because it replayed the rest when it read the log again.
     await Promise.all([a.broker.whenApplied(4), b.broker.whenApplied(1)])
     expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
     for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])
   })
 
   it('stops all brokers if the entry never arrives at any broker', async () => {
+    // Also drops the entry when a broker reads the log again.
     const isDropped = (text: string) => text.includes('"fence":7,')
     const brokers = [await start(isDropped), await start(isDropped)]
     brokers[0]!.log.submit(raiseFenceFloor(7))

@@ -1,8 +1,8 @@
 /**
- * Tests a broker that may only read and write its own keys in etcd. Recent versions of etcd let
- * only the role root compact (remove old revisions) and ask for the status of a member. The broker
- * must still start, and announce its snapshots (stored copies of the lock table). The etcd of
- * Debian does not refuse these calls, so a proxy refuses them.
+ * Tests a broker whose etcd user has no rights beyond the keys of the broker. Recent versions of
+ * etcd let only the role root compact (remove old revisions) and ask for the status of a member.
+ * The broker must still start, and announce its snapshots (stored copies of the lock table) in the
+ * log. The etcd of Debian does not refuse these calls, so a proxy refuses them.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -19,8 +19,9 @@ describe('log: an etcd that refuses compaction and status', function () {
   const stage = Stage.forEachTest()
 
   /**
-   * Starts a broker that reaches etcd through a proxy. Returns the paths of its calls, the status
-   * of its log, and a function that locks and unlocks a key until a condition is true.
+   * Starts a broker that reaches etcd through a proxy. Returns the paths of the calls to etcd, and
+   * two functions. `status` returns the status of the log. `lockUntil` locks and unlocks a key
+   * until a condition is true.
    */
   async function startBroker() {
     const calls = new Set<string>()
@@ -60,10 +61,9 @@ describe('log: an etcd that refuses compaction and status', function () {
     await lockUntil(() => status().snapshot !== undefined)
     const member = await etcd.cluster.leader()
     const { header } = (await member.status())!
-    // The test compacts in place of etcd. The compaction removes only entries that the newest
-    // snapshot contains. The automatic compaction of etcd does the same if its retention is long
-    // enough. The position of a snapshot is a revision. etcd refuses to compact a revision above
-    // its newest, `header.revision`.
+    // The test compacts in place of etcd, up to the newest snapshot, whose position is a revision.
+    // So the snapshot contains all removed entries, as after an automatic compaction of etcd with a
+    // long retention. etcd refuses a revision above its newest, `header.revision`.
     const revision = Math.min(Number(header.revision), status().snapshot!.position)
     await member.ask('/v3/kv/compaction', { revision: String(revision) })
     await lockUntil(() => status().problem === undefined)

@@ -3,7 +3,7 @@
  * changes of the lock table, and a snapshot has the table as it was after one entry of the log. A
  * thread makes the snapshots while the broker serves its clients. A new broker loads the newest
  * snapshot, and older snapshots are removed. A cell is a broker or cluster that serves a part of
- * the keys; `1/1` is the only cell. A fence is the number of a grant.
+ * the keys; `1/1` is cell 1 of 1, which serves all keys. A fence is the number of a grant.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -28,13 +28,13 @@ describe('log: snapshots on etcd', function () {
   }
 
   it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
-    // The thread must open the log as the broker does, with the cell of the broker.
+    // The log stores the cell, so the thread can open the log only with the cell of the broker.
     const first = await startBroker({ cell: '1/1' })
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
     // The log keeps the newest two snapshots, and may have a third snapshot that is not announced
-    // yet. So the broker has removed at least one of four snapshots.
+    // yet. So at most three of four snapshots are left.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status
@@ -47,18 +47,18 @@ describe('log: snapshots on etcd', function () {
 
     const second = await startBroker({ cell: '1/1' })
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
-    const other = await stage.session(second.url)
-    const { held } = await other.query({ key: 'kept' })
+    const secondSession = await stage.session(second.url)
+    const { held } = await secondSession.query({ key: 'kept' })
     expect(held).to.have.length(1)
     expect(held[0]).to.deep.include({ fence: keptLock.fence, metadata: { of: 'the first' } })
     await keptLock.unlock()
-    expect((await other.lock('kept')).fence).to.be.greaterThan(keptLock.fence)
+    expect((await secondSession.lock('kept')).fence).to.be.greaterThan(keptLock.fence)
   })
 
   it('do not compact an etcd that other programs use', async () => {
     const { log, url } = await startBroker({ sharedEtcd: true })
-    // The position of a snapshot is a revision. This revision is before all snapshots, so without
-    // `sharedEtcd` the broker would compact etcd beyond this revision.
+    // A revision before all snapshots, whose positions are revisions too. Without `sharedEtcd`, the
+    // broker would compact etcd beyond this revision.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()
@@ -76,7 +76,7 @@ describe('log: snapshots on etcd', function () {
   })
 
   it('are made for a joining broker if etcd has compacted the entries that the broker needs', async () => {
-    // The first broker makes no snapshot by itself, because the log never has so many entries.
+    // The first broker makes no snapshot by itself, because the log has fewer than 100,000 entries.
     const first = await startBroker({ snapshotEntries: 100_000 })
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept')

@@ -1,7 +1,7 @@
 /**
  * The fixture ("stage") of the tests with etcd: one etcd cluster for a suite, a prefix of keys for
- * each test, and engines that are closed after the test. An engine stores on etcd the entries of a
- * command log (the record of all changes of locks). The file also has a reader, which records the
+ * each test, and engines that are closed after the test. An engine stores the entries of a command
+ * log (the record of all changes of locks) on etcd. The file also has a reader, which records the
  * entries of a log.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
@@ -10,7 +10,7 @@ import { Collector } from '../e2e/stage.js'
 import { type ClusterOptions, EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
 
-/** A listener that records all entries of an engine, and why the engine delivers no more. */
+/** A listener that records what an engine delivers. */
 export class Reader {
   readonly entries = new Collector<readonly [position: number, entry: string]>()
   /** Why the engine delivers no more entries: `compacted`, or an error message. */
@@ -36,15 +36,15 @@ export class Reader {
 
 /**
  * The configuration of the command log that the engines of tests open. After a silence of `deadMs`,
- * a broker is declared dead. The deadline of a call to etcd is a fifth of `deadMs`, and at most
- * 1 s. With a shorter deadline, calls would fail on a slow machine.
+ * a broker is declared dead. The deadline of a call to etcd is a fifth of `deadMs`, but at most
+ * 1 s, as here. With a smaller `deadMs`, calls would fail on a slow machine.
  */
 export const logConfig = { format: 2, deadMs: 6_000, cluster: '' }
 
 export class EtcdStage {
   #cluster: EtcdCluster | undefined
   #engines: EtcdEngine[] = []
-  /** The number of tests so far, which numbers the prefixes. */
+  /** The number of the current test, from 1. Part of the prefix of the test. */
   #testCount = 0
   readonly #clock: Clock
 
@@ -98,7 +98,7 @@ export class EtcdStage {
     return engine
   }
 
-  /** Removes the keys of all tests, so that a broker finds no log of another test. */
+  /** Removes the keys of all tests, because a broker warns of other logs on the same etcd. */
   async removeAllKeys(): Promise<void> {
     // In etcd, the range that begins and ends with a zero byte has all keys.
     const zeroByte = Buffer.from('\0').toString('base64')

@@ -1,8 +1,8 @@
 /**
- * Tests a journal on a disk that is really full. The journal is a command log on disk, from which a
- * broker restores its lock table; LMDB is the database of the journal. When the disk is full, the
- * broker must stop granting immediately, report the reason and exit. When more space is free, the
- * next broker must restore all locks that clients hold.
+ * Tests a journal on a full disk, a small file system in memory. The journal is a command log on
+ * disk, from which a broker restores its lock table; LMDB is the database of the journal. When the
+ * disk is full, the broker must stop granting immediately, report the reason and exit. When more
+ * space is free, the next broker must restore all locks that clients hold.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -31,7 +31,7 @@ const program = fileURLToPath(new URL('./programs/embeddedJournal.js', import.me
 
 const mount = (...args: string[]): unknown => execFileSync('mount', args)
 
-describe('journal: on a full disk', () => {
+describe('journal: a full disk', () => {
   needs('mounts')
   const stage = Stage.forEachTest()
 
@@ -40,7 +40,8 @@ describe('journal: on a full disk', () => {
     const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
     mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
     stage.onClear(() => {
-      // LMDB keeps the file of a failed journal open until the process ends.
+      // LMDB keeps the file of a failed journal open until the process ends, so only a lazy unmount
+      // succeeds.
       execFileSync('umount', ['--lazy', disk])
       rmdirSync(disk)
     })
@@ -48,8 +49,9 @@ describe('journal: on a full disk', () => {
   }
 
   /**
-   * Starts a program with an embedded broker, and connects a session. The returned `requestLocks`
-   * requests so many locks that the disk becomes full.
+   * Starts a program with an embedded broker, and connects a session. The returned `failure`
+   * resolves with the reason when the journal has failed. `requestLocks` requests so many locks
+   * that the disk becomes full.
    */
   async function embeddedBroker(dir: string) {
     const child = fork(program, [dir])
@@ -57,8 +59,7 @@ describe('journal: on a full disk', () => {
     const exited = once(child, 'exit').then(([code, signal]) => {
       throw new Error(`the broker exited with code ${code} and signal ${signal}`)
     })
-    // `received` reports an early exit. Without this handler, a later exit would be an unhandled
-    // rejection.
+    // Prevents an unhandled rejection if the program exits while no call of `received` waits.
     exited.catch(() => {})
     const messages: Partial<Record<string, unknown>> = {}
     child.on('message', (message: EmbeddedBrokerMessage) => Object.assign(messages, message))
@@ -76,12 +77,12 @@ describe('journal: on a full disk', () => {
       child.send('close')
       return received('closed')
     }
-    return { failed: received('failed'), session, requestLocks, close }
+    return { failure: received('failed'), session, requestLocks, close }
   }
 
   /**
-   * Locks keys with large metadata until `end` is settled. Returns the fences of the locks: a fence
-   * is the number of a grant.
+   * Locks keys with large metadata until `end` resolves. Returns the fence (the number of the
+   * grant) of each locked key.
    */
   async function fill(session: Session, end: Promise<unknown>): Promise<Map<string, number>> {
     const fences = new Map<string, number>()
@@ -90,14 +91,14 @@ describe('journal: on a full disk', () => {
       hasEnded = true
     })
     for (let i = 0; !hasEnded; i++) {
-      const granted = session.lock(`key ${i}`, { metadata: 'x'.repeat(4_000) })
-      const lock = await Promise.race([granted, ending])
+      const request = session.lock(`key ${i}`, { metadata: 'x'.repeat(4_000) })
+      const lock = await Promise.race([request, ending])
       if (lock !== undefined) fences.set(lock.key, lock.fence)
     }
     return fences
   }
 
-  it('makes the broker stop granting, print the reason and exit 74; no lock is lost', async () => {
+  it('makes the broker stop granting, print the reason and exit with code 74; no lock is lost', async () => {
     const disk = smallDisk()
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
     const firstBroker = await ServeProcess.startListening(stage, ...args)
@@ -128,7 +129,7 @@ describe('journal: on a full disk', () => {
     const restoredFences = new Map(held.map(({ key, fence }) => [key, fence]))
     // The broker may also have the lock of the last request of `fill`, which got no answer.
     for (const [key, fence] of fences) expect(restoredFences.get(key), key).to.equal(fence)
-    // The new lock must have a fence above all fences of the answers.
+    // The new lock must have a fence above the fences of all earlier locks.
     const lastLock = await session.lock('after', { timeout: 0 })
     expect(lastLock.fence).to.be.greaterThan(Math.max(...fences.values()))
   })
@@ -154,10 +155,10 @@ describe('journal: on a full disk', () => {
 
   it('does not block the close of a broker that is embedded in a program', async () => {
     const dir = join(smallDisk(), 'journal')
-    const { failed, session, requestLocks, close } = await embeddedBroker(dir)
+    const { failure, session, requestLocks, close } = await embeddedBroker(dir)
     const lost = next(session, 'lost')
     const answers = requestLocks()
-    expect(await failed).to.contain('cannot be written')
+    expect(await failure).to.contain('cannot be written')
     await lost
     await close()
     await session.close()
@@ -167,10 +168,10 @@ describe('journal: on a full disk', () => {
 
   it('makes the broker report the failure, even if the directory was renamed', async () => {
     const dir = join(smallDisk(), 'journal')
-    const { failed, session, requestLocks, close } = await embeddedBroker(dir)
+    const { failure, session, requestLocks, close } = await embeddedBroker(dir)
     renameSync(dir, `${dir}.old`)
     const answers = requestLocks()
-    expect(await failed).to.match(/cannot be written \(.*; the free space is unknown, ENOENT/)
+    expect(await failure).to.match(/cannot be written \(.*; the free space is unknown, ENOENT/)
     await close()
     await session.close()
     await answers

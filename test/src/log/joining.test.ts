@@ -1,8 +1,8 @@
 /**
  * Tests how long a broker may take to join a replicated log (a command log that several brokers
  * share). The broker loads a snapshot of the lock table and reads the later entries. With millions
- * of locks, this can take longer than any fixed limit. So a start has no limit as long as it makes
- * progress.
+ * of locks, this can take longer than any fixed limit. So joining has no time limit while the
+ * broker makes progress.
  */
 import type { Engine } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -10,19 +10,21 @@ import { expect } from 'chai'
 import { Cluster } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
-describe('replicated log: the time to join', () => {
+describe('replicated log: joining', () => {
   /**
-   * The time of a slow step. The limit without progress is 30 s: one step is within this limit, and
-   * five steps are beyond it.
+   * The time of a slow step. Joining fails after 30 s without progress, so one slow step is within
+   * this limit.
    */
   const slowStepMs = 20_000
+  /** Together, these steps take longer than 30 s. */
+  const slowStepCount = 5
 
   /** A cluster whose log has a snapshot and later entries. */
   async function filledCluster(): Promise<Cluster> {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotEntries: 300 })
-    // The log makes one snapshot after about 300 entries, and about ten entries follow. The kind of
-    // command does not matter.
+    // The log makes one snapshot after about 300 entries, and about ten entries follow.
+    // `raiseFenceFloor` stands for any command.
     for (let i = 0; i < 310; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
@@ -32,10 +34,9 @@ describe('replicated log: the time to join', () => {
   }
 
   /**
-   * Returns a log that has not started. The methods that `change` returns replace the methods of
-   * its engine.
+   * Makes a log that has not started. `change` returns methods that replace methods of the engine.
    */
-  function changedLog(cluster: Cluster, change: (engine: Engine) => Partial<Engine>) {
+  function newLog(cluster: Cluster, change: (engine: Engine) => Partial<Engine> = () => ({})) {
     const { log, source } = cluster.newLog()
     const create = source.create.bind(source)
     source.create = () => {
@@ -45,18 +46,17 @@ describe('replicated log: the time to join', () => {
     return { log, stateMachine: cluster.stateMachine(log, source) }
   }
 
-  it('is unlimited while parts of the snapshot arrive', async () => {
+  it('has no time limit while parts of the snapshot arrive', async () => {
     const cluster = await filledCluster()
     const [storedSnapshot] = cluster.store.snapshots
     const text = storedSnapshot!.parts.join('')
-    const partCount = 5
-    const { log, stateMachine } = changedLog(cluster, () => ({
+    const { log, stateMachine } = newLog(cluster, () => ({
       snapshot: async () => ({ position: storedSnapshot!.position, parts: slowParts() }),
     }))
     /** The parts of a snapshot, each after a pause. */
     async function* slowParts(): AsyncGenerator<string> {
-      const length = Math.ceil(text.length / partCount)
-      for (let i = 0; i < partCount; i++) {
+      const length = Math.ceil(text.length / slowStepCount)
+      for (let i = 0; i < slowStepCount; i++) {
         await new Promise((resolve) =>
           cluster.environment.clock.setTimer(() => resolve(0), slowStepMs),
         )
@@ -67,18 +67,18 @@ describe('replicated log: the time to join', () => {
     const starting = log.start(stateMachine).then(() => {
       hasJoined = true
     })
-    await cluster.passTime(partCount * slowStepMs - 1_000)
+    await cluster.passTime(slowStepCount * slowStepMs - 1_000)
     expect(hasJoined).to.equal(false)
     await cluster.runUntilSettled(starting)
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
   })
 
-  it('is unlimited while the table is restored from the snapshot', async () => {
+  it('has no time limit while the table is restored from the snapshot', async () => {
     const cluster = await filledCluster()
-    const { log, stateMachine } = changedLog(cluster, () => ({}))
+    const { log, stateMachine } = newLog(cluster)
     const restore = stateMachine.restore.bind(stateMachine)
     stateMachine.restore = function* (items) {
-      for (let i = 0; i < 5; i++) {
+      for (let i = 0; i < slowStepCount; i++) {
         cluster.environment.clock.advance(slowStepMs)
         yield
       }
@@ -88,9 +88,9 @@ describe('replicated log: the time to join', () => {
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
   })
 
-  it('ends after 30 s if no part of the snapshot arrives', async () => {
+  it('fails after 30 s if the engine does not deliver the snapshot', async () => {
     const cluster = await filledCluster()
-    const { log, stateMachine } = changedLog(cluster, () => ({
+    const { log, stateMachine } = newLog(cluster, () => ({
       snapshot: () => new Promise<undefined>(() => {}),
     }))
     const startedAt = cluster.environment.clock.monotonic()
@@ -99,9 +99,9 @@ describe('replicated log: the time to join', () => {
     expect(cluster.environment.clock.monotonic() - startedAt).to.be.within(30_000, 31_000)
   })
 
-  it('ends after 30 s if the broker reads the entries of other brokers, but cannot write', async () => {
+  it('fails after 30 s if the broker reads the entries of other brokers, but cannot write', async () => {
     const cluster = await filledCluster()
-    const { log, stateMachine } = changedLog(cluster, () => ({
+    const { log, stateMachine } = newLog(cluster, () => ({
       append: () => Promise.reject(new Error('read only')),
     }))
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
@@ -109,9 +109,9 @@ describe('replicated log: the time to join', () => {
     expect(error.code).to.equal('UNAVAILABLE')
   })
 
-  it('ends with INVALID_OPTION after 30 s if the broker lacks the right to write', async () => {
+  it('fails with INVALID_OPTION after 30 s if the broker lacks the right to write', async () => {
     const cluster = await filledCluster()
-    const { log, stateMachine } = changedLog(cluster, () => ({
+    const { log, stateMachine } = newLog(cluster, () => ({
       append: () => Promise.reject(new HoldfastError('INVALID_OPTION', 'no right')),
     }))
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
@@ -119,19 +119,19 @@ describe('replicated log: the time to join', () => {
     expect(error.code).to.equal('INVALID_OPTION')
   })
 
-  it('ends with INVALID_OPTION at once if the log is damaged, because another try cannot help', async () => {
+  it('fails with INVALID_OPTION at once if the log is damaged, because another try cannot help', async () => {
     const cluster = await filledCluster()
     cluster.store.put('not an entry')
-    const { log, stateMachine } = changedLog(cluster, () => ({}))
+    const { log, stateMachine } = newLog(cluster)
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
     expect(error.message).to.match(/has an invalid entry at position \d+/)
     expect(error.code).to.equal('INVALID_OPTION')
   })
 
-  it('does not end when the snapshot cannot be read at first', async () => {
+  it('does not fail if the snapshot cannot be read at first', async () => {
     const cluster = await filledCluster()
     let failuresLeft = 2
-    const { log, stateMachine } = changedLog(cluster, (engine) => {
+    const { log, stateMachine } = newLog(cluster, (engine) => {
       const snapshot = engine.snapshot.bind(engine)
       return {
         snapshot: () => (failuresLeft-- > 0 ? Promise.reject(new Error('no answer')) : snapshot()),
@@ -145,7 +145,7 @@ describe('replicated log: the time to join', () => {
   it('leaves no timer if the log is closed while its engine opens', async () => {
     const cluster = new Cluster()
     let finishOpening = (): void => {}
-    const { log, stateMachine } = changedLog(cluster, () => ({
+    const { log, stateMachine } = newLog(cluster, () => ({
       open: () =>
         new Promise<void>((resolve) => {
           finishOpening = resolve

@@ -3,7 +3,7 @@
  * of the lock table, and from which a broker restores its table. LMDB is the database of the
  * journal. The journal must restore its records, and refuse damaged files, files of a newer format,
  * and directories in use. A snapshot has the whole table, and replaces the records before it.
- * The tests submit the command `raiseFenceFloor`, because its number distinguishes the commands.
+ * The tests submit commands `raiseFenceFloor`, which differ in a number, the fence.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
@@ -23,19 +23,23 @@ import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
-/** The length of the start of a record: checksums, the format and the record number. */
+/**
+ * The length of the head of a record: the checksum, the format, the record number, and the checksum
+ * of the previous record.
+ */
 const recordHeadBytes = 16
 
 /**
- * Finds the offset of the head of an LMDB entry, whose value is at `valueAt`. The head has the
- * lengths of the value and of the key.
+ * Finds the head of the LMDB entry whose value is at `valueAt`, and returns the offset of the head.
+ * The head has the lengths of the value and of the key.
  */
 function lmdbHeadOffset(bytes: Buffer, valueAt: number, valueBytes: number): number {
   const headBytes = 8
+  // The head has the length of the key at this offset.
   const keyLengthAt = 6
-  // The key lies between the head and the value, and is much shorter than this.
-  const maxKeyBytes = 64
-  for (let head = valueAt - headBytes; head > valueAt - maxKeyBytes; head--) {
+  // The key lies between the head and the value. Head and key together are much shorter than this.
+  const maxBytesBefore = 64
+  for (let head = valueAt - headBytes; head > valueAt - maxBytesBefore; head--) {
     const hasValueLength = bytes.readUInt32LE(head) === valueBytes
     const keyBytes = valueAt - headBytes - head
     if (hasValueLength && bytes.readUInt16LE(head + keyLengthAt) === keyBytes) return head
@@ -123,11 +127,11 @@ describe('journal', () => {
         at: 0,
       }),
     )
-    let onSnapshot: () => void = () => {}
+    let reportSnapshot: () => void = () => {}
     const snapshotMade = new Promise<void>((resolve) => {
-      onSnapshot = resolve
+      reportSnapshot = resolve
     })
-    const log = journalLog({ dir, snapshotBytes: 100_000, onSnapshot: () => onSnapshot() })
+    const log = journalLog({ dir, snapshotBytes: 100_000, onSnapshot: () => reportSnapshot() })
     const table = new RecordingTable()
     await log.start(table)
     for (const command of [open, ...locks]) log.submit(command)
@@ -140,7 +144,7 @@ describe('journal', () => {
     const kinds = restored.map((item) => (item as { item: string }).item)
     expect(kinds.filter((kind) => kind === 'lock').length).to.equal(locks.length)
     expect(kinds.filter((kind) => kind === 'session').length).to.equal(1)
-    // The snapshot may contain the command 7, but not the command 8.
+    // The snapshot may contain the command with the fence 7, but not the one with the fence 8.
     expect(replayed.at(-1)).to.deep.equal(raiseFenceFloor(8))
     expect(replayed.length).to.be.at.most(2)
     expect((await runJournal([])).restored).to.deep.equal(restored)
@@ -150,11 +154,11 @@ describe('journal', () => {
     // The records of one run are shorter than 500 bytes, and the records of two runs are longer.
     const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
     for (let run = 1; run <= 2; run++) await runJournal(commands, { snapshotBytes: 500 })
-    let onSnapshot: () => void = () => {}
+    let reportSnapshot: () => void = () => {}
     const snapshotMade = new Promise<void>((resolve) => {
-      onSnapshot = resolve
+      reportSnapshot = resolve
     })
-    const log = journalLog({ dir, snapshotBytes: 500, onSnapshot: () => onSnapshot() })
+    const log = journalLog({ dir, snapshotBytes: 500, onSnapshot: () => reportSnapshot() })
     await log.start(new RecordingTable())
     log.submit(raiseFenceFloor(9))
     await snapshotMade
@@ -162,11 +166,10 @@ describe('journal', () => {
     expect((await runJournal([])).replayed.length).to.be.at.most(1)
   })
 
-  it('stays usable and unchanged when a broker closes before it starts', async () => {
+  it('stays usable and unchanged if a broker is closed before it starts', async () => {
     await runJournal([raiseFenceFloor(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
     await broker.close()
-    // The journal must be unchanged.
     expect((await runJournal([raiseFenceFloor(2)])).replayed).to.deep.equal([raiseFenceFloor(1)])
     const nextBroker = createBroker({ log: journalLog({ dir }) })
     await nextBroker.listen({ port: 0 })
@@ -181,6 +184,7 @@ describe('journal', () => {
   it('refuses a directory that another log of this process uses', async () => {
     const log = journalLog({ dir })
     await log.start(new RecordingTable())
+    // The message is the same as for another process.
     const error = await refusal()
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.contain('in use by another process')
@@ -204,7 +208,7 @@ describe('journal', () => {
   it('refuses a truncated file as damaged', async () => {
     await runJournal(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
     const { length } = readFileSync(dataFile())
-    // 8,192 and 4,096 bytes are whole pages of LMDB.
+    // 8,192 and 4,096 bytes are two pages and one page of LMDB.
     for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
       truncateSync(dataFile(), size)
       const error = await refusal()
@@ -223,7 +227,7 @@ describe('journal', () => {
       copies.push(at)
     }
     expect(copies).not.to.deep.equal([])
-    // Offsets in the text, and negative offsets in the start of the record, before the text.
+    // Offsets in the text, and negative offsets in the head of the record, before the text.
     for (const offset of [0, 10, text.length - 1, -4, -8, -14]) {
       const bytes = Buffer.from(original)
       for (const at of copies) bytes[at + offset]! ^= 1
@@ -253,7 +257,8 @@ describe('journal', () => {
     )
   })
 
-  // A child process reads the journal first, because damaged pages can crash LMDB.
+  // Before the broker opens the journal, a child process reads the journal, because damaged pages
+  // can crash LMDB. `crashReason` tells whether the child process crashed.
   it('treats a crash of the child process as damage, but no other signal or exit code', () => {
     expect(crashReason(null, 'SIGSEGV')).to.equal('ends with SIGSEGV')
     // The code of an access violation on Windows, as an unsigned and as a signed integer.
@@ -310,7 +315,7 @@ describe('journal', () => {
       const messages: unknown[] = []
       child.on('message', (message) => messages.push(message))
       expect(await exitOf(child)).to.deep.equal({ code: 0, signal: null })
-      // The program sends the option with which the journal opens LMDB.
+      // The program sends the option `noSync` with which the journal opens LMDB.
       expect(messages).to.deep.equal([noSync])
     })
   }
