@@ -1,9 +1,9 @@
 /**
- * Tests that `holdfast run` passes signals to its command. Signals that were already ignored at the
- * start of `holdfast run`, for instance by nohup(1), must stay ignored. With the option `launched`,
- * a test starts `holdfast` by the launcher. The launcher is a shell script that reads which signals
- * are ignored, before Node resets them. If the command cannot be started, `holdfast run` must print
- * a message.
+ * Tests that `holdfast run` passes signals to its command, and prints a message if the command
+ * cannot be started. Signals that were already ignored at the start of `holdfast run`, for instance
+ * by nohup(1), must stay ignored. But Node stops ignoring them when it starts. So with the option
+ * `launched`, a test starts `holdfast` by the launcher, a shell script that first reads which
+ * signals are ignored.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -17,8 +17,8 @@ import { scratch } from './scratch.js'
 
 /**
  * The signals that `holdfast run` passes on: all signals that Node can catch, with exceptions. The
- * exceptions are signals that stop a process, such as SIGTSTP, signals of crashes, such as SIGSEGV,
- * and signals that an action of the process causes, such as SIGPIPE.
+ * exceptions are signals that suspend a process, such as SIGTSTP, signals of crashes, such as
+ * SIGSEGV, and signals that an action of the process causes, such as SIGPIPE.
  */
 const passedSignals = [
   ...['HUP', 'INT', 'QUIT', 'ABRT', 'USR1', 'USR2', 'ALRM', 'TERM', 'STKFLT', 'CONT', 'URG'],
@@ -55,7 +55,7 @@ describe('holdfast run with signals', () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const run = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
     const [line] = await run.out.waitForCount(1)
-    // The two lowest bits of the mask are the signals 1 (SIGHUP) and 2 (SIGINT).
+    // The mask 3 has the bits of the signals 1 (SIGHUP) and 2 (SIGINT).
     expect(line).to.match(/^SigIgn:\s0+3$/)
     // SIGHUP and SIGINT must not end `holdfast`. SIGWINCH never ends a program.
     for (const signal of ['SIGHUP', 'SIGINT', 'SIGWINCH'] as const) run.process.kill(signal)
@@ -73,7 +73,7 @@ describe('holdfast run with signals', () => {
     expect(await run.ended()).to.deep.include({ code: 0, out: ['up'] })
   })
 
-  it('if SIGHUP and SIGINT were ignored at the start, holdfast serve ignores them too', async () => {
+  it('holdfast serve also ignores SIGHUP and SIGINT if they were ignored at its start', async () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, launched: true })
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
@@ -129,7 +129,10 @@ describe('holdfast run with signals', () => {
 describe('holdfast run with a command that cannot be started', () => {
   const stage = Stage.forEachTest()
 
-  /** Runs a command that cannot be started. Returns the exit code and the first message. */
+  /**
+   * Lets `holdfast run` try to start a command, which must fail. Returns the exit code of `holdfast
+   * run` and the first line of its message.
+   */
   async function runFailing(command: readonly string[], env?: Record<string, string>) {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', ...command]
@@ -159,11 +162,16 @@ describe('holdfast run with a command that cannot be started', () => {
     ['is not executable', () => [file('f', 0o644)], 126, /EACCES/],
     ['is a directory', () => ['/'], 126, /EACCES/],
     ['is a link to itself', () => [linkToItself()], 126, /ELOOP/],
-    ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
+    [
+      'names a missing interpreter',
+      () => [file('f', 0o755, '#!/no/such\n')],
+      127,
+      /^holdfast.*not found/,
+    ],
   ]
   it('prints a message, and exits like a shell with 126 or 127', async () => {
-    // `holdfast` handles all commands with the same exit code in the same way. So every second
-    // command is enough in a quick run.
+    // The cases with the same exit code take the same path in `holdfast`. So every second case is
+    // enough in a quick run.
     const chosenCases = cases.filter((_, i) => i % count(2, 1) === 0)
     const runs = chosenCases.map(async ([label, command, code, message]) => {
       const ended = await runFailing(command())

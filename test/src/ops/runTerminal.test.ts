@@ -4,7 +4,7 @@
  * shell starts a program with vfork(2).
  *
  * A terminal also shows the line that a test types. This line must not contain the text that a test
- * waits for. So the line has two quotes inside the text: the shell prints `u""p` as `up`.
+ * waits for. So two quotes divide this text in the line: the shell prints `u""p` as `up`.
  *
  * The shell prints the exit code of a command between two equal signs, such as `=130=`. The codes
  * 130 and 137 mean an end by SIGINT and by SIGKILL.
@@ -26,7 +26,7 @@ describe('holdfast run at a terminal', () => {
   /** Starts a broker, and a terminal that runs this command line. */
   async function terminalWith(line: string) {
     const runningBroker = await stage.broker()
-    // `PS1` is the prompt of the shell, and an empty `ENV` lets the shell read no file at its start.
+    // `PS1` is the prompt of the shell. With an empty `ENV`, the shell reads no file at its start.
     const env = { HOLDFAST_URL: runningBroker.url, PS1: '[ready] ', ENV: '' }
     return { ...runningBroker, terminal: Terminal.start(stage, line, env) }
   }
@@ -110,19 +110,21 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/got hello\s+=3=\s/)
   })
 
-  it('still ignores SIGTSTP after the command has stopped, if SIGTSTP was ignored at the start', async () => {
-    // `bin/holdfast` passes the ignored signals in this variable, as a mask.
+  it('still ignores SIGTSTP after the command was suspended, if SIGTSTP was ignored at the start', async () => {
+    // `bin/holdfast` passes the ignored signals to Node in `_HOLDFAST_SIGIGN`, as a mask.
     const mask = (1n << BigInt(constants.signals.SIGTSTP - 1)).toString(16)
     const script =
       'trap "echo pass""ed; exit 6" URG; kill -STOP $$; echo aw""ake; while :; do sleep 0.05; done'
     const { terminal, broker } = await shellWith(
       `(trap "" TSTP; _HOLDFAST_SIGIGN=${mask} ${holdfast} run k sh -c '${script}'; echo =$?=)`,
     )
+    // The command suspends itself, and `holdfast run` continues it.
     await terminal.until(/awake\s/)
+    // The metadata of the lock has the process id of `holdfast run`.
     const [lock] = broker.query().held
     const { pid } = lock!.metadata as { pid: number }
-    // The system delivers SIGTSTP first, because SIGURG has the higher number. So `passed` shows
-    // that `holdfast run` has ignored SIGTSTP.
+    // The system delivers SIGTSTP first, because SIGURG has the higher number. If SIGTSTP were not
+    // ignored, it would suspend `holdfast run` before SIGURG is passed on.
     process.kill(pid, 'SIGTSTP')
     process.kill(pid, 'SIGURG')
     await terminal.until(/passed\s+=6=\s/)
@@ -146,7 +148,8 @@ describe('holdfast run at a terminal', () => {
   })
 
   it('leaves the terminal to the other processes of a pipeline', async () => {
-    // In a pipeline the command has no terminal, so it cannot open /dev/tty and prints `none`.
+    // In a pipeline the command has no controlling terminal. So it cannot open /dev/tty and prints
+    // `none`.
     const script = '(tty </dev/tty) 2>/dev/null || echo no""ne; cat'
     const { terminal } = await shellWith(`cat | ${holdfast} run k sh -c '${script}'; echo =$?=`)
     await terminal.until(/none\s/)
@@ -159,7 +162,7 @@ describe('holdfast run at a terminal', () => {
     const { terminal, broker, url } = await shellWith(
       `${holdfast} run --lease 2s k sh -c '${script}'; echo =$?=`,
     )
-    // The second number is the id of the command. The metadata has the id of `holdfast run`.
+    // `$$`, the second number of the line, is the process id of the command.
     const [, , pid] = /up (\d+) (\d+)\s/.exec(await terminal.until(/up \d+ \d+\s/))!.map(Number)
     const [lock] = broker.query().held
     process.kill((lock!.metadata as { pid: number }).pid, 'SIGKILL')

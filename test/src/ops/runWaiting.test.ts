@@ -1,7 +1,8 @@
 /**
- * Tests `holdfast run` before the broker grants the lock. The tests check the messages of the
- * command, how long the command waits, and its exit codes without a lock. The exit codes are 69 (no
- * broker answers), 75 (the lock was not acquired), and 128 + n (ended by the signal n).
+ * Tests `holdfast run` before the broker grants the lock. The tests check the messages of `holdfast
+ * run`, how long it waits, and its exit codes without a lock. The exit codes are 69 (no broker
+ * answers), 75 (the lock was not acquired), and 128 + n (ended by the signal n). After `--timeout`
+ * the code is 75, also if no broker answers.
  */
 import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'
@@ -35,7 +36,7 @@ describe('holdfast run before the grant', () => {
     for (const session of sessions) await session.lock('k', { mode: 'shared' })
     const { code, err } = await run(url, ['--timeout', '100ms', 'k', 'echo', 'never'])
     expect(code).to.equal(75)
-    // On a slow machine, the timeout may be over before the command has a connection.
+    // On a slow machine, the timeout may be over before `holdfast run` has a connection.
     if (err[0]!.includes('No broker answered')) return
     expect(err[0]).to.match(
       /it is held by . since [\d:]+, . since [\d:]+, . since [\d:]+ and 1 more/,
@@ -55,7 +56,7 @@ describe('holdfast run before the grant', () => {
   it('prints the key and its holder after --timeout', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
-    // Within this time, the command can connect and also ask who holds the lock.
+    // Within this time, `holdfast run` can connect and also ask who holds the lock.
     const timeout = ['--timeout', '2500ms']
     const [{ code, out, err }, quiet] = await Promise.all([
       run(url, [...timeout, 'k', 'echo', 'never']),
@@ -110,7 +111,7 @@ describe('holdfast run before the grant', () => {
       run(url, ['--timeout', '300ms', '-E', '0', 'k', 'true']),
       run(url, ['--try', '-E', '0', 'k', 'true']),
     ])
-    // -E sets the code for a held lock. Whether the lock is held is not known here.
+    // The code of -E is only for a held lock. Whether the lock is held is not known here.
     expect(withTimeout.code).to.equal(75)
     const [message] = withTimeout.err
     expect(message).to.match(/^holdfast: No broker answered within 300ms \(--timeout\) at ws:/)
@@ -130,18 +131,18 @@ describe('holdfast run before the grant', () => {
     expect(await command.ended()).to.deep.include({ code: 143, out: [], err: [] })
   })
 
-  it('leaves the queue when a signal ends the command, and opens no debugger at SIGUSR1', async () => {
+  it('leaves the queue when a signal ends it, and opens no debugger at SIGUSR1', async () => {
     const { url, sessions, broker } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const runs = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
       const waitingCommand = start(url, ['k', 'echo', 'never'])
       await waitingCommand.err.waitForCount(1)
-      // A change of the size of the terminal does not end the command.
+      // SIGWINCH reports a new size of the terminal, and must not end `holdfast run`.
       waitingCommand.process.kill('SIGWINCH')
       waitingCommand.process.kill(signal)
       const { code, out, err } = await waitingCommand.ended()
       expect({ code, out }).to.deep.equal({ code: 128 + constants.signals[signal], out: [] })
-      expect(err).to.have.length(1)
+      expect(err, 'only "Waiting for k", no line of a debugger').to.have.length(1)
     })
     await Promise.all(runs)
     expect(broker.query().waitingCount).to.equal(0)

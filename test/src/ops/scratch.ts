@@ -7,13 +7,13 @@ import { join } from 'node:path'
 import type { Stage } from '../e2e/stage.js'
 
 export interface Scratch {
-  /** The path of a file of this name. The file need not exist. */
+  /** The path of this name in the folder. The file need not exist. */
   path(name: string): string
   /** Writes a file that only the user of this process may access, and returns its path. */
   write(name: string, text: string): string
 }
 
-/** Makes a temporary folder, which the stage removes after the test. */
+/** Each call makes another temporary folder. The stage removes the folder after the test. */
 export function scratch(stage: Stage): Scratch {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-'))
   stage.onClear(() => rmSync(folder, { recursive: true, force: true }))

@@ -34,8 +34,8 @@ describe('a file with a secret', () => {
     if (process.platform === 'win32') this.skip()
   })
 
-  it('is accessible to others for each mode with a right of the group or of others', () => {
-    // The second argument is the user id of the process: 1000, or 0, the id of root.
+  it('is accessible to others if its mode gives a right to its group or to others', () => {
+    // The second argument of `isAccessibleToOthers` is the user id of the process. Root is 0.
     for (let mode = 0; mode <= 0o777; mode++) {
       const stat = { mode, uid: 1000, isFile: () => true }
       const [group, others] = [(mode >> 3) & 7, mode & 7]
@@ -55,14 +55,14 @@ describe('a file with a secret', () => {
     const fileSettings = Object.entries(settings as Record<string, { placeholder?: string }>)
       .filter(([, { placeholder }]) => placeholder === 'file')
       .map(([name]) => name)
-    const secretNames = ['logKey', 'logPasswordFile', 'jwtSecretFile', 'tlsKey']
-    expect(fileSettings).to.have.members([...settingsWithoutSecret, ...secretNames])
+    const settingsWithSecret = ['logKey', 'logPasswordFile', 'jwtSecretFile', 'tlsKey']
+    expect(fileSettings).to.have.members([...settingsWithoutSecret, ...settingsWithSecret])
     for (const name of fileSettings) {
-      expect('secretFile' in settings[name], name).to.equal(secretNames.includes(name))
+      expect('secretFile' in settings[name], name).to.equal(settingsWithSecret.includes(name))
     }
   })
 
-  it('of a client command causes one warning, and the command does its work', async () => {
+  it('makes a client command print one warning, and the command does its work', async () => {
     const files = scratch(stage)
     const tokens = files.write('tokens', tokenLine('t', 'ann'))
     const tokenFile = files.write('token', 't\n')
@@ -98,8 +98,8 @@ describe('a file with a secret', () => {
         ...['--log', 'postgres://holdfast@127.0.0.1:1/app', '--log-cert', certPath],
         ...['--log-key', keyPath],
       ]
-      const privateRun = await Holdfast.run(stage, args)
-      expect([privateRun.code, privateRun.err]).to.deep.equal([0, []])
+      const runWithPrivateFiles = await Holdfast.run(stage, args)
+      expect([runWithPrivateFiles.code, runWithPrivateFiles.err]).to.deep.equal([0, []])
       chmodSync(secret, 0o640)
       chmodSync(password, 0o604)
       chmodSync(keyPath, 0o660)

@@ -1,7 +1,8 @@
 /**
  * Tries each attack of the table in `attacks.ts` on a public broker, while an honest client holds a
- * lock. The broker has the profile `public`, JSON Web Tokens and one origin. After each attack, the
- * honest client must still hold its lock, and the broker must still serve.
+ * lock. The broker has the profile `public`, accepts JSON Web Tokens and allows pages of one
+ * origin. After each attack, the honest client must still hold its lock, and the broker must still
+ * serve.
  */
 import { connect } from '@holdfast/client'
 import { createBroker, jwtTokens } from '@holdfast/server'
@@ -39,6 +40,7 @@ describe('the broker under attack', () => {
       await client.opened()
       return client
     }
+    // Each `hello` of an attack makes the broker close the connection.
     const hello = async (message: object, headers?: Record<string, string>) => {
       const client = await raw(headers)
       client.send({ type: 'hello', ...message })

@@ -1,6 +1,6 @@
 /**
- * Tests that `holdfast serve` at a terminal shows a command and a program which a new user can
- * paste next. Without a terminal, `serve` does not print these lines.
+ * Tests that `holdfast serve` at a terminal prints a command and a program that a new user can
+ * copy. Without a terminal, `serve` prints neither.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -29,7 +29,8 @@ describe('holdfast serve at a terminal', () => {
   it('prints no command and no program if its output is not a terminal', async () => {
     const broker = Holdfast.start(stage, ['serve', '--port', '0'])
     const lines = await broker.out.waitForCount(2)
-    // At a terminal, the second line has these words, and the command and the program follow.
+    // These lines have the URLs of the broker and of its dashboard. At a terminal, the next line
+    // begins with `Try it`.
     expect(lines.join('\n')).not.to.contain('Try it')
   })
 })

@@ -15,7 +15,7 @@ describe('holdfast session', () => {
   const run = (url: string, ...args: string[]) =>
     Holdfast.run(stage, ['session', '--url', url, ...args])
 
-  /** What the command prints about a session as JSON. */
+  /** Runs the command with `--json`, and returns the parsed output. */
   async function jsonOf(url: string, id: string) {
     const { code, out, err } = await run(url, '--json', id)
     expect([code, err]).to.deep.equal([0, []])
@@ -63,7 +63,7 @@ describe('holdfast session', () => {
     expect(info.held).to.have.length(1)
     expect(info.held[0]).to.include({ key: 'k', fence: lock.fence })
     expect(info.waiting).to.have.length(1)
-    // An upgrade waits ahead of the queue, so it has no position in the queue.
+    // An upgrade waits ahead of the queue, so JSON has no position, and the text has `first`.
     expect(info.waiting[0])
       .to.include({ key: 'k', upgrade: true })
       .and.not.have.property('position')
@@ -88,7 +88,7 @@ describe('holdfast session', () => {
     expect(infoOfAnn.held.map(({ key }: { key: string }) => key)).to.deep.equal(keys)
   })
 
-  it('says that requests may be missing if a queue is longer than one answer, and exits 1', async () => {
+  it('says that requests may be missing if a queue has more requests than the broker lists, and exits 1', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('k')
@@ -126,7 +126,7 @@ describe('holdfast session', () => {
     expect([principal, address]).to.deep.equal(['principal: ann', 'address: 127.0.0.1'])
   })
 
-  it('exits 1 for a session that does not exist, and 64 for an id that cannot exist', async () => {
+  it('exits 1 for a session that does not exist, and 64 for an invalid id', async () => {
     const { url } = await stage.broker()
     const missing = await run(url, 'nonesuch')
     const message = 'holdfast: The broker has no session nonesuch: it has ended, or the id is wrong'

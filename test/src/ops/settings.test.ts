@@ -1,7 +1,8 @@
 /**
  * Tests the settings of `holdfast serve`, which come from flags, variables of the environment and a
  * config file. For an invalid setting the command prints one message and exits 78. The lease is how
- * long the broker keeps a silent session. A journal is a command log on disk.
+ * long the broker keeps a silent session. A journal is a log on disk of all changes of the lock
+ * table.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -26,7 +27,7 @@ describe('the settings of holdfast serve', () => {
         profile: 'public',
       }),
     )
-    // In floating point, 2.01 * 1000 is a little less than 2010.
+    // The time 2.01s is a test of rounding: in floating point, 2.01 * 1000 is less than 2010.
     const flags = ['--port', '3', '--limit', 'helloMs=300', '--quiet-start', '2.01s']
     const { code, out } = await check(flags, {
       HOLDFAST_CONFIG: file,
@@ -36,6 +37,7 @@ describe('the settings of holdfast serve', () => {
       HOLDFAST_ORIGINS: 'https://b.example, https://c.example',
     })
     expect(code).to.equal(0)
+    // The limits of the flag and the file are merged. The output names only the flag.
     const limits = { helloMs: 300, locksPerSession: 5, messagesPerSecond: 'off' }
     for (const line of [
       'holdfast uses port 3 from a flag',
@@ -67,8 +69,8 @@ describe('the settings of holdfast serve', () => {
 
   it('ignore the variables that Kubernetes sets for a Service of any name', async () => {
     // Some Services, such as `holdfast-log`, have variables that begin like settings of Holdfast.
-    const services = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
-    const { code, out } = await check([], Object.assign({}, ...services.map(variablesOfService)))
+    const suffixes = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
+    const { code, out } = await check([], Object.assign({}, ...suffixes.map(variablesOfService)))
     expect(code).to.equal(0)
     expect(out).to.include('holdfast uses port 7420 from default')
     expect(out.filter((line) => !line.endsWith('from default'))).to.deep.equal([])
@@ -164,13 +166,13 @@ describe('the settings of holdfast serve', () => {
       pattern: /HOLDFAST_HOTS is not a setting: did you mean HOLDFAST_(HOST|HOSTS)\?$/,
     },
     {
-      problem: 'an invalid variable',
+      problem: 'an invalid value of a variable',
       env: { HOLDFAST_DEV: 'perhaps' },
       pattern: /true or false, not "perhaps"/,
     },
-    // An object has these names too, so a careless lookup would find them.
+    // Every object has properties with these names, so a careless lookup would accept them.
     ...['constructor', '__proto__', 'toString'].map((text) => ({
-      problem: `${text} as a variable`,
+      problem: `${text} as the value of a variable`,
       env: { HOLDFAST_DEV: text },
       pattern: new RegExp(`HOLDFAST_DEV must be true or false, not "${text}"$`),
     })),
@@ -271,10 +273,10 @@ function tls(file: string): string[] {
 /**
  * The variables that Kubernetes sets for a Service with a named port.
  *
- * @param name What follows `HOLDFAST` in the variables: `_LOG` for the Service `holdfast-log`.
+ * @param suffix What follows `HOLDFAST` in the variables: `_LOG` for the Service `holdfast-log`.
  */
-function variablesOfService(name: string): Record<string, string> {
-  const prefix = `HOLDFAST${name}`
+function variablesOfService(suffix: string): Record<string, string> {
+  const prefix = `HOLDFAST${suffix}`
   return {
     [`${prefix}_SERVICE_HOST`]: '10.0.0.1',
     [`${prefix}_SERVICE_PORT`]: '7420',

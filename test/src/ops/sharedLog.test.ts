@@ -271,8 +271,8 @@ describe('holdfast serve --log on etcd', function () {
     const serve = Holdfast.start(stage, serveArgs())
     const [line] = await serve.out.waitForCount(1)
     const serveUrl = /ws:\S+/.exec(line!)![0]
-    // No broker runs at the first URL, as after its failure. So the session connects to the second
-    // URL. At SIGUSR2 the session tries all URLs again, beginning with the first.
+    // No broker runs at the first URL, so the session connects to the second. When the broker gets
+    // SIGUSR2, it closes the connection, and the session tries all URLs from the first.
     const session = await connect([unreachable, serveUrl, otherUrl], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')
@@ -300,7 +300,8 @@ describe('holdfast serve --log on etcd', function () {
 
   it('exits 78 if the port is in use', async () => {
     const { port } = new URL(await start())
-    const refusal = await refused([...serveArgs(), '--port', port])
+    // `serveArgs` begins with `--port 0`, but the last `--port` counts.
+    const refusal = await refused(serveArgs('--port', port))
     expect(refusal.code).to.equal(78)
     expect(refusal.message).to.match(/^holdfast: Cannot listen on/)
   })
@@ -361,9 +362,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     const [alice, bob] = sessions
     const lock = await alice!.lock('orders:42')
     const requestOfBob = bob!.lock('orders:42')
-    // The broker of bob may read the grant from the log a little later.
-    let { held } = await bob!.query({ key: 'orders:42' })
-    while (held.length === 0) ({ held } = await bob!.query({ key: 'orders:42' }))
+    const held = await heldLocks(bob!, 'orders:42')
     expect(held.map(({ session }) => session)).to.deep.equal([alice!.id])
     await lock.unlock()
     const lockOfBob = await requestOfBob
@@ -378,6 +377,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
       [server.url(schema).replace('/postgres?', '/missing?'), [], /database "missing" does not/],
       [server.url(schema, { asUser: 'missing' }), [], /role "missing" does not exist/],
       [server.url(schema, { asUser: 'powerless' }), [], /lacks the right USAGE on the schema/],
+      // The user `powerless` may not create this schema.
       [
         server.url(`${schema}_2`, { asUser: 'powerless' }),
         [],
@@ -398,7 +398,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
   it('exits 74 in running brokers when the log has lost an entry, and 78 in a broker that starts', async () => {
     const brokers = [await start(postgres.url), await start(postgres.url)]
     const { sql } = postgres.server
-    // Makes the log look like a standby that lost the newest commits.
+    // Removes the newest entry, as if a standby without this entry had replaced the server.
     await sql.unsafe(`
       update ${postgres.schema}.log_state set position = position - 1;
       delete from ${postgres.schema}.log_entries
@@ -409,6 +409,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
       expect(err.at(-1)).to.match(message)
       expect(code).to.equal(74)
     }
+    // A start cannot succeed until an operator drops the schema.
     const laterStart = await refused(postgres.url)
     expect(laterStart.message).to.match(message)
     expect(laterStart.code).to.equal(78)

@@ -17,7 +17,10 @@ import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-/** Starts a broker, and returns the two URLs that it prints: for clients and for operators. */
+/**
+ * Starts a broker, and returns its URL for clients. With `--admin-port`, returns also its URL for
+ * operators. Without a dashboard, the broker prints no other URL.
+ */
 async function serve(stage: Stage, ...args: string[]) {
   const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
   const lines = await command.out.waitForCount(args.includes('--admin-port') ? 2 : 1)
@@ -56,6 +59,7 @@ describe('holdfast status', () => {
     const { report } = await statusAsJson(stage, url)
     expect(report).to.deep.include({ ready: true, log: { kind: 'memory' }, held: 1, keys: 1 })
     expect(report.stats).to.include({ totalLocks: 1, activeLocks: 1 })
+    // The status must not show names, keys, metadata or ids of sessions.
     const text = JSON.stringify(report)
     for (const word of ['secret', session.id]) expect(text).to.not.include(word)
   })
@@ -89,8 +93,8 @@ describe('holdfast status', () => {
     expect(brokers.map((line) => line.split(/ +/)[1])).to.deep.equal(addresses)
     // One empty line separates the two brokers.
     expect(out.indexOf('')).to.equal(out.lastIndexOf(''))
-    const firstMissing = await status(stage, unused, a.url)
-    expect([firstMissing.code, firstMissing.out[0]]).to.deep.equal([0, brokers[0]])
+    const withUnusedFirst = await status(stage, unused, a.url)
+    expect([withUnusedFirst.code, withUnusedFirst.out[0]]).to.deep.equal([0, brokers[0]])
     const asJson = await status(stage, '--json', a.url, b.url)
     expect(asJson.out.map((line) => JSON.parse(line).url)).to.deep.equal(addresses)
     const secondUnused = `http://127.0.0.1:${await freePort()}`
@@ -119,7 +123,7 @@ describe('holdfast status', () => {
 
   it('shows the position of a journal and the age of its snapshot', async () => {
     const dir = scratch(stage).path('journal')
-    // With `snapshotBytes: 1`, the journal makes a snapshot after its first command.
+    // With `snapshotBytes: 1`, the journal makes a snapshot after its first entry.
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       void log.start(new RecordingTable())?.then(() => log.submit(raiseFenceFloor(1)))
@@ -179,6 +183,7 @@ describe('holdfast status', () => {
     stage.onClear(() => server.close())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const otherServer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    // The loop sets the variable `answer`, which the server sends.
     for (answer of answers) {
       const { code, err } = await status(stage, otherServer)
       expect([code, ...err], answer[1]).to.deep.equal([
@@ -193,6 +198,7 @@ describe('holdfast status', () => {
   })
 
   it('refuses an invalid URL, and has examples in its help', async () => {
+    // The message must not show a user name or a password.
     for (const wrongUrl of ['localhost:7420', 'http://a:b@h', 'ws://:b@h', 'ws://h:99999']) {
       const { code, err } = await status(stage, wrongUrl)
       expect(code, wrongUrl).to.equal(64)
@@ -262,8 +268,8 @@ describe('holdfast status with a replicated log', function () {
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(session, 'jeopardy')
     const [etcdMember] = etcd.cluster.members
-    let isBack = false
-    stage.onClear(() => (isBack ? undefined : etcdMember!.start()))
+    let isEtcdRestarted = false
+    stage.onClear(() => (isEtcdRestarted ? undefined : etcdMember!.start()))
     await etcdMember!.kill()
     await jeopardy
     const { code, report, err } = await statusAsJson(stage, url)
@@ -277,10 +283,10 @@ describe('holdfast status with a replicated log', function () {
       .and.to.match(/^member +no$/m)
     expect(text).to.match(/^problem +etcd at http/m)
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(503)
-    const untilLogged = (text: string) =>
-      errorLines.waitUntil((lines) => lines.some((line) => line.includes(text)))
+    const untilLogged = (part: string) =>
+      errorLines.waitUntil((lines) => lines.some((line) => line.includes(part)))
     await untilLogged('"serves":false,"msg":"Replicated log has a problem"')
-    isBack = true
+    isEtcdRestarted = true
     await etcdMember!.start()
     await untilLogged('"msg":"Replicated log recovered"')
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(200)

@@ -1,6 +1,6 @@
 /**
- * Tests the tarpit, which waits for half a second before it refuses an upgrade above a rate limit.
- * The tarpit slows down a client that connects again and again.
+ * Tests the tarpit, which waits for half a second before it refuses a WebSocket upgrade above a
+ * rate limit. The tarpit slows down a client that connects again and again.
  */
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
@@ -10,7 +10,7 @@ import { FakeClock } from '../support/fakeClock.js'
 
 const refusal = { status: '429 Too Many Requests', reason: 'Come back later.' }
 
-/** A tarpit that delays the refusals of this many sockets. */
+/** Makes a tarpit that has been asked to refuse this many sockets. */
 function tarpitWith(count: number) {
   const clock = new FakeClock()
   const tarpit = new Tarpit(clock)
@@ -47,6 +47,7 @@ describe('the tarpit', () => {
     const { clock, sockets } = tarpitWith(2)
     sockets[0]!.destroy()
     sockets[1]!.destroy(new Error('reset'))
+    // `once` rejects at the error of the second socket.
     const closes = sockets.map((socket) => socket.closed || once(socket, 'close').catch(() => {}))
     await Promise.all(closes)
     expect(clock.timers).to.equal(0)

@@ -100,8 +100,7 @@ describe('holdfast on a terminal', () => {
     )
     const shown = JSON.parse((await outputOf(['show', key, '--json', ...urlFlag])).out)
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
-    // The slice leaves out the NUL, which an argument of a command cannot contain. The slice is
-    // shorter than the longest reason.
+    // The slice leaves out the NUL, which an argument of a command cannot contain.
     const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...urlFlag, '--fence']
     const otherCommands = [
       // No lock has this fence.
@@ -139,27 +138,30 @@ describe('holdfast on a terminal', () => {
   }
 
   it('escapes the close reasons and error messages of a broker', async () => {
-    const refusing = await hostileBroker(() => undefined)
-    const failing = await hostileBroker(({ type, id }) =>
+    const closingAtHello = await hostileBroker(() => undefined)
+    const failingRequests = await hostileBroker(({ type, id }) =>
       type === 'hello'
         ? welcome
         : type === 'bye'
           ? undefined
           : { type: 'failed', id, code: 'FORBIDDEN', message: hostile },
     )
-    const closing = await hostileBroker(({ type }) => (type === 'hello' ? welcome : undefined))
+    const closingAtRequest = await hostileBroker(({ type }) =>
+      type === 'hello' ? welcome : undefined,
+    )
     const commands = [
       ...[['ls'], ['show', 'k'], ['stats'], ['watch'], ['top', '--count', '1'], ['bench']],
       ...[['session', 's'], ['ping'], ['run', 'k', '--', 'true']],
       ['unlock', 'k', '--fence', '1', '--reason', 'r'],
     ]
-    for (const [round, [label, url]] of Object.entries({ refusing, failing, closing }).entries()) {
+    const brokers = { closingAtHello, failingRequests, closingAtRequest }
+    for (const [brokerIndex, [label, url]] of Object.entries(brokers).entries()) {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
           // In a quick run, each command runs against one of the three brokers. A ping runs only
-          // against the refusing broker, because a `welcome` makes a ping succeed.
-          if (label !== 'refusing' && command === 'ping') return
-          if (!isFullRun && command !== 'ping' && i % 3 !== round) return
+          // against `closingAtHello`, because a `welcome` makes a ping succeed.
+          if (label !== 'closingAtHello' && command === 'ping') return
+          if (!isFullRun && command !== 'ping' && i % 3 !== brokerIndex) return
           const output = await outputOf([command!, '--url', url, ...args])
           expectVisible(output, `${command}, ${label}`)
           expect(output.err, `${command}, ${label}`).to.include('holdfast: ')
