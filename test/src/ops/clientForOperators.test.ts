@@ -38,7 +38,7 @@ describe('session.revoke', () => {
     const lock = await ann.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(ann, 'jeopardy')
-    // The proxy resets Ann's connection (`cut`), and each new connection until `acceptConnections`.
+    // Resets each new connection until `acceptConnections`. Then `cut` resets Ann's connection.
     proxy.refuseConnections()
     proxy.cut()
     await jeopardy
@@ -49,7 +49,7 @@ describe('session.revoke', () => {
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'ann hangs' })
   })
 
-  it('rejects with LOCK_NOT_HELD if the fence or the key is not that of a held lock', async () => {
+  it('rejects with LOCK_NOT_HELD if no held lock has both the key and the fence', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ops')
     const [ann, ops] = sessions
     const lock = await ann!.lock('k')
@@ -69,12 +69,11 @@ describe('session.revoke', () => {
   it('rejects invalid arguments', async () => {
     const { sessions } = await stage.brokerWithSessions('ops')
     const [ops] = sessions
-    const invalidFence = { fence: 0, reason: 'r' }
     await rejection(ops!.revoke('', { fence: 1, reason: 'r' }), 'INVALID_KEY')
     for (const options of [
-      invalidFence,
+      { fence: 0, reason: 'r' },
       { fence: 1, reason: '' },
-      // A reason may have 256 characters.
+      // A reason may have at most 256 characters.
       { fence: 1, reason: 'x'.repeat(257) },
     ]) {
       await rejection(ops!.revoke('k', options), 'INVALID_OPTION')
@@ -87,12 +86,13 @@ describe('session.authenticate', () => {
 
   /**
    * Accepts the tokens `short` and `long` of one principal. The broker warns 30 s before a token
-   * expires. The warning for `short` comes after 1 s, so that the test can listen first. The
+   * expires. The warning for `short` comes after 1 s, so the test has time to listen for it. The
    * warning for `long` is due after all tests.
    */
   const authenticate: Authenticate = ({ token }) => {
-    const ms = { short: 31_000, long: 3_600_000 }[token ?? '']
-    return ms === undefined ? undefined : { principal: 'ann', expiresAt: Date.now() + ms }
+    const lifetime = { short: 31_000, long: 3_600_000 }[token ?? '']
+    if (lifetime === undefined) return undefined
+    return { principal: 'ann', expiresAt: Date.now() + lifetime }
   }
 
   it('renews an expiring token, and later handshakes send the new token', async () => {
@@ -106,8 +106,8 @@ describe('session.authenticate', () => {
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
     const session = await stage.session(proxy.url, { token: 'short', grace: 'lease' })
-    const { within } = (await next(session, 'expiring')) as { within: number }
-    expect(within).to.be.within(1, 30_000)
+    const { within: timeLeft } = (await next(session, 'expiring')) as { within: number }
+    expect(timeLeft).to.be.within(1, 30_000)
     await session.authenticate('long')
     const lock = await session.lock('k')
     const resumed = next(session, 'resumed')
@@ -118,11 +118,12 @@ describe('session.authenticate', () => {
     expect(tokensSeen).to.deep.equal(['short', 'long', 'long'])
   })
 
-  it('rejects with UNAUTHORIZED if the broker refuses the token', async () => {
+  it('rejects if the broker or the client refuses the token, and the session goes on', async () => {
     const { url } = await stage.broker({ authenticate })
     const session = await stage.session(url, { token: 'long' })
     await rejection(session.authenticate('nonsense'), 'UNAUTHORIZED')
     expect((await session.lock('k')).held).to.equal(true)
+    // The client refuses an empty token and does not send it.
     await rejection(session.authenticate(''), 'INVALID_OPTION')
   })
 
@@ -136,13 +137,15 @@ describe('session.authenticate', () => {
 
 describe('a token', () => {
   it('is sent to another machine only with TLS', async () => {
+    // The last URL only begins like one of this machine.
     for (const url of ['ws://locks.example', 'ws://10.0.0.1:7420', 'ws://127.0.0.1.evil.example']) {
       await rejection(connect(url, { token: 't' }), 'INVALID_OPTION')
       await rejection(connect(['wss://locks.example', url], { token: 't' }), 'INVALID_OPTION')
     }
   })
 
-  // With an aborted signal, `connect` fails with `ABORTED` after it has accepted its options.
+  // In these tests the signal is aborted. `connect` first checks its options, so the error
+  // `ABORTED` shows that it has accepted the options.
   it('may be sent without TLS if allowInsecure is set', async () => {
     const signal = AbortSignal.abort()
     const options = { token: 't', allowInsecure: true, signal }

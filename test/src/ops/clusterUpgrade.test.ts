@@ -22,8 +22,8 @@ import { scratch } from './scratch.js'
 
 const brokerCount = 3
 
-/** The brokers of one cluster. Each broker has a port, which the upgraded broker uses again. */
-class UpgradedCluster {
+/** A cluster whose brokers can be upgraded. An upgraded broker keeps its port. */
+class UpgradableCluster {
   readonly #stage: Stage
   readonly #logAddress: string
   readonly #brokers: { readonly port: number; command: Holdfast }[] = []
@@ -52,18 +52,18 @@ class UpgradedCluster {
     broker.command = await this.#start(broker.port, build.main)
   }
 
-  /** The version of each broker, and whether the broker has a feature, as its `welcome` says. */
-  async builds(feature: string): Promise<[version: string, hasFeature: boolean][]> {
-    const builds: [string, boolean][] = []
+  /** Reads from the `welcome` of each broker its version, and whether it has a feature. */
+  async versions(feature: string): Promise<[version: string, hasFeature: boolean][]> {
+    const versions: [string, boolean][] = []
     for (const url of this.urls) {
       const client = new RawClient(url)
       await client.opened()
       client.send({ type: 'hello' })
       const { version, features } = await client.receive('welcome')
-      builds.push([version!, features!.includes(feature)])
+      versions.push([version!, features!.includes(feature)])
       client.socket.terminate()
     }
-    return builds
+    return versions
   }
 
   async #start(port: number, main?: string): Promise<Holdfast> {
@@ -76,12 +76,15 @@ class UpgradedCluster {
 }
 
 /** Upgrades a cluster, and checks the holder and the waiter during the upgrade. */
-async function expectNoLockLost(stage: Stage, logAddress: string): Promise<void> {
-  const build = otherBuild(scratch(stage).path('other'))
-  const cluster = new UpgradedCluster(stage, logAddress)
+async function upgradeWithoutLoss(stage: Stage, logAddress: string): Promise<void> {
+  // Only the new build has `newBuild.feature`.
+  const newBuild = otherBuild(scratch(stage).path('other'))
+  const cluster = new UpgradableCluster(stage, logAddress)
   for (let i = 0; i < brokerCount; i++) await cluster.add()
-  const oldBuilds = await cluster.builds(build.feature)
-  expect(oldBuilds).to.deep.equal(Array.from({ length: brokerCount }, () => [brokerVersion, false]))
+  const oldVersions = await cluster.versions(newBuild.feature)
+  expect(oldVersions).to.deep.equal(
+    Array.from({ length: brokerCount }, () => [brokerVersion, false]),
+  )
 
   // Each of the three events below means that a client has lost a lock or its whole session.
   const losses: string[] = []
@@ -101,10 +104,11 @@ async function expectNoLockLost(stage: Stage, logAddress: string): Promise<void>
     return nextLock
   })
   for (let i = 0; i < brokerCount; i++) {
-    await cluster.upgrade(i, build)
-    const upgraded = (await cluster.builds(build.feature)).filter(([, hasFeature]) => hasFeature)
-    expect(upgraded).to.deep.equal(Array.from({ length: i + 1 }, () => [build.version, true]))
-    // The old and the new brokers must understand the log entries of these locks.
+    await cluster.upgrade(i, newBuild)
+    const versions = await cluster.versions(newBuild.feature)
+    const upgraded = versions.filter(([, hasFeature]) => hasFeature)
+    expect(upgraded).to.deep.equal(Array.from({ length: i + 1 }, () => [newBuild.version, true]))
+    // Two more locks add entries to the log, which brokers of both builds must understand.
     await holder.withLock('other', () => waiter.withLock('another', () => {}))
     expect([losses, lock.held, isGranted]).to.deep.equal([[], true, false])
   }
@@ -120,11 +124,11 @@ describe('an upgrade of a cluster on etcd, broker by broker', function () {
   const stage = Stage.forEachTest()
 
   it('loses no lock and no place in a queue while two builds run', async () => {
-    await expectNoLockLost(stage, etcd.cluster.address(etcd.prefix))
+    await upgradeWithoutLoss(stage, etcd.cluster.address(etcd.prefix))
   })
 })
 
-// The code of the logs does not differ between the builds, so a quick run tests only etcd.
+// Both builds have the same code for etcd and PostgreSQL, so a quick run tests only etcd.
 const describeOfFullRun = isFullRun ? describe : () => {}
 
 describeOfFullRun('an upgrade of a cluster in PostgreSQL, broker by broker', function () {
@@ -133,6 +137,6 @@ describeOfFullRun('an upgrade of a cluster in PostgreSQL, broker by broker', fun
   const stage = Stage.forEachTest()
 
   it('loses no lock and no place in a queue while two builds run', async () => {
-    await expectNoLockLost(stage, postgres.url)
+    await upgradeWithoutLoss(stage, postgres.url)
   })
 })

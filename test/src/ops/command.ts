@@ -11,9 +11,7 @@ import { isFullRun } from '../support/counts.js'
 import { commandFile } from '../support/programs.js'
 import { endsByItself, runInProcess } from './inProcess.js'
 
-/**
- * The launcher, a shell script that npm links to. It starts the JavaScript file of the command.
- */
+/** The shell script that npm installs as `holdfast`. It starts Node with the JavaScript file. */
 export const launcher = fileURLToPath(
   new URL('../bin/holdfast', import.meta.resolve('@holdfast/server')),
 )
@@ -41,9 +39,9 @@ export interface StartOptions {
    * Default: the file of this build.
    */
   readonly main?: string | undefined
-  /** Whether the launcher starts the command. By default, Node starts the file. */
+  /** Whether the test starts the launcher. By default, it starts Node with the JavaScript file. */
   readonly launched?: boolean | undefined
-  /** The standard input of the command: a pipe (the default), or /dev/null if it is `ignore`. */
+  /** The standard input of the command: `pipe` (the default), or `ignore` for /dev/null. */
   readonly stdin?: 'pipe' | 'ignore' | undefined
   /** Whether standard input stays open after `input`. Default false. */
   readonly keepStdinOpen?: boolean | undefined
@@ -91,9 +89,8 @@ export class Holdfast {
   }
 
   /**
-   * Runs the command to its end. In a quick run, a command that prints and ends by itself runs
-   * within the process of the tests. With any other option than `env`, the command runs in a
-   * process of its own.
+   * Runs the command to its end. In a quick run, a command that only prints and then ends runs
+   * within the process of the tests, unless `options` has more than `env`.
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
     const { env, ...others } = options
@@ -104,8 +101,8 @@ export class Holdfast {
   }
 
   /**
-   * Runs a command with arguments that `holdfast` refuses before it starts a program or connects. A
-   * quick run runs such a command within the process of the tests.
+   * Runs a command that refuses its arguments before it connects or starts a program. In a quick
+   * run, such a command runs within the process of the tests.
    */
   static runRefused(stage: Stage, args: readonly string[]): Promise<Ended> {
     if (isFullRun) return Holdfast.start(stage, args).ended()

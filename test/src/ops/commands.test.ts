@@ -21,7 +21,10 @@ describe('the command holdfast', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
-  /** Starts a broker: Ann holds orders:1 and report, and Bob waits for orders:1. */
+  /**
+   * Starts a broker. Ann holds `orders:1`, with the returned fence, and `report`. Bob waits for
+   * `orders:1`.
+   */
   async function busyBroker(): Promise<BrokerWithSessions & { readonly fence: number }> {
     const brokerAndSessions = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = brokerAndSessions.sessions
@@ -32,7 +35,7 @@ describe('the command holdfast', () => {
     return { ...brokerAndSessions, fence }
   }
 
-  it('lists with ls the holders and queue lengths of all keys, or of the keys with a prefix', async () => {
+  it('lists with ls the holders and the queue length of each key, or of each key with a prefix', async () => {
     const { url, fence } = await busyBroker()
     const { out, code } = await run(url, 'ls')
     expect(code).to.equal(0)
@@ -46,7 +49,7 @@ describe('the command holdfast', () => {
     expect(json[0]).to.deep.include({ key: 'orders:1', name: 'ann', fence, waiting: 1 })
   })
 
-  it('shows the holders, the queue and the fence of a key with show', async () => {
+  it('shows with show the holders, the queue and the fence of a key', async () => {
     const { url, fence } = await busyBroker()
     const { out } = await run(url, 'show', 'orders:1')
     expect(out[0]).to.match(new RegExp(`^held by ann for \\S+, fence ${fence}, .*{"job":7}$`))
@@ -59,7 +62,7 @@ describe('the command holdfast', () => {
     expect(json.waiting[0]).to.include({ name: 'bob' })
   })
 
-  it('shows permits and sets with ls, show and top', async () => {
+  it('shows with ls, show and top the permits and the sets', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('gpu', { capacity: 3 })
@@ -80,7 +83,7 @@ describe('the command holdfast', () => {
     expect(top.find((line) => line.includes('gpu'))).to.match(/^1 +gpu +permits 2\/3 +ann, bob/)
   })
 
-  it('shows the maxHold of a lock with ls, show and top', async () => {
+  it('shows with ls, show and top the maxHold of a lock', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('k', { maxHold: 600_000 })
@@ -96,13 +99,14 @@ describe('the command holdfast', () => {
     expect(top.find((line) => line.includes('ann'))).to.match(/^1 +k +exclusive, at most 10m +ann/)
   })
 
-  it('shows the ttl and the time left with ls and show', async () => {
+  it('shows with ls and show the ttl of a lock and the time left', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     await ann!.lock('k', { ttl: 600_000 })
     await ann!.lock('l', { ttl: 900_000, maxHold: 60_000 })
     const { out } = await run(url, 'ls')
     expect(out[1]).to.match(/^k +exclusive +ann +\S+ +(9m 5\ds|10m) +\d+ +0$/)
+    // This time is that of the maxHold, which ends before the ttl.
     expect(out[2]).to.match(/^l +exclusive, at most 1m +ann +\S+ +(5\ds|1m) +\d+ +0$/)
     const shown = (await run(url, 'show', 'k')).out[0]
     expect(shown).to.match(/^held by ann for \S+, ttl 10m, expires in /)
@@ -133,7 +137,7 @@ describe('the command holdfast', () => {
     expect(json.held[0]).to.include({ election: true, value: 'x'.repeat(100) })
   })
 
-  it('counts a long queue with ls, and the unlisted requests with show', async () => {
+  it('counts with ls a long queue, and with show the waiting requests that it does not list', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const waitingClient = await RawClient.open(url)
@@ -145,7 +149,7 @@ describe('the command holdfast', () => {
     waitingClient.send({ type: 'stats', id: 2_000 })
     await waitingClient.receive('stats')
     expect((await run(url, 'ls')).out.at(-1)).to.match(/^k .* 1003$/)
-    // By default, `show` lists at most 1,000 waiting requests. Here `show` also lists the holder.
+    // By default, `show` lists at most 1,000 waiting requests of the 1,003, and also the holder.
     const shown = await run(url, 'show', 'k')
     expect(shown.out.at(-1)).to.equal('... and 3 more wait')
     const startOfMessage = 'holdfast: Only 1001 of 1004'
@@ -164,7 +168,7 @@ describe('the command holdfast', () => {
     expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)
   })
 
-  it('revokes a lock by its fence with unlock, and the broker grants the next waiter', async () => {
+  it('revokes with unlock the lock that has the fence, and the broker grants the next waiter', async () => {
     const { url, broker, fence } = await busyBroker()
     const args = ['unlock', 'orders:1', '--fence', String(fence), '--reason', 'stuck']
     const { code, out } = await run(url, ...args)
@@ -191,7 +195,7 @@ describe('the command holdfast', () => {
   })
 
   it('exits 77 without a token, and names the ways to give the token', async () => {
-    // A cell is a broker that serves a part of the keys. Only a cell accepts `--cells`.
+    // A cell is a broker that serves a part of the keys. `--cells` takes only URLs of cells.
     const { url } = await stage.broker({ authenticate: ({ token }) => token, cell: '1/1' })
     const missing =
       'holdfast: The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE'
@@ -239,17 +243,17 @@ describe('the command holdfast', () => {
     ]) {
       const { code, err } = await Holdfast.run(stage, [args[0]!, '--url', url, ...args.slice(1)])
       expect(code, args[0]).to.equal(77)
-      expect(err[0], args[0]).to.match(/^holdfast: you may /)
+      expect(err[0], args[0]).to.match(/^holdfast: you may not /)
     }
   })
 
-  it('prints the held locks and then the events with watch, until a signal', async () => {
+  it('prints with watch the held locks and then the events, until a signal', async () => {
     const { url, sessions } = await busyBroker()
     const watch = Holdfast.start(stage, ['watch', '--json', 'orders:', '--url', url])
     await watch.out.waitForCount(1)
     await sessions[0]!.lock('orders:2')
     await sessions[0]!.lock('elsewhere')
-    // The close ends two locks with the prefix, and the broker then grants `orders:1` to Bob.
+    // The close ends `orders:1` and `orders:2`. Then the broker grants `orders:1` to Bob.
     await sessions[0]!.close()
     await watch.out.waitForCount(5)
     watch.process.kill('SIGINT')
@@ -265,7 +269,7 @@ describe('the command holdfast', () => {
     ])
   })
 
-  it('exits 1 if unlock finds no lock with the fence, also if the client may not query', async () => {
+  it('exits 1 if unlock finds no lock with the fence, even without the permission to query', async () => {
     const { url } = await stage.broker({ authorize: (_, operation) => operation === 'revoke' })
     const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
     expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with this fence'])
@@ -284,12 +288,12 @@ describe('the command holdfast', () => {
     watch.process.kill('SIGINT')
     const { code, out } = await watch.ended()
     expect(code).to.equal(0)
-    // The first word of a line is the time. The two words after the time identify the event.
+    // A line begins with the time. Then come the count of held locks, a held lock, or an event.
     const lines = out.map((line) => line.split(' ').slice(1, 3).join(' '))
     expect(lines).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
 
-  it('shows the busiest key first with top, and prints as many reports as --count says', async () => {
+  it('shows with top the busiest key first, and prints as many reports as --count says', async () => {
     const { url } = await busyBroker()
     const { code, out } = await run(url, 'top', '--count', '1')
     expect(code).to.equal(0)
@@ -318,23 +322,23 @@ describe('the command holdfast', () => {
       grace: 0,
       at: 1,
     }
+    // The first message is the `hello`, the second is the query, and the third is the `bye`.
     await once(socket, 'message')
     socket.send(JSON.stringify(welcome))
     await once(socket, 'message')
-    // The next message is the `bye` of the client.
     socket.once('message', () => socket.close(1000))
     top.process.kill('SIGINT')
     expect((await top.ended()).code).to.equal(0)
   })
 
-  it('prints the counters of the broker with stats', async () => {
+  it('prints with stats the counters of the broker', async () => {
     const { url, broker } = await busyBroker()
     const { out } = await run(url, 'stats', '--json')
     expect(JSON.parse(out[0]!)).to.deep.equal(broker.stats())
     expect((await run(url, 'stats')).out.join('\n')).to.match(/totalLocks +2/)
   })
 
-  it('prints the time of each handshake with ping, and exits 69 if no broker answers', async () => {
+  it('prints with ping the time of each handshake, and exits 69 if no broker answers', async () => {
     const { url, broker } = await stage.broker()
     const { code, out } = await run(url, 'ping', '--count', '2')
     expect(code).to.equal(0)
@@ -355,14 +359,14 @@ describe('the command holdfast', () => {
     expect([code, err.length]).to.deep.equal([0, 1])
   })
 
-  it('prints the figures of a load with bench, and leaves no locks behind', async () => {
+  it('prints with bench the figures of a load, and leaves no locks behind', async () => {
     const { url, broker } = await stage.broker()
     for (const flags of [[], ['--contended']]) {
       const args = ['bench', '--json', '--sessions', '3', '--time', '200ms', ...flags, url]
       const { code, out } = await Holdfast.run(stage, args)
       expect(code).to.equal(0)
       const result = JSON.parse(out[0]!)
-      // The three sessions have acquired and released locks more than once.
+      // A cycle acquires and releases a lock. There were more cycles than sessions.
       expect(result.cycles).to.be.above(3)
       expect(result.lock.p50).to.be.at.most(result.lock.p99)
       expect(result.lock.p99).to.be.at.most(result.lock.max)
@@ -403,9 +407,8 @@ describe('the command holdfast', () => {
 
   it('suggests the right name for a mistyped flag or command', async () => {
     const withWrongFlag = await Holdfast.run(stage, ['ls', '--jsn'])
-    expect([withWrongFlag.code, withWrongFlag.err.join(' ')]).to.satisfy(
-      ([code, text]: [number, string]) => code === 64 && text.includes('Did you mean --json?'),
-    )
+    expect(withWrongFlag.code).to.equal(64)
+    expect(withWrongFlag.err.join(' ')).to.include('Did you mean --json?')
     const wrongCommand = await Holdfast.run(stage, ['unlok'])
     expect(wrongCommand.code).to.equal(64)
     expect(wrongCommand.err.join(' ')).to.include('unlock')

@@ -12,11 +12,10 @@ import { Holdfast } from './command.js'
 import { type Scratch, scratch } from './scratch.js'
 
 /**
- * Each line that the test types, with the Tab key for each `\t`, and the words that `holdfast` gets
- * from the completed line. The words after the command of `run` belong to this command, so the
- * shell completes no flag of `holdfast` there.
+ * The lines that the test types, each with the words that `holdfast` gets from the completed line.
+ * A `\t` is the Tab key.
  */
-const typedLines: readonly (readonly [string, readonly string[]])[] = [
+const completionCases: readonly (readonly [typedLine: string, words: readonly string[]])[] = [
   ['ser\t', ['serve']],
   ['serve --fence-f\t x', ['serve', '--fence-file', 'x']],
   ['serve --durability fl\t', ['serve', '--durability', 'flushed']],
@@ -32,13 +31,14 @@ const typedLines: readonly (readonly [string, readonly string[]])[] = [
     'run --timeout 5s k uniq-command note\t',
     ['run', '--timeout', '5s', 'k', 'uniq-command', 'notes.txt'],
   ],
+  // The shell completes no flag of `holdfast` here, because `--shar` belongs to `uniq-command`.
   ['run k uniq-command --shar\t', ['run', 'k', 'uniq-command', '--shar']],
 ]
 
 describe('holdfast completion', () => {
   const stage = Stage.forEachTest()
 
-  /** Makes a folder with files to complete and with the completion script of this shell. */
+  /** Makes a folder with the completion script of a shell, and with files that a line can name. */
   async function makeFolder(shell: string): Promise<Scratch & { readonly folder: string }> {
     const files = scratch(stage)
     const { code, out } = await Holdfast.run(stage, ['completion', shell])
@@ -52,19 +52,19 @@ describe('holdfast completion', () => {
   }
 
   /**
-   * Types lines into an interactive shell on a terminal. Returns the words that `holdfast` got from
-   * each line. Here `holdfast` is a shell function, which appends its words to a file.
+   * Types the line of each case into an interactive shell on a terminal. Returns the words that
+   * `holdfast` got from each line. Here `holdfast` is a shell function, which appends its words to
+   * a file.
    *
    * @param firstLines Lines for the shell before `holdfast` is defined.
-   * @param loadingLine A line that loads the completion script, with `SCRIPT` in place of its path.
    */
-  async function typeLines(shell: string, firstLines: readonly string[], loadingLine: string) {
+  async function typeCases(shell: string, firstLines: readonly string[]) {
     const files = await makeFolder(shell)
     const setupLines = [
       `PATH=$PWD:$PATH`,
       ...firstLines,
       `holdfast() { printf '<%s>' "$@" >>words; printf '\\n' >>words; }`,
-      loadingLine.replace('SCRIPT', files.path(`script.${shell}`)),
+      `. ${files.path(`script.${shell}`)}`,
     ]
     files.write('rc', `${setupLines.join('\n')}\n`)
     const command = shell === 'bash' ? 'bash --norc --noprofile -i' : 'zsh -f -i'
@@ -85,7 +85,7 @@ describe('holdfast completion', () => {
     // the text that the test waits for.
     terminal.stdin.write(`. ./rc; echo rea''dy\n`)
     await untilShown('ready')
-    for (const [i, [line]] of typedLines.entries()) {
+    for (const [i, [line]] of completionCases.entries()) {
       terminal.stdin.write(`holdfast ${line}\n echo do''ne-${i}-\n`)
       await untilShown(`done-${i}-`)
     }
@@ -94,13 +94,13 @@ describe('holdfast completion', () => {
     return readFileSync(files.path('words'), 'utf8').trimEnd().split('\n')
   }
 
-  const expected = typedLines.map(([, words]) => words.map((word) => `<${word}>`).join(''))
+  const expected = completionCases.map(([, words]) => words.map((word) => `<${word}>`).join(''))
 
   describe('bash', () => {
     needs('terminal')
 
     it('completes commands, flags, values, files and the command of run', async () => {
-      expect(await typeLines('bash', [], '. SCRIPT')).to.deep.equal(expected)
+      expect(await typeCases('bash', [])).to.deep.equal(expected)
     })
 
     it('uses no syntax that is newer than bash 3.2', async () => {
@@ -114,11 +114,12 @@ describe('holdfast completion', () => {
 
     it('completes commands, flags, values, files and the command of run', async () => {
       const firstLines = [
-        ...['autoload -Uz compinit', 'compinit -u -d ./dump'],
+        'autoload -Uz compinit',
+        'compinit -u -d ./dump',
         // Otherwise zsh removes the slash of a completed folder when the line ends.
         'setopt no_auto_remove_slash',
       ]
-      expect(await typeLines('zsh', firstLines, '. SCRIPT')).to.deep.equal(expected)
+      expect(await typeCases('zsh', firstLines)).to.deep.equal(expected)
     })
   })
 
@@ -127,13 +128,13 @@ describe('holdfast completion', () => {
 
     it('completes commands, flags, values, files and the command of run', async () => {
       const files = await makeFolder('fish')
-      const linesToLastTab = typedLines.map(
+      const linesBeforeLastTab = completionCases.map(
         ([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`,
       )
-      const requests = linesToLastTab.map(
+      const fishCommands = linesBeforeLastTab.map(
         (line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`,
       )
-      const program = `set -x PATH $PWD $PATH; source script.fish; ${requests.join('; ')}`
+      const program = `set -x PATH $PWD $PATH; source script.fish; ${fishCommands.join('; ')}`
       const fish = spawn('fish', ['--no-config', '-c', program], { cwd: files.folder })
       stage.onClear(() => fish.kill('SIGKILL'))
       let out = ''
@@ -147,17 +148,14 @@ describe('holdfast completion', () => {
           .split('\n')
           .map((line) => line.split('\t')[0]),
       )
-      // fish prints the possible completions, and does not complete the line. So the test looks for
-      // the word that the typed line does not contain.
-      for (const [i, [line, words]] of typedLines.entries()) {
+      // fish may print a value with its flag: `--flag=value`.
+      const withoutFlag = (word: string | undefined) => word?.replace(/^--[\w-]+=/, '')
+      // fish does not complete the line, but lists the possible completions. The list must have the
+      // completed word, which is the word that the typed line does not contain.
+      for (const [i, [line, words]] of completionCases.entries()) {
         const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
-        // The last line completes no word. fish may print a value with its flag: `--flag=value`.
         if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
-        else
-          expect(
-            answers[i]?.map((word) => word?.replace(/^--[\w-]+=/, '')),
-            line,
-          ).to.include(completedWord.replace(/^--[\w-]+=/, ''))
+        else expect(answers[i]?.map(withoutFlag), line).to.include(withoutFlag(completedWord))
       }
     })
   })
@@ -165,7 +163,7 @@ describe('holdfast completion', () => {
   it('completes every flag of serve in every shell, and refuses an unknown shell', async () => {
     const { out } = await Holdfast.run(stage, ['serve', '--help'])
     const flags = out.flatMap((line) => /^ {2}(?:-\w, )?(--[\w-]+)/.exec(line)?.[1] ?? [])
-    // `serve` has more than 40 flags. With fewer, the pattern above does not fit the help.
+    // `serve` has more than 40 flags. If the pattern above finds fewer, it does not fit the help.
     expect(flags).to.have.length.above(40)
     for (const shell of ['bash', 'zsh', 'fish']) {
       const script = (await Holdfast.run(stage, ['completion', shell])).out.join('\n')
@@ -175,8 +173,7 @@ describe('holdfast completion', () => {
       }
     }
     const forUnknownShell = await Holdfast.run(stage, ['completion', 'tcsh'])
-    expect([forUnknownShell.code, forUnknownShell.err.join()]).to.satisfy(
-      ([code, text]: [number, string]) => code === 64 && text.includes('bash, zsh, fish'),
-    )
+    expect(forUnknownShell.code).to.equal(64)
+    expect(forUnknownShell.err.join()).to.include('bash, zsh, fish')
   })
 })

@@ -24,7 +24,7 @@ describe('the certificate of a private authority', () => {
     return { files, cert, key, certPath, url }
   }
 
-  it('is accepted with the option ca as text, bytes or a list', async () => {
+  it('lets a client connect if the option ca has it as text, as bytes or in a list', async () => {
     const { cert, certPath, url } = await startSecureBroker()
     for (const ca of [
       cert,
@@ -38,7 +38,7 @@ describe('the certificate of a private authority', () => {
     }
   })
 
-  it('is refused without the option ca and with another ca, and the error suggests the option', async () => {
+  it('is necessary: without it or with another, the client refuses the broker and suggests the option ca', async () => {
     const { url } = await startSecureBroker()
     const otherAuthority = certificate(scratch(stage))
     for (const options of [{}, { ca: otherAuthority.cert }]) {
@@ -50,7 +50,7 @@ describe('the certificate of a private authority', () => {
 
   it('must be valid, and cannot be combined with a custom WebSocket class', async () => {
     const { cert, key, url } = await startSecureBroker()
-    // Replaces the first characters of the encoded certificate.
+    // A certificate whose Base64 text is invalid.
     const broken = cert.replace(/\n[^\n]{20}/, '\n?')
     for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
       // No error contains the private key, which a program may pass by mistake.
@@ -62,7 +62,7 @@ describe('the certificate of a private authority', () => {
     expect(error.message).to.contain('your own WebSocket class')
   })
 
-  it('is accepted by every command with --ca or HOLDFAST_CA', async () => {
+  it('lets commands connect with --ca or HOLDFAST_CA', async () => {
     const { certPath, url } = await startSecureBroker()
     const commands = [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]
     const runs = commands.map(async (command) => {

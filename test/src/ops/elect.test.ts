@@ -1,8 +1,8 @@
 /**
- * Tests `holdfast elect NAME COMMAND`, which leads an election and meanwhile runs a command. The
- * tests use the real `holdfast` and real processes. The tests of `run` cover the behaviour that
- * `elect` and `run` share. The exit codes are 64 (wrong usage), 75 (not elected) and 76 (the
- * leadership was lost).
+ * Tests `holdfast elect NAME COMMAND`, which runs a command while it leads an election. The tests
+ * use the real `holdfast` and real processes. The tests of `run` cover the behaviour that `elect`
+ * and `run` share. The exit codes are 64 (wrong usage), 75 (not elected) and 76 (the leadership was
+ * lost).
  */
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
@@ -12,13 +12,14 @@ import { isAlive } from './processes.js'
 
 describe('holdfast elect', () => {
   const stage = Stage.forEachTest()
-  const elect = (url: string, args: string[], options?: StartOptions) =>
+  const runToEnd = (url: string, args: string[], options?: StartOptions) =>
     Holdfast.run(stage, ['elect', '--url', url, ...args], options)
   const start = (url: string, args: string[], options?: StartOptions) =>
     Holdfast.start(stage, ['elect', '--url', url, ...args], options)
 
   it('leads while the command runs, publishes the value, and resigns at the end', async () => {
     const { url, broker, sessions } = await stage.brokerWithSessions('ann')
+    // `cat` runs until standard input ends.
     const script = 'echo "$HOLDFAST_KEY $HOLDFAST_FENCE"; cat; exit 7'
     const value = { url: 'http://a' }
     const args = ['--value', JSON.stringify(value), 'scheduler', '--', 'sh', '-c', script]
@@ -29,7 +30,7 @@ describe('holdfast elect', () => {
     expect(lock).to.include({ key: 'scheduler', mode: 'exclusive', election: true })
     expect(lock!.value).to.deep.equal(value)
     expect(lock!.metadata).to.include({ command: 'sh', pid: holdfast.process.pid })
-    const refused = await elect(url, ['--try', 'scheduler', 'true'])
+    const refused = await runToEnd(url, ['--try', 'scheduler', 'true'])
     expect(refused.code).to.equal(75)
     const nextLeadership = sessions[0]!.campaign('scheduler')
     holdfast.process.stdin!.end()
@@ -37,7 +38,7 @@ describe('holdfast elect', () => {
     expect((await nextLeadership).fence).to.be.greaterThan(lock!.fence)
   })
 
-  it('waits for the holder of a plain lock with the name of the election, and then leads', async () => {
+  it('leads only after another session has unlocked a plain lock with the name of the election', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const plainLock = await sessions[0]!.lock('scheduler')
     const holdfast = start(url, ['scheduler', '-c', 'echo leads'])

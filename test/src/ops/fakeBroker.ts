@@ -8,17 +8,18 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import type { Stage } from '../e2e/stage.js'
 
 /** A message of a client. */
-export interface ClientText {
+export interface ReceivedMessage {
   readonly type: string
   readonly id: number
-  /** What a query asks for, and the key after which the answer begins. */
+  /** What a query asks for. */
   readonly kind?: string | undefined
+  /** The key after which the answer to a query begins. */
   readonly after?: string | undefined
 }
 
 /** Answers one message of a client. */
 export type Answer = (
-  message: ClientText,
+  message: ReceivedMessage,
   connection: {
     /** Sends a message to the client. */
     readonly send: (message: object) => void
@@ -46,9 +47,8 @@ export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> 
   server.on('connection', (socket: WebSocket) => {
     const send = (message: object) => socket.send(JSON.stringify(message))
     socket.on('message', (data) => {
-      const parsed = JSON.parse(String(data)) as ClientText
-      // A frame has one message or an array of messages.
-      for (const message of [parsed].flat()) answer(message, { send, socket })
+      const frame = JSON.parse(String(data)) as ReceivedMessage | ReceivedMessage[]
+      for (const message of [frame].flat()) answer(message, { send, socket })
     })
   })
   await once(server, 'listening')

@@ -1,6 +1,6 @@
 /**
- * Tests that messages of the command `holdfast` refer to flags. The same messages in a program
- * refer to options. The user of `holdfast serve` types `--log-password-file`, not
+ * Tests that messages of the command `holdfast` name flags. In a program that uses the package, the
+ * same messages name options. The user of `holdfast serve` types `--log-password-file`, not
  * `logPasswordFile`.
  */
 import { createBroker, HoldfastError } from '@holdfast/server'
@@ -32,7 +32,8 @@ describe('the names of options in messages of the command', () => {
       expect(withFlags(`It is wrong: set \`${name}\``)).to.equal(
         `It is wrong: set ${flagWithValue}`,
       )
-      // Without backquotes, a name such as `log` may be an ordinary word, so it stays.
+      // A name such as `log` may be an ordinary word. It becomes a flag only in backquotes, or at
+      // the start of a message before "must".
       const isPlainWord = /^[a-z]+$/.test(name)
       const expected = isPlainWord ? name : flag
       expect(withFlags(`Use ${name} (${name}), ${name}.`)).to.equal(
@@ -48,6 +49,7 @@ describe('the names of options in messages of the command', () => {
     ['jwt.secret must be long', '--jwt-secret-file must be long'],
     ['use wss:// or allowInsecure', 'use wss:// or --allow-insecure'],
     ['lease must be an integer', '--lease must be an integer'],
+    // Values in double quotes, paths, ordinary words and unknown names stay.
     ['"logCa" and "a \\" logCa"', '"logCa" and "a \\" logCa"'],
     [
       '/etc/logCa ./logKey logCa.pem logCa/x logCa=1',
@@ -62,7 +64,7 @@ describe('the names of options in messages of the command', () => {
     })
   }
 
-  it('become flags in the message for a broker on all addresses, but not in a program', async () => {
+  it('become flags if serve refuses to listen on all addresses; in a program they stay', async () => {
     const { code, err } = await Holdfast.run(stage, ['serve', '--host', '0.0.0.0', '--port', '0'])
     const problem = 'because every client on the network could acquire locks'
     expect([code, ...err]).to.deep.equal([
@@ -81,7 +83,7 @@ describe('the names of options in messages of the command', () => {
     )
   })
 
-  it('become the flag of the port that is in use: --port, or --admin-port', async () => {
+  it('become --port or --admin-port, depending on which of these ports is in use', async () => {
     const { port } = await stage.broker()
     const hint = 'perhaps another Holdfast broker: stop that program, or set'
     const withPort = await Holdfast.run(stage, ['serve', '--port', String(port)])

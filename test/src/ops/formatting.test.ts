@@ -11,8 +11,8 @@ import { expect } from 'chai'
 
 describe('the formatting of holdfast', () => {
   it('parses durations', () => {
-    const times = ['0', '500ms', '10s', '2m', '1.5m', '0.001s', '2h']
-    expect(times.map(parseDuration)).to.deep.equal([0, 500, 10_000, 120_000, 90_000, 1, 7_200_000])
+    const texts = ['0', '500ms', '10s', '2m', '1.5m', '0.001s', '2h']
+    expect(texts.map(parseDuration)).to.deep.equal([0, 500, 10_000, 120_000, 90_000, 1, 7_200_000])
     // The greatest duration that a timer of Node can have.
     expect(parseDuration('2147483647ms')).to.equal(2 ** 31 - 1)
     for (const text of ['', ' 5', '5 s', '-1', '1e3', '.5s', '0.0001s', '5d', '2147483648ms']) {
@@ -30,18 +30,15 @@ describe('the formatting of holdfast', () => {
   it('formats durations in their two largest units', () => {
     const seconds = [1, 59.9, 60, 192, 3_599, 3_600, 3_605, 3_660, 86_399, 86_400, 90_061]
     expect([0, 0.4, 999].map(span)).to.deep.equal(['0ms', '0ms', '999ms'])
-    expect(seconds.map((count) => span(count * 1_000))).to.deep.equal([
-      ...['1s', '59s', '1m', '3m 12s', '59m 59s'],
-      ...['1h', '1h', '1h 1m', '23h 59m', '1d', '1d 1h'],
-    ])
+    const spans = '1s, 59s, 1m, 3m 12s, 59m 59s, 1h, 1h, 1h 1m, 23h 59m, 1d, 1d 1h'
+    expect(seconds.map((count) => span(count * 1_000)).join(', ')).to.equal(spans)
   })
 
   it('suggests the most similar name, or no name if none is similar', () => {
     const names = ['port', 'host', 'fenceFile', 'locksPerSession']
     const misspelt = ['prot', 'HOST', 'fencefle', 'lockPerSessions', 'drain', 'zzz']
-    expect(misspelt.map((name) => nearestName(name, names))).to.deep.equal([
-      ...['port', 'host', 'fenceFile', 'locksPerSession', undefined, undefined],
-    ])
+    const suggested = ['port', 'host', 'fenceFile', 'locksPerSession', undefined, undefined]
+    expect(misspelt.map((name) => nearestName(name, names))).to.deep.equal(suggested)
     expect(nearestName('port', [])).to.equal(undefined)
   })
 
@@ -61,12 +58,12 @@ describe('the formatting of holdfast', () => {
     const keys = ['日本語', 'ｱｲｳ', 'e\u0301te\u0301', '🔒🔒', '👍🏽', '한국', 'Ａ', 'plain']
     const rows = keys.map((key) => [key, '|'])
     const lines = (await formatTable(['KEY', 'N'], rows)).slice(1)
-    // How many columns of the terminal each key takes. The first column of the table is as wide as
-    // the widest key, and a gap of two follows.
+    // The width of each key on a terminal. After the widest key, of width 6, come two spaces. So
+    // every `|` must have 8 character cells before it.
     const widths = [6, 3, 3, 4, 2, 4, 2, 5]
     for (const [i, line] of lines.entries()) {
-      const gap = /( +)\|$/.exec(line)![1]!.length
-      expect(widths[i]! + gap, keys[i]).to.equal(8)
+      const spaces = /( +)\|$/.exec(line)![1]!.length
+      expect(widths[i]! + spaces, keys[i]).to.equal(8)
     }
   })
 
@@ -78,7 +75,7 @@ describe('the formatting of holdfast', () => {
       expect(() => integerParser(0, 65_535)(text), text).to.throw('a whole number from 0 to 65535')
     }
     expect(() => integerParser(1, Number.MAX_SAFE_INTEGER)('0')).to.throw('at least 1')
-    // 2 ** 53 + 1 is the smallest integer that a number cannot represent.
+    // 9007199254740993 is 2 ** 53 + 1, the smallest integer that is no JavaScript number.
     expect(() => integerParser(1, Number.MAX_SAFE_INTEGER)('9007199254740993')).to.throw('whole')
   })
 })

@@ -2,7 +2,7 @@
  * Tests `holdfast hold`, which acquires a lock but runs no command. `hold` keeps the lock until its
  * standard input ends or a signal arrives. A fence is the number of a grant. The lease is how long
  * the broker keeps a silent session. The exit codes are 64 (wrong usage), 76 (the lock was lost)
- * and 143 (ended by SIGTERM).
+ * and 143 (SIGTERM while `hold` waits). After a signal while `hold` has the lock, the code is 0.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -32,7 +32,7 @@ describe('holdfast hold', () => {
       const [line] = await command.out.waitForCount(1)
       const fence = broker.query().held[0]?.fence
       expect(JSON.parse(line!)).to.deep.equal({ key: 'k', fence, held: true })
-      // A change of the size of the terminal does not end the command.
+      // SIGWINCH says that the size of the terminal has changed. It must not end the command.
       command.process.kill('SIGWINCH')
       command.process.kill(signal)
       expect(await command.ended()).to.deep.include({ code: 0, signal: null, err: [] })

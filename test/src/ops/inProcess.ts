@@ -1,6 +1,6 @@
 /**
- * Runs commands of `holdfast` within the process of the tests. In a quick run, commands that print
- * and end by themselves run in this way. The start of a process would cost more than the command. A
+ * Runs commands of `holdfast` within the process of the tests. In a quick run, commands that only
+ * print and then end run in this way. The start of a process would cost more than the command. A
  * full run starts a process for every command.
  */
 import { once } from 'node:events'
@@ -13,12 +13,12 @@ const server = import.meta.resolve('@holdfast/server')
 const { createProgram } = await import(new URL('./cli/program.js', server).href)
 const { reportError } = await import(new URL('./cli/exitCodes.js', server).href)
 
-/** The commands that print and end by themselves, whatever their flags are. */
+/** The commands that only print and then end, whatever their flags are. */
 const endingCommands = new Set([
   ...['ls', 'show', 'session', 'stats', 'status', 'unlock', 'token', 'completion', 'help'],
 ])
 
-/** The signals for which a command may leave a listener. */
+/** The signals for which a command may leave a listener behind. */
 const signals = ['SIGINT', 'SIGTERM'] as const
 
 /**
@@ -27,7 +27,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const
  */
 let newestEnded: Promise<unknown> = Promise.resolve()
 
-/** Whether a command with these arguments prints and ends by itself. */
+/** Whether a command with these arguments only prints and then ends. */
 export function endsByItself(args: readonly string[]): boolean {
   const [command = '', firstArgument] = args
   // `--help` at another place may be a word of the command that `holdfast run` starts.
@@ -75,7 +75,10 @@ async function runNow(
 
 /** Collects what a command writes to one of its two outputs. */
 class Output extends PassThrough {
-  /** -1 is not a file descriptor, so the command writes to this stream. */
+  /**
+   * A command writes past the stream only if `fd` is a file or a device. -1 is neither, so the
+   * command writes to this stream.
+   */
   readonly fd = -1
   readonly #lines: string[] = []
   readonly #closed: Promise<unknown>
@@ -106,11 +109,11 @@ function replaceProcess(
 ): () => void {
   const names = ['argv', 'env', 'stdout', 'stderr'] as const
   const originalDescriptors = names.map((name) => Object.getOwnPropertyDescriptor(process, name)!)
-  const listeners = signals.map((signal) => process.listeners(signal))
+  const originalListeners = signals.map((signal) => process.listeners(signal))
   const { exitCode } = process
-  // The first two words of `argv` are Node and its program.
-  const replaced = { argv: [...process.argv.slice(0, 2), ...args], env, stdout, stderr }
-  for (const [name, value] of Object.entries(replaced)) {
+  // The first two words of `argv` are Node and its script.
+  const replacements = { argv: [...process.argv.slice(0, 2), ...args], env, stdout, stderr }
+  for (const [name, value] of Object.entries(replacements)) {
     Object.defineProperty(process, name, { value, configurable: true, writable: true })
   }
   process.exitCode = undefined
@@ -122,7 +125,9 @@ function replaceProcess(
     for (const [i, name] of names.entries())
       Object.defineProperty(process, name, originalDescriptors[i]!)
     for (const [i, signal] of signals.entries()) {
-      const added = process.listeners(signal).filter((each) => !listeners[i]!.includes(each))
+      const added = process
+        .listeners(signal)
+        .filter((each) => !originalListeners[i]!.includes(each))
       for (const listener of added) process.off(signal, listener)
     }
   }

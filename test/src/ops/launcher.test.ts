@@ -9,7 +9,7 @@ import { Stage } from '../e2e/stage.js'
 import { skip } from '../support/needs.js'
 import { Holdfast } from './command.js'
 
-/** The flags of Node for garbage collection without threads, and for one thread that compiles. */
+/** With these flags, Node collects garbage without extra threads, and compiles in one thread. */
 const threadFlags = ['--single-threaded-gc', '--v8-pool-size=1']
 /** The processors that this process may use, such as `0-3`; undefined outside Linux. */
 const processors = /^Cpus_allowed_list:\s+(\S+)$/m.exec(statusOfThisProcess())?.[1]
@@ -24,10 +24,10 @@ function statusOfThisProcess(): string {
 describe('the launcher of holdfast', () => {
   const stage = Stage.forEachTest()
 
-  /** The command line of a broker that the launcher starts on these processors. */
-  async function argumentsOn(list: string): Promise<string[]> {
+  /** Starts a broker with the launcher on these processors. Returns its command line. */
+  async function argumentsOn(processorList: string): Promise<string[]> {
     const args = ['serve', '--port', '0', '--drain', '0']
-    const wrapper = ['taskset', '-c', list]
+    const wrapper = ['taskset', '-c', processorList]
     const command = Holdfast.start(stage, args, { wrapper, launched: true })
     await command.out.waitForCount(1)
     return readFileSync(`/proc/${command.process.pid}/cmdline`, 'utf8').split('\0')
@@ -37,18 +37,18 @@ describe('the launcher of holdfast', () => {
     if (!canChooseProcessors) skip(this, 'needs Linux and the command taskset')
   })
 
-  it('starts Node on one processor with fewer threads of V8', async () => {
+  it('makes V8 use fewer threads if only one processor is available', async () => {
     const [first] = /^\d+/.exec(processors!)!
     expect(await argumentsOn(first)).to.include.members(threadFlags)
   })
 
-  it('starts Node on several processors with the usual threads of V8', async function () {
+  it('lets V8 use its usual threads if several processors are available', async function () {
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     expect(await argumentsOn(processors!)).to.not.include.oneOf(threadFlags)
   })
 
   it('ignores an environment variable that has the name of one of its own variables', async function () {
-    // On one processor, the launcher sets this variable, so the test would show nothing.
+    // On one processor, the launcher overwrites `_holdfast_flags`, so the test would prove nothing.
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     // With this flag, Node would print its version and not run the command.
     const env = { _holdfast_flags: '--version' }

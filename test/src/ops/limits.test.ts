@@ -1,5 +1,5 @@
 /**
- * Tests every limit of the broker once. If a client exceeds a limit, the error must name the limit
+ * Tests every limit of the broker. If a client exceeds a limit, the error must name the limit
  * and its value. The broker must also report each refused connection and session to its observer.
  * The lease is how long the broker keeps a silent session. A pending connection has not finished
  * its handshake yet. The grace is how long a session survives the loss of its connection.
@@ -55,17 +55,19 @@ describe('the limits of connections', () => {
   it('close a pending connection in favour of another address, and do not count closing connections', () => {
     const { harness, refusals } = brokerWithLimits({ connections: 3 })
     const session = harness.join()
-    const from = (remoteAddress: string) => harness.connect({ remoteAddress })
-    const crowd = ['10.0.0.1', '10.0.0.1'].map(from)
-    expect(closeOf(from('10.0.0.1'))).to.equal('1013 quota exceeded: connections 3')
-    const newClient = from('203.0.113.1')
+    const connectFrom = (remoteAddress: string) => harness.connect({ remoteAddress })
+    const crowd = ['10.0.0.1', '10.0.0.1'].map(connectFrom)
+    const refused = connectFrom('10.0.0.1')
+    expect(closeOf(refused)).to.equal('1013 quota exceeded: connections 3')
+    const newClient = connectFrom('203.0.113.1')
     expect(closeOf(crowd[0]!)).to.equal('1013 quota exceeded: connections 3')
     harness.say(newClient, { type: 'hello' })
     expect(newClient.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
-    // Only `session` and `newClient` count. The sockets of `crowd[0]` and of the third connection
-    // from 10.0.0.1 are still open, but the broker has closed these connections.
-    expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
+    // Only `session` and `newClient` count. The broker is closing `crowd[0]` and `refused`, but
+    // their sockets have not ended yet.
+    const later = connectFrom('10.0.0.1')
+    expect([crowd[0]!, session.socket, later].map(closeOf)).to.deep.equal([
       '1013 quota exceeded: connections 3',
       '0 open',
       '0 open',
@@ -92,34 +94,36 @@ describe('the limits of connections', () => {
 
   it('close a connection beyond pendingConnectionsPerAddress, which counts an IPv6 network as one address', () => {
     const { harness, refusals } = brokerWithLimits({ pendingConnectionsPerAddress: 1 })
-    const connectFrom = (remoteAddress: string) => closeOf(harness.connect({ remoteAddress }))
-    expect(connectFrom('10.0.0.1')).to.equal('0 open')
-    expect(connectFrom('10.0.0.2')).to.equal('0 open')
-    expect(connectFrom('::ffff:10.0.0.1')).to.equal(
+    const connectFrom = (remoteAddress: string) => harness.connect({ remoteAddress })
+    expect(closeOf(connectFrom('10.0.0.1'))).to.equal('0 open')
+    expect(closeOf(connectFrom('10.0.0.2'))).to.equal('0 open')
+    expect(closeOf(connectFrom('::ffff:10.0.0.1'))).to.equal(
       '1013 quota exceeded: pendingConnectionsPerAddress 1',
     )
-    expect(connectFrom('2001:db8::1')).to.equal('0 open')
-    expect(connectFrom('2001:db8:0:0:ffff::2')).to.match(/^1013/)
-    expect(connectFrom('2001:db8:0:1::1')).to.equal('0 open')
-    // `::` stands for zeros in the first half of the address: this address is 2001:0:0:1:2:3:4:5.
-    expect(connectFrom('2001::1:2:3:4:5')).to.equal('0 open')
-    expect(connectFrom('2001:0:0:1::1')).to.match(/^1013/)
+    expect(closeOf(connectFrom('2001:db8::1'))).to.equal('0 open')
+    expect(closeOf(connectFrom('2001:db8:0:0:ffff::2'))).to.match(/^1013/)
+    expect(closeOf(connectFrom('2001:db8:0:1::1'))).to.equal('0 open')
+    // The first half of an IPv6 address is the network. Here `::` stands for zeros in this half:
+    // the address is 2001:0:0:1:2:3:4:5.
+    expect(closeOf(connectFrom('2001::1:2:3:4:5'))).to.equal('0 open')
+    expect(closeOf(connectFrom('2001:0:0:1::1'))).to.match(/^1013/)
     expect(refusals.causes).to.deep.equal(Array(3).fill('pending_connections_per_address'))
   })
 
   it('share pendingConnections fairly between addresses', () => {
     const { harness, refusals } = brokerWithLimits({ pendingConnections: 6 })
-    const from = (remoteAddress: string) => harness.connect({ remoteAddress })
-    const crowd = ['10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.2'].map(from)
-    const newClient = from('203.0.113.1')
+    const connectFrom = (remoteAddress: string) => harness.connect({ remoteAddress })
+    const addresses = [...Array<string>(4).fill('10.0.0.1'), '10.0.0.2', '10.0.0.2']
+    const crowd = addresses.map(connectFrom)
+    const newClient = connectFrom('203.0.113.1')
     expect([newClient, ...crowd].map(closeOf)).to.deep.equal([
       '0 open',
       '1013 quota exceeded: pendingConnections 6',
       ...Array(5).fill('0 open'),
     ])
-    expect(closeOf(from('10.0.0.1')), 'the address with most connections').to.match(/^1013/)
-    expect(closeOf(from('10.0.0.2')), 'an address with fewer connections').to.equal('0 open')
-    expect(closeOf(crowd[1]!)).to.match(/^1013/)
+    expect(closeOf(connectFrom('10.0.0.1')), 'the address with most connections').to.match(/^1013/)
+    expect(closeOf(connectFrom('10.0.0.2')), 'an address with fewer connections').to.equal('0 open')
+    expect(closeOf(crowd[1]!), 'makes room for the connection of 10.0.0.2').to.match(/^1013/)
     expect(refusals.causes).to.deep.equal(Array(3).fill('pending_connections'))
     harness.say(newClient, { type: 'hello' })
     expect(newClient.heardOf('welcome')).to.have.length(1)
@@ -160,7 +164,7 @@ describe('the limits of connections', () => {
     expect(refusals.causes).to.deep.equal(['hello_ms'])
   })
 
-  it('close a reader beyond slowBytes after slowMs, and beyond backlogBytes immediately', () => {
+  it('close a client that does not read: beyond slowBytes after slowMs, beyond backlogBytes immediately', () => {
     const { harness, refusals } = brokerWithLimits({
       slowBytes: 100,
       slowMs: 200,
@@ -169,8 +173,8 @@ describe('the limits of connections', () => {
     const [aboveSlowBytes, aboveBacklog] = [harness.join(), harness.join()]
     aboveSlowBytes.socket.isReading = false
     aboveBacklog.socket.isReading = false
-    aboveSlowBytes.say(...many(1, 10, 'stats'))
-    aboveBacklog.say(...many(1, 200, 'stats'))
+    aboveSlowBytes.say(...many(10, 'stats'))
+    aboveBacklog.say(...many(200, 'stats'))
     expect(closeOf(aboveBacklog.socket)).to.match(/^4308/)
     expect(closeOf(aboveSlowBytes.socket)).to.equal('0 open')
     harness.environment.pass(201)
@@ -208,42 +212,43 @@ describe('the limits of sessions', () => {
 
   it('do not apply sessionsPerPrincipal if the broker has no authenticate', () => {
     const { harness } = brokerWithLimits({}, { profile: 'public' })
-    const from = (remoteAddress: string) => {
+    const joinFrom = (remoteAddress: string) => {
       const socket = harness.connect({ remoteAddress })
       harness.say(socket, { type: 'hello' })
       return socket
     }
     // All sessions have the principal `anyone`, and `sessionsPerPrincipal` of this profile is 20.
     // Only the limit `sessionsPerAddress` refuses a session.
-    const crowd = Array.from({ length: 101 }, () => from('10.0.0.1'))
+    const crowd = Array.from({ length: 101 }, () => joinFrom('10.0.0.1'))
     expect(closeOf(crowd.at(-1)!)).to.equal('4429 quota exceeded: sessionsPerAddress 100')
-    for (let i = 0; i < 30; i++) expect(closeOf(from(`203.0.113.${i}`))).to.equal('0 open')
+    for (let i = 0; i < 30; i++) expect(closeOf(joinFrom(`203.0.113.${i}`))).to.equal('0 open')
   })
 
   it('refuse a session beyond sessionsPerAddress until another session ends', () => {
     const { harness, refusals } = brokerWithLimits({ sessionsPerAddress: 1 })
-    const from = (remoteAddress: string) => {
+    const joinFrom = (remoteAddress: string) => {
       const socket = harness.connect({ remoteAddress })
       harness.say(socket, { type: 'hello' })
       return socket
     }
-    const first = from('10.0.0.1')
+    const first = joinFrom('10.0.0.1')
     expect(closeOf(first)).to.equal('0 open')
-    expect(closeOf(from('10.0.0.2'))).to.equal('0 open')
-    expect(closeOf(from('10.0.0.1'))).to.equal('4429 quota exceeded: sessionsPerAddress 1')
+    expect(closeOf(joinFrom('10.0.0.2'))).to.equal('0 open')
+    expect(closeOf(joinFrom('10.0.0.1'))).to.equal('4429 quota exceeded: sessionsPerAddress 1')
     first.drop()
-    expect(closeOf(from('10.0.0.1'))).to.equal('0 open')
+    expect(closeOf(joinFrom('10.0.0.1'))).to.equal('0 open')
     expect(refusals.causes).to.deep.equal(['sessions_per_address'])
   })
 
   it('close a connection beyond messagesPerSecond when messageBurst is used up', () => {
     const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
-    client.say(...many(1, 3, 'stats'))
+    client.say(...many(3, 'stats'))
     expect(client.socket.heardOf('stats')).to.have.length(3)
     // At 10 messages per second, the client may send one more message after 100 ms.
     harness.environment.pass(100)
     client.say({ type: 'stats', id: 4 })
+    // `heardOf` returns only the messages since its last call.
     expect(client.socket.heardOf('stats')).to.have.length(1)
     client.say({ type: 'stats', id: 5 })
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
@@ -255,9 +260,9 @@ describe('the limits of sessions', () => {
     const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
     // A `lock` without a key is invalid.
-    client.say(...many(1, 3, 'lock'))
+    client.say(...many(3, 'lock'))
     expect(failuresIn(client.heard())).to.have.length(3)
-    client.say(...many(4, 2, 'nonsense'))
+    client.say(...many(2, 'nonsense', {}, 4))
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
     expect(refusals.causes).to.deep.equal(['messages_per_second'])
   })
@@ -288,17 +293,17 @@ describe('the limits of requests', () => {
     ],
     [
       { waitersPerKey: 1 },
-      many(1, 3, 'lock', { key: 'a' }),
+      many(3, 'lock', { key: 'a' }),
       /^QUOTA_EXCEEDED 1 requests wait for this key, the maximum; .* \(waitersPerKey\)$/,
     ],
     [
       { unacknowledged: 2 },
-      many(1, 3, 'unlock', { fence: 1 }),
+      many(3, 'unlock', { fence: 1 }),
       /^QUOTA_EXCEEDED 2 answers .* \(unacknowledged\)$/,
     ],
     [
       { watchesPerSession: 1 },
-      many(1, 2, 'watch', { key: 'a' }),
+      many(2, 'watch', { key: 'a' }),
       /^QUOTA_EXCEEDED the session has 1 watches, the maximum; .* \(watchesPerSession\)$/,
     ],
     [
@@ -324,20 +329,21 @@ describe('the limits of requests', () => {
     ],
     [
       { barriersPerSession: 1 },
-      many(1, 2, 'barrier', { key: 'a', parties: 3 }),
+      many(2, 'barrier', { key: 'a', parties: 3 }),
       /^QUOTA_EXCEEDED 1 calls of the session wait at barriers, .* \(barriersPerSession\)$/,
     ],
     [
       { locksPerSession: 1 },
-      many(1, 2, 'barrier', { key: 'a', parties: 3 }),
+      many(2, 'barrier', { key: 'a', parties: 3 }),
       /^QUOTA_EXCEEDED the session holds and waits for 1 locks, .* \(locksPerSession\)$/,
     ],
     [
       { waitersPerKey: 1 },
-      [...many(1, 2, 'once', { key: 'a' }), { type: 'campaign', id: 3, key: 'a' }],
+      [...many(2, 'once', { key: 'a' }), { type: 'campaign', id: 3, key: 'a' }],
       /^QUOTA_EXCEEDED 1 requests wait for this key, the maximum; .* \(waitersPerKey\)$/,
     ],
     [
+      // As JSON, the three `€` and the two quotes have 11 bytes.
       { metadataBytes: 10 },
       [{ type: 'lock', id: 1, key: 'a', metadata: '€€€' }],
       /^QUOTA_EXCEEDED the metadata has more than 10 bytes; .* \(metadataBytes\)$/,
@@ -361,8 +367,8 @@ describe('the limits of requests', () => {
 
   it('refuse a request beyond deadlockVisits', () => {
     const { harness } = brokerWithLimits({ deadlockVisits: 2 })
-    // A scope is one task of a client. The last client waits for k0. Its holder waits for k1, whose
-    // holder waits for k2, and so on: the broker visits more than two waiting scopes.
+    // A scope is one task of a client. The last client requests k0. The holder of k0 waits for k1,
+    // whose holder waits for k2, and so on: the broker visits more than two waiting scopes.
     const clients = Array.from({ length: 4 }, () => harness.join())
     for (const [i, client] of clients.entries()) client.acquire(`k${i}`, { scope: 1 })
     for (const i of [0, 1, 2]) clients[i]!.lock(`k${i + 1}`, { scope: 1 })
@@ -403,7 +409,7 @@ describe('the limits of requests', () => {
   })
 
   it('accept a request that is exactly at the limit', () => {
-    // Three `€` have 9 bytes. Metadata is JSON, so its two quotes count too.
+    // Three `€` have 9 bytes, and with the two quotes of JSON 11.
     const { harness } = brokerWithLimits({ keyBytes: 9, metadataBytes: 11 })
     harness.join().acquire('€€€', { metadata: '€€€' })
   })
@@ -423,7 +429,7 @@ describe('the options for limits', () => {
   it('derive pendingConnections from connections', () => {
     const pendingFor = (connections: number) =>
       settingsFrom({ limits: { connections } }).limits.pendingConnections
-    // One tenth of the connections may be pending, and at least 1,000.
+    // The limit is a tenth of `connections`, but at least 1,000, even if `connections` is lower.
     expect([pendingFor(500), pendingFor(50_000)]).to.deep.equal([1_000, 5_000])
   })
 
@@ -446,7 +452,7 @@ describe('the options for limits', () => {
   }
 })
 
-/** Makes `count` messages of a type, with the ids from `first` on. */
-function many(first: number, count: number, type: string, fields: object = {}): object[] {
-  return Array.from({ length: count }, (_, index) => ({ type, id: first + index, ...fields }))
+/** Makes `count` messages of a type, with ascending ids. */
+function many(count: number, type: string, fields: object = {}, firstId = 1): object[] {
+  return Array.from({ length: count }, (_, index) => ({ type, id: firstId + index, ...fields }))
 }

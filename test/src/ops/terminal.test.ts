@@ -11,7 +11,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { commandFile } from '../support/programs.js'
-import { type ClientText, fakeBroker, welcome } from './fakeBroker.js'
+import { fakeBroker, type ReceivedMessage, welcome } from './fakeBroker.js'
 
 /** All characters with a code from `first` to `last`. */
 const range = (first: number, last: number): string =>
@@ -128,7 +128,7 @@ describe('holdfast on a terminal', () => {
    * A broker that answers each message with the result of `answer`. If the result is undefined, the
    * broker closes the connection.
    */
-  function hostileBroker(answer: (message: ClientText) => object | undefined) {
+  function hostileBroker(answer: (message: ReceivedMessage) => object | undefined) {
     return fakeBroker(stage, (message, { send, socket }) => {
       const reply = answer(message)
       // A close reason has at most 123 bytes of UTF-8.
