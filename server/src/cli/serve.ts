@@ -143,7 +143,11 @@ function firstSteps(url: string): string[] {
 function rebalanceOnSignal(broker: HoldfastBroker): void {
   process.on('SIGUSR2', () => {
     void broker.rebalance().then((count) => {
-      print(`holdfast got SIGUSR2 and has sent ${count} clients to their preferred brokers`)
+      const clients =
+        count === 1
+          ? '1 client to its preferred broker'
+          : `${count} clients to their preferred brokers`
+      print(`holdfast got SIGUSR2 and has sent ${clients}`)
     })
   })
 }

@@ -28,9 +28,10 @@ describe('holdfast serve at a terminal', () => {
 
   it('prints no command and no program if its output is not a terminal', async () => {
     const broker = Holdfast.start(stage, ['serve', '--port', '0'])
-    const lines = await broker.out.waitForCount(2)
-    // These lines have the URLs of the broker and of its dashboard. At a terminal, the next line
-    // begins with `Try it`.
-    expect(lines.join('\n')).not.to.contain('Try it')
+    await broker.out.waitForCount(2)
+    broker.process.kill('SIGTERM')
+    const { out } = await broker.ended()
+    // At a terminal, a line that begins with `Try it` follows the URLs of broker and dashboard.
+    expect(out.join('\n')).not.to.contain('Try it')
   })
 })

@@ -278,7 +278,9 @@ describe('holdfast serve --log on etcd', function () {
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
     serve.process.kill('SIGUSR2')
-    await serve.out.waitUntil((lines) => lines.some((text) => text.includes('has sent 1 clients')))
+    await serve.out.waitUntil((lines) =>
+      lines.some((text) => text.includes('has sent 1 client to')),
+    )
     await resumed
     expect(lock.held).to.equal(true)
   })

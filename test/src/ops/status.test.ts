@@ -92,7 +92,7 @@ describe('holdfast status', () => {
     const addresses = [a.url, b.url].map((url) => url.replace('ws', 'http'))
     expect(brokers.map((line) => line.split(/ +/)[1])).to.deep.equal(addresses)
     // One empty line separates the two brokers.
-    expect(out.indexOf('')).to.equal(out.lastIndexOf(''))
+    expect(out.filter((line) => line === '')).to.have.length(1)
     const withUnusedFirst = await status(stage, unused, a.url)
     expect([withUnusedFirst.code, withUnusedFirst.out[0]]).to.deep.equal([0, brokers[0]])
     const asJson = await status(stage, '--json', a.url, b.url)
