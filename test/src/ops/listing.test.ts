@@ -1,7 +1,7 @@
 /**
- * Tests listings with more locks than one query returns. The command lists a part of the locks and
- * exits 1, lists as many locks as `--limit` says, or lists all locks page by page. A fence is the
- * number of a grant, which identifies a lock.
+ * Tests listings with more locks than one query returns. Without a flag, the command lists a part
+ * of the locks and exits 1. With `--limit N`, the command lists at most N locks. With `--all`, the
+ * command lists all locks page by page. A fence is the number of a grant, and identifies the grant.
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -12,7 +12,10 @@ import { type Ended, Holdfast } from './command.js'
 
 /** More locks than two queries return: one query returns at most 1,000 locks. */
 const lockCount = 2_345
-/** A prime that divides neither 2,345 nor 9,000, so its multiples visit all keys in mixed order. */
+/**
+ * A prime that divides neither 2,345 nor 9,000, the numbers of keys in two tests. So the remainder
+ * of `i * stride` visits each key once, in mixed order.
+ */
 const stride = 997
 
 describe('a long listing of holdfast', () => {
@@ -21,12 +24,12 @@ describe('a long listing of holdfast', () => {
   const keyOf = (i: number) => `key:${String(i).padStart(5, '0')}`
 
   /** Makes a broker with `lockCount` locks, acquired in mixed order. */
-  async function crowdedBroker(): Promise<{ url: string; ann: Session }> {
+  async function crowdedBroker(): Promise<{ url: string; ann: Session; newestKey: string }> {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const ann = sessions[0]!
     const keys = Array.from({ length: lockCount }, (_, i) => keyOf((i * stride) % lockCount))
     await Promise.all(keys.map((key) => ann.lock(key)))
-    return { url, ann }
+    return { url, ann, newestKey: keys.at(-1)! }
   }
 
   it('has every lock once and in order with ls --all, also as JSON', async () => {
@@ -42,10 +45,10 @@ describe('a long listing of holdfast', () => {
   it('is reported as incomplete with exit code 1, unless --limit is set', async () => {
     const { url } = await crowdedBroker()
     const incompleteListings = [[], ['--json']].map((flags) => run(url, 'ls', ...flags))
-    // 1,000 keys begin with `key:00`, as many as one query returns.
     const otherListings = [
       ['--json', '--limit', '1500'],
       ['--limit', '2'],
+      // 1,000 keys begin with `key:00`, as many as one query returns.
       ['--json', 'key:00'],
     ].map((flags) => run(url, 'ls', ...flags))
     for (const { code, out, err } of await Promise.all(incompleteListings)) {
@@ -89,7 +92,7 @@ describe('a long listing of holdfast', () => {
     client.send(...requests.slice(1_000, 2_000))
     client.send({ type: 'ack', ids: requests.slice(1_000, 2_000).map(({ id }) => id) })
     client.send(...requests.slice(2_000))
-    // 1,020 requests wait, more than a query returns.
+    // 1,020 requests wait. One query returns at most 1,000 of these requests.
     for (let i = 0; i < 1_020; i++) client.send(lock(count + 1 + i, 'exclusive'))
     // The answer to `stats` shows that the broker has handled all earlier requests.
     client.send({ type: 'stats', id: 9_000 })
@@ -103,18 +106,17 @@ describe('a long listing of holdfast', () => {
     // A query counts all holders and requests, also those that it does not list.
     const counts = await sessions[0]!.query({ key: 'k', limit: 1 })
     expect([held.length, held[0].waiting]).to.deep.equal([counts.heldCount, counts.waitingCount])
-    // The holders fill more than two pages.
+    // The holders fill more than two pages of 1,000 locks.
     expect(held.length).to.be.above(2_000)
   })
 
   it('is reported as incomplete by top, and read completely by top --all', async () => {
-    const { url, ann } = await crowdedBroker()
+    const { url, ann, newestKey } = await crowdedBroker()
     const bob = await stage.session(url)
-    // A query without `after` lists the locks in the order of their grants, so not the last ones.
-    const newestKey = keyOf(((lockCount - 1) * stride) % lockCount)
     bob.lock(newestKey).catch(() => {})
     // The answer to `stats` shows that the broker has queued the request.
     await bob.stats()
+    // A query without `after` lists the first 1,000 grants, so it omits the newest lock.
     expect((await ann.query({ limit: 1_000 })).held.some(({ key }) => key === newestKey)).to.equal(
       false,
     )
@@ -177,10 +179,11 @@ describe('a long listing of holdfast', () => {
       if (held.length === 0) break
       listedKeys.push(...held.map(({ key }) => key))
       after = held.at(-1)!.key
-      // Bob locks a low key and a high key, and releases every second low key.
-      const lowLock = await bob.lock(keyOf(2 * i + 1))
+      // Bob locks one key in rising order from key 1, and one in falling order from key 81. Of the
+      // first kind, he releases every second lock.
+      const risingLock = await bob.lock(keyOf(2 * i + 1))
       await bob.lock(keyOf(81 - 2 * (i % 40)), { timeout: 0 }).catch(() => {})
-      if (i % 2 === 0) await lowLock.unlock()
+      if (i % 2 === 0) await risingLock.unlock()
     }
     expect(listedKeys.filter((key) => permanentKeys.includes(key))).to.deep.equal(permanentKeys)
     expect(new Set(listedKeys).size).to.equal(listedKeys.length)

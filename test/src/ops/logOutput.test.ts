@@ -12,13 +12,13 @@ import { openLogOutput } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 describe('the output of log lines', () => {
-  it('drops lines beyond its bound, and reports their number when a program reads the pipe', async () => {
+  it('drops lines beyond its bound, and reports the number of dropped lines when a program reads the pipe', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-log-'))
     const pipe = join(folder, 'pipe')
     spawnSync('mkfifo', [pipe])
     // A descriptor for both directions keeps the pipe open, although no program reads from it.
     const descriptor = openSync(pipe, 'r+')
-    // The lines have ten times as many bytes as may wait.
+    // All lines together have 2,000,000 bytes, ten times `maxBytes`.
     const [writtenCount, bytesPerLine] = [20_000, 100]
     const maxBytes = 200_000
     let droppedCount: number | undefined
@@ -28,6 +28,7 @@ describe('the output of log lines', () => {
       onError: (error) => {
         throw error
       },
+      // The output calls this function when it has written all waiting lines.
       onDropped: (lineCount) => {
         droppedCount = lineCount
         output.write('end\n')

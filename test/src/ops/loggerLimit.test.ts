@@ -1,6 +1,6 @@
 /**
  * Tests that the broker's own logger bounds the lines that clients cause: 100 lines of refusals and
- * 100 lines of revocations in a second. Further lines are counted.
+ * 100 lines of revocations in a second. The logger only counts further lines.
  */
 import { BrokerLogger } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -13,8 +13,8 @@ interface Line {
   readonly fields: object
 }
 
-/** Returns a logger that keeps its lines. `read` returns the new lines and forgets them. */
-function keepingLogger() {
+/** Returns a logger that records its lines. `read` returns the lines since the last `read`. */
+function recordingLogger() {
   const lines: Line[] = []
   const at = (level: string) => (fields: object, message: string) => {
     lines.push({ level, message, fields })
@@ -26,7 +26,7 @@ function keepingLogger() {
 describe('the logger of a broker', () => {
   it('leaves out refusals beyond 100 a second, and writes how many it left out', () => {
     const clock = new FakeClock()
-    const { logger, read } = keepingLogger()
+    const { logger, read } = recordingLogger()
     const brokerLogger = new BrokerLogger(logger, clock)
     const refuse = (times: number) => {
       for (let i = 0; i < times; i++) brokerLogger.onRefused({ cause: 'forbidden' })
@@ -47,14 +47,16 @@ describe('the logger of a broker', () => {
     refuse(101)
     read()
     brokerLogger.close()
+    // With the refusal before the 101, the second has had 102 refusals.
     expect(read()).to.deep.equal([leftOut(2)])
   })
 
   it('counts revocations separately from refusals, and reports them at level warn', () => {
-    const { logger, lines } = keepingLogger()
+    const { logger, lines } = recordingLogger()
     const brokerLogger = new BrokerLogger(logger, new FakeClock())
     const harness = new BrokerHarness({ observer: brokerLogger })
     const [ann, ops] = [harness.join(), harness.join()]
+    // These refusals use up only the limit of refusals.
     for (let i = 0; i < 130; i++) brokerLogger.onRefused({ cause: 'forbidden' })
     for (let id = 1; id <= 105; id++) {
       const fence = ann.acquire('k')

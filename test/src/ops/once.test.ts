@@ -22,7 +22,7 @@ describe('holdfast once', () => {
     const runner = start(url, ['report', '--', 'sh', '-c', script, 'sh', files.path('go')])
     await runner.out.waitForCount(1)
     const followers = [1, 2].map(() => start(url, ['report', '--', 'echo', 'other']))
-    // Each round trip of the observer gives the followers time to arrive.
+    // The observer waits for an answer of the broker, which gives the followers time to arrive.
     while (broker.query().waitingCount < 2) await untilHandled(sessions[0]!)
     expect(broker.query().held[0]).to.include({ key: 'report', once: true })
     files.write('go', '')
@@ -82,7 +82,7 @@ describe('holdfast once', () => {
     })
   })
 
-  it('exits 76 when the broker ends the lock, and does not suggest --max-hold, which is no option of once', async () => {
+  it('exits 76 when the maxHold of the lock runs out, and does not name --max-hold, which once does not have', async () => {
     const { url } = await stage.broker({ limits: { maxHoldMs: 300 } })
     expect(await run(url, ['k', '--', 'sleep', '60'])).to.deep.include({
       code: 76,

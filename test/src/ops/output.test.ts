@@ -1,6 +1,7 @@
 /**
- * Tests a command that cannot write its output: the command must exit 74 with a message. If the
- * command is `holdfast token`, it must also leave the token file unchanged.
+ * Tests commands that cannot write their output: such a command must exit 74 with a message, and
+ * `holdfast token` must leave the token file unchanged. Most commands ignore a closed pipe and a
+ * standard error that cannot be written. The last tests check how `holdfast token` writes its file.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -24,10 +25,12 @@ import { scratch } from './scratch.js'
 
 /** A device on which every write fails with ENOSPC, as on a full disk. */
 const fullDevice = '/dev/full'
+/** A file descriptor. */
+const standardError = 2
 
 /**
- * Starts a command whose output pipe is closed, and prints its exit code to standard error. The
- * shell first writes to the pipe until a write fails: then the reader has closed the pipe.
+ * A wrapper that starts a command with a closed output pipe, and prints the exit code to standard
+ * error. The shell first writes until a write fails: then the reader `true` has closed the pipe.
  */
 const withClosedPipe = [
   ...['sh', '-c'],
@@ -45,7 +48,7 @@ describe('holdfast with output that cannot be written', () => {
   /**
    * Runs a command that writes one of its outputs to the file at this path.
    *
-   * @param descriptor 1 for standard output (the default), 2 for standard error.
+   * @param descriptor 1 for standard output (the default), or `standardError`.
    */
   function runInto(path: string, args: readonly string[], descriptor = 1): Promise<Ended> {
     const wrapper = ['sh', '-c', `path=$1; shift; exec "$@" ${descriptor}>"$path"`, 'sh', path]
@@ -57,13 +60,11 @@ describe('holdfast with output that cannot be written', () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const { fence } = await sessions[0]!.lock('k')
     const urlFlag = ['--url', url]
-    // A quick run tests one command for each way to print, and a full run tests all commands.
-    const moreCommands = [
-      ...[
-        ['completion', 'bash'],
-        ['serve', '--check'],
-        ['ls', '--json', ...urlFlag],
-      ],
+    // A quick run tests one command for each way to print. Only a full run tests these commands.
+    const fullRunCommands = [
+      ['completion', 'bash'],
+      ['serve', '--check'],
+      ['ls', '--json', ...urlFlag],
       ...[['stats'], ['status'], ['show', 'k'], ['ping', '--count', '1']].map((words) => [
         ...words,
         ...urlFlag,
@@ -74,7 +75,7 @@ describe('holdfast with output that cannot be written', () => {
       ...[['ls'], ['watch'], ['top'], ['bench', '--sessions', '1', '--time', '10ms']].map(
         (words) => [...words, ...urlFlag],
       ),
-      ...(isFullRun ? moreCommands : []),
+      ...(isFullRun ? fullRunCommands : []),
     ]
     const runs = await Promise.all(commands.map((args) => runInto(fullDevice, args)))
     for (const [i, { code, err }] of runs.entries()) {
@@ -83,6 +84,7 @@ describe('holdfast with output that cannot be written', () => {
       expect(err, name).to.have.length(1)
       expect(err[0], name).to.match(/^holdfast: Cannot write to standard output \(ENOSPC\)/)
     }
+    // `show k` needs the lock, so `unlock` comes last.
     const unlock = ['unlock', 'k', '--fence', String(fence), '--reason', 'stuck', ...urlFlag]
     expect((await runInto(fullDevice, unlock)).code, 'unlock').to.equal(74)
   })
@@ -107,9 +109,10 @@ describe('holdfast with output that cannot be written', () => {
 
   it('ignores messages that cannot be written to standard error', async () => {
     const { url } = await stage.broker()
-    expect((await runInto(fullDevice, ['ls', '--url', url], 2)).code).to.equal(0)
+    expect((await runInto(fullDevice, ['ls', '--url', url], standardError)).code).to.equal(0)
     // No broker listens at this URL, so the exit code is 69.
-    expect((await runInto(fullDevice, ['ls', '--url', 'ws://127.0.0.1:1'], 2)).code).to.equal(69)
+    const wrongUrl = ['--url', 'ws://127.0.0.1:1']
+    expect((await runInto(fullDevice, ['ls', ...wrongUrl], standardError)).code).to.equal(69)
   })
 
   describe('on a nearly full disk', () => {
@@ -129,7 +132,7 @@ describe('holdfast with output that cannot be written', () => {
     it('exits 74 if only the start of a line could be written', async () => {
       const disk = mountDisk()
       const { url, sessions } = await stage.brokerWithSessions('ann')
-      // The JSON has more bytes than the disk of 4 KiB.
+      // With its other fields, the JSON is larger than the disk of 4 KiB.
       await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
       const { code, err } = await runInto(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
       expect(code).to.equal(74)
@@ -163,7 +166,7 @@ describe('holdfast with output that cannot be written', () => {
     expect(existsSync(`${file}.new`)).to.equal(false)
     // Without `--file`, the command prints the line for the token file to standard error. The token
     // is useless without this line, so the command must exit 74.
-    expect((await runInto(fullDevice, ['token', 'bob'], 2)).code).to.equal(74)
+    expect((await runInto(fullDevice, ['token', 'bob'], standardError)).code).to.equal(74)
   })
 
   it('prints no token if the line cannot be written to the token file', async () => {

@@ -1,6 +1,8 @@
 /**
  * Tests permissions: the broker checks each operation, a refused request changes nothing, and a
  * client sees no lock that it has no permission to see. A fence is the number of a grant.
+ * `harnessWith` makes a broker whose principals are the tokens. Its second argument says what each
+ * token allows.
  */
 import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'
@@ -26,7 +28,7 @@ const requests: Record<Exclude<Operation, 'inspect'>, object> = {
 
 describe('permissions', () => {
   for (const [operation, request] of Object.entries(requests) as [Operation, object][]) {
-    it(`refuse ${operation} with FORBIDDEN if authorize, which gets the key, returns false`, async () => {
+    it(`refuse ${operation} with FORBIDDEN if authorize returns false for the key`, async () => {
       const calls: unknown[] = []
       const refusals = new RefusalRecorder()
       const harness = harnessWith({
@@ -51,20 +53,21 @@ describe('permissions', () => {
         'ann',
       )
       client.say({ ...request, id: 1 })
+      // The request may fail for another reason: `revoke` finds no lock.
       expect(answersOf(client.heard())[0]).to.not.equal('failed FORBIDDEN')
     })
   }
 
   const lockRequests: Readonly<Record<string, object>> = {
-    permits: { type: 'lock', key: 'k', capacity: 2 },
+    'a permit': { type: 'lock', key: 'k', capacity: 2 },
     'a lock of a scope': { type: 'lock', key: 'k', scope: 1 },
     'a campaign': { type: 'campaign', key: 'k' },
-    'a once': { type: 'once', key: 'k' },
+    'a call of once': { type: 'once', key: 'k' },
     'a barrier': { type: 'barrier', key: 'k', parties: 2 },
     'a set': { type: 'lockAll', items: [{ key: 'a' }, { key: 'k', capacity: 2 }] },
   }
   for (const [name, request] of Object.entries(lockRequests)) {
-    it(`must allow the operation lock on each key of ${name}`, async () => {
+    it(`refuse ${name} if authorize forbids the operation lock on one key`, async () => {
       const operations: Operation[] = []
       const harness = harnessWith({
         authorize: (_, operation, key) => {
@@ -119,7 +122,7 @@ describe('permissions', () => {
     }
   })
 
-  it('allow everything except revoke, if there is neither authorize nor a token with permissions', async () => {
+  it('allow lock and steal but not revoke, if there is neither authorize nor a token with permissions', async () => {
     const client = await join(harnessWith(), 'ann')
     client.lock('k')
     client.lock('k', { steal: true })
@@ -162,7 +165,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['granted', 'failed FORBIDDEN'])
   })
 
-  it('also apply after a resume, which only a client of the same principal can do', async () => {
+  it('also apply after a resume, and a client of another principal cannot resume the session', async () => {
     const harness = harnessWith({}, (_, key) => key === 'k')
     const ann = await join(harness, 'ann', { grace: 5_000 })
     ann.socket.drop()
@@ -211,7 +214,7 @@ describe('the permission to see a lock', () => {
     expect(events.map(({ event }) => event.key)).to.deep.equal(['mine:2'])
   })
 
-  it('changes during a watch when the client renews its token', async () => {
+  it('ends during a watch when the client sends a token with fewer permissions', async () => {
     const harness = new BrokerHarness({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
@@ -237,7 +240,7 @@ describe('permission rules', () => {
   ] satisfies PermissionRule[])
 
   // A rule without `allow` allows neither `steal` nor `revoke`. A rule that allows `lock` also
-  // allows `share`. `stats` and `inspect` belong to no key, so the keys of a rule do not matter.
+  // allows `share`. `stats` and `inspect` belong to no key, so a rule may allow them with any keys.
   const allowed: [Operation, string][] = [
     ['lock', 'orders:'],
     ['watch', 'orders:42'],

@@ -1,11 +1,12 @@
 /** Reads the state of processes from /proc. */
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** The state of a process as ps(1) shows it, such as Z for a zombie. */
+/** The state of a process as in ps(1), such as Z for a zombie; undefined for no process. */
 export function stateOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The line has the id, the name in parentheses, the state, the id of the parent, and so on.
+    // The line has the id, the name in parentheses, the state, the id of the parent, and so on. The
+    // name may also contain parentheses.
     return stat.slice(stat.lastIndexOf(')') + 2)[0]
   } catch {
     return undefined
@@ -28,7 +29,7 @@ export function processesWithArgument(argument: string): number[] {
     .filter((pid) => argumentsOf(pid).includes(argument) && isAlive(pid))
 }
 
-/** The command line of a process; empty if the process has ended. */
+/** The words of the command line of a process; empty if the process has ended. */
 function argumentsOf(pid: number): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
@@ -37,7 +38,7 @@ function argumentsOf(pid: number): string[] {
   }
 }
 
-/** The id of the parent of a process. */
+/** The id of the parent of a process; undefined if there is no such process. */
 export function parentOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -1,7 +1,7 @@
 /**
  * Tests `holdfast rebalance` and `POST /rebalance`, which send the clients of a broker to their
  * preferred brokers. A client prefers the brokers in the order of its URLs. The tests check who may
- * send the clients, what the command prints, and which message explains each refusal.
+ * use the command, what the command prints, and which message explains each refusal.
  * test/src/log/draining.test.ts tests how the broker closes the connections.
  */
 import { connect } from '@holdfast/client'
@@ -46,16 +46,16 @@ describe('holdfast rebalance', () => {
     })
   })
 
-  it('is refused with one message for a wrong URL, and for two URLs', async () => {
-    const unused = `http://127.0.0.1:${await freePort()}`
-    expect(await refused('-u', unused)).to.deep.equal({
+  it('prints a single message for a wrong URL or for two URLs', async () => {
+    const urlWithoutBroker = `http://127.0.0.1:${await freePort()}`
+    expect(await refused('-u', urlWithoutBroker)).to.deep.equal({
       code: 69,
-      message: `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`,
+      message: `holdfast: The broker at ${urlWithoutBroker} cannot be reached (ECONNREFUSED)`,
     })
     const withoutScheme = await refused('-u', 'localhost:7420')
     expect(withoutScheme.code).to.equal(64)
     expect(withoutScheme.message).to.match(/"localhost:7420" is not the URL of a broker/)
-    const withTwoUrls = await refused('-u', unused, '-u', unused)
+    const withTwoUrls = await refused('-u', urlWithoutBroker, '-u', urlWithoutBroker)
     expect([withTwoUrls.code, withTwoUrls.message]).to.deep.equal([
       64,
       'holdfast: More than one URL is given: give --url with the URL of the broker to rebalance',
@@ -67,8 +67,7 @@ describe('holdfast rebalance', () => {
     const onClientPort = await refused('--url', url)
     expect(onClientPort.code).to.equal(77)
     expect(onClientPort.message).to.match(/does not accept the command here: run it on the machine/)
-    // On the admin port, the broker reads the command. The broker refuses the command, because no
-    // other broker shares the log.
+    // The admin port is the right one, but no other broker shares the log.
     expect((await refused('--url', admin)).message).to.match(
       /refused: this broker shares its log with no/,
     )
@@ -107,7 +106,7 @@ describe('holdfast rebalance with a shared log', function () {
     expect(withoutOtherBroker.code).to.equal(1)
     expect(withoutOtherBroker.err[0]).to.match(/refused: no other broker shares the log/)
     const { url: secondUrl } = await serve(stage, ...logFlags)
-    // No broker runs at the URL that the session prefers, so it connects to the first broker.
+    // No broker runs at the URL `unreachable`, so the session connects to `firstUrl`.
     const session = await connect([unreachable, firstUrl, secondUrl], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')

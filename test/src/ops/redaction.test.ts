@@ -1,4 +1,4 @@
-/** Tests that no error, output line or log line contains a secret of a URL, such as a password. */
+/** Tests that no error and no output of a command has a secret of a URL, such as a password. */
 import { connect } from '@holdfast/client'
 import { etcdLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
@@ -30,10 +30,11 @@ describe('the secrets of a URL', () => {
       'user:secret@host',
       'ws://ho st/?secret',
     ]
-    // The second-last attempt repeats a URL. The last attempt has a token without TLS.
     const attempts: [string | string[], object][] = [
       ...urls.map((url): [string, object] => [url, {}]),
+      // A list of two URLs.
       [[urls[0]!, urls[0]!], {}],
+      // `connect` refuses to send a token to another machine without TLS.
       ['ws://user:secret@host/?secret', { token: 't' }],
     ]
     for (const [url, options] of attempts) {
@@ -57,12 +58,12 @@ describe('the secrets of a URL', () => {
   it('are in no output of ping, ls, status and bench', async () => {
     const { url } = await stage.broker()
     const urlWithSecrets = `${url.replace('//', '//user:secret@')}/?token=secret`
-    const withoutBroker = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
+    const urlWithoutBroker = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
     const commands = [
       ['ping', '-n', '1', '--url', urlWithSecrets],
       ['ping', '-n', '1', '--json', '--url', urlWithSecrets],
-      ['ping', '-n', '1', '--url', withoutBroker],
-      ['ls', '--url', withoutBroker],
+      ['ping', '-n', '1', '--url', urlWithoutBroker],
+      ['ls', '--url', urlWithoutBroker],
       ['status', urlWithSecrets],
       ['bench', '--time', '10ms', '--sessions', '1', '--json', urlWithSecrets],
     ]

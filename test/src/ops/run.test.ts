@@ -2,10 +2,10 @@
  * Tests `holdfast run KEY COMMAND`, which holds a lock while a command runs. The tests use the real
  * `holdfast`, real processes and a network that the test cuts. The lease is how long the broker
  * keeps a silent session. A fence is the number of a grant. The main promise: if the broker does
- * not answer, the command is dead before the lease of its session is over. Only then can the broker
- * grant the lock to another session. `holdfast run` stops the command with SIGTERM, and after the
- * time of `--kill-after` with SIGKILL. The exit codes are 64 (wrong usage), 75 (the lock was not
- * acquired) and 76 (the lock was lost). 143 is an end by SIGTERM.
+ * not answer, the command is dead before the lease of its session is over. After the lease, the
+ * broker may grant the lock to another session. `holdfast run` stops the command with SIGTERM, and
+ * after the time of `--kill-after` with SIGKILL. The exit codes are 64 (wrong usage), 75 (the lock
+ * was not acquired) and 76 (the lock was lost). 143 is an end by SIGTERM.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
@@ -63,7 +63,7 @@ describe('holdfast run', () => {
     expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
   })
 
-  it('runs a command only while enough permits are free, with --capacity and --permits', async () => {
+  it('runs a command only if enough permits are free, with --capacity and --permits', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const heldLock = await sessions[0]!.lock('render', { capacity: 2 })
     const withTwoPermits = ['--capacity', '2', '--permits', '2', '--try', 'render', '--', 'true']
@@ -120,8 +120,8 @@ describe('holdfast run', () => {
     expect(await isAliveAfterGrant).to.equal(false)
   })
 
-  // `--max-hold` must leave time to stop the command: `--kill-after`, and 300 ms to end after
-  // SIGKILL. The last case has 65 keys: `k`, and 64 keys of `--also`.
+  // `--max-hold` must be longer than `--kill-after` plus 300 ms, in which a killed command ends.
+  // The last case has 65 keys: `k`, and 64 keys of `--also`.
   const wrongOptions: [string[], RegExp][] = [
     [['--permits', '1'], /--permits needs --capacity/],
     [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],
@@ -167,7 +167,7 @@ describe('holdfast run', () => {
     await reconnected
     await writeFile(fifo, 'on\n')
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
-    // `holdfast run` has acquired and released one lock, so its session was resumed.
+    // A new session would have acquired a second lock, so the session was resumed.
     expect(broker.stats()).to.include({ unlockCount: 1, totalLocks: 1 })
   })
 
@@ -178,7 +178,7 @@ describe('holdfast run', () => {
 
   /** The command and its child processes ignore SIGTERM, so `holdfast run` kills them. */
   async function killStubbornCommand(): Promise<void> {
-    const { url, brokerUrl, silence } = await startBrokerBehindProxy()
+    const { url, brokerUrl, blockTraffic } = await startBrokerBehindProxy()
     const script =
       "trap '' TERM; (trap '' TERM; echo $$ child; while :; do sleep 0.05; done) & " +
       'echo $$ parent; echo $! background; while :; do sleep 0.05; done'
@@ -194,13 +194,14 @@ describe('holdfast run', () => {
       script,
     ])
     await command.out.waitUntil((lines) => lines.length >= 3)
-    // `$$` is the id of the shell, also in the child process. `$!` is the id of the child process.
+    // `$$` is the id of the shell, even in the child process. The line `child` only shows that the
+    // child process ignores SIGTERM. The line `background` has the id of the child process, `$!`.
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
     const waiter = await stage.session(brokerUrl)
     const granted = waiter.lock('k')
     await untilHandled(waiter)
     expect(pids.map(isAlive), 'before').to.not.include(false)
-    silence()
+    blockTraffic()
     await granted
     expect(pids.map(isAlive), 'after the grant to the waiter').to.not.include(true)
     const { code, err } = await command.ended()
@@ -212,14 +213,14 @@ describe('holdfast run', () => {
 
   /** The command ends by itself at SIGTERM. */
   async function endWillingCommand(): Promise<void> {
-    const { url, silence, brokerUrl } = await startBrokerBehindProxy()
+    const { url, blockTraffic, brokerUrl } = await startBrokerBehindProxy()
     const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
     const args = ['--lease', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
     await command.out.waitForCount(1)
     const waiter = await stage.session(brokerUrl)
     const granted = waiter.lock('k')
-    silence()
+    blockTraffic()
     await granted
     expect(await command.ended()).to.deep.include({ code: 76, out: ['up', 'clean'] })
   }
@@ -276,19 +277,19 @@ describe('holdfast run', () => {
   /** Starts a broker behind a proxy that can cut connections and stop passing bytes. */
   async function startBrokerBehindProxy() {
     const { broker, url: brokerUrl, port } = await stage.broker()
-    let isSilent = false
+    let isBlocked = false
     const proxy = await TcpProxy.to(port, () => ({
       up: (bytes, connection) => {
-        if (!isSilent) connection.pass(bytes)
+        if (!isBlocked) connection.pass(bytes)
       },
       down: (bytes, connection) => {
-        if (!isSilent) connection.pass(bytes)
+        if (!isBlocked) connection.pass(bytes)
       },
     }))
     stage.onClear(() => proxy.close())
-    const silence = () => {
-      isSilent = true
+    const blockTraffic = () => {
+      isBlocked = true
     }
-    return { broker, brokerUrl, proxy, url: proxy.url, silence }
+    return { broker, brokerUrl, proxy, url: proxy.url, blockTraffic }
   }
 })

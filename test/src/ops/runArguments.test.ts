@@ -1,17 +1,17 @@
 /**
- * Tests the arguments of `holdfast run`: as with flock(1), options stand before the key, and all
- * words after the key belong to the command.
+ * Tests the arguments of `holdfast run`: as with flock(1), options stand before the key. All words
+ * after the key belong to the command, except `--` or `-c` directly after the key.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { Holdfast } from './command.js'
 
-/** Every option of `run` in every spelling, and other unusual words. */
+/** The words of each spelling of each option of `run`, and other unusual words. */
 const spellings: readonly (readonly string[])[] = [
-  ...['-s', '--shared', '-t', '--try', '-q', '--quiet', '-h', '--help'].map(toList),
-  ...['--leader-only', '--pass-token', '--allow-insecure', '--version', '-V'].map(toList),
-  ...['-st', '-qts', '-c', '--'].map(toList),
+  ...['-s', '--shared', '-t', '--try', '-q', '--quiet', '-h', '--help'].map(toSpelling),
+  ...['--leader-only', '--pass-token', '--allow-insecure', '--version', '-V'].map(toSpelling),
+  ...['-st', '-qts', '-c', '--'].map(toSpelling),
   ...['--timeout', '--lease', '--grace', '--kill-after', '--min-hold'].flatMap((name) => [
     [name, '5s'],
     [`${name}=5s`],
@@ -24,8 +24,8 @@ const spellings: readonly (readonly string[])[] = [
   ...[['-uws://127.0.0.1:1'], ['--no-such-option'], ['-'], ['', ' ', "a'b"]],
 ]
 
-/** Makes a command line of one word. */
-function toList(word: string): string[] {
+/** Makes a spelling of one word. */
+function toSpelling(word: string): string[] {
   return [word]
 }
 
@@ -93,7 +93,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('let the shell in the variable SHELL run the line of -c, as with flock', async () => {
+  it('can be -c and a line, which the shell in the variable SHELL runs, as with flock', async () => {
     const { url } = await stage.broker()
     // In place of a shell, `echo` prints the arguments that a shell would get.
     const env = { SHELL: '/bin/echo' }
@@ -119,7 +119,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('have the command right after the key, even if it looks like an option, and the error explains this', async () => {
+  it('have the command right after the key, and the error explains this for an option after the key', async () => {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)

@@ -16,10 +16,10 @@ const printer = [
 ]
 
 /**
- * A shell script that sets $a and $b to words that are not UTF-8, and then runs `line`. In `line`,
- * "$@" is the `holdfast` command. The shell would remove a line feed at the end of $b, so the
- * script adds a full stop, and removes the full stop later. `holdfast run` decodes $a and $b with
- * printf(1), which would change $c. So $c must not pass through printf(1).
+ * A shell script that sets $a and $b to words that are not UTF-8 and $c to ASCII, and then runs
+ * `line`. In `line`, "$@" is the `holdfast` command. The shell would remove a line feed at the end
+ * of $b, so the script adds a full stop, and removes the full stop later. `holdfast run` passes $a
+ * and $b through printf(1), but must not do so with $c, because printf(1) would change $c.
  */
 function shell(line: string): string[] {
   const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`
@@ -40,6 +40,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
       const { code, out, err } = await Holdfast.run(stage, args, { wrapper, launched })
       expect({ code, err }).to.deep.equal({ code: 0, err: [] })
       const words = ['fffe', '7a0afc0a', Buffer.from('\\0101%b').toString('hex'), '', 'c3bc']
+      // The last line is `X=`, the two bytes of $a, and a line feed.
       expect(out).to.deep.equal([...words, ' 58 3d ff fe 0a'])
     }
   })
@@ -74,7 +75,8 @@ describe('holdfast run with bytes that are not UTF-8', function () {
 
   it('passes a variable whose name is not valid in a shell, also in a large environment', async () => {
     const { url } = await stage.broker()
-    // Linux allows 128 KiB for one variable.
+    // Some shells drop such a variable, so the launcher encodes it in a variable of its own. BIG
+    // would not fit too, because Linux allows 128 KiB for one variable.
     const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }
     const args = ['run', '--url', url, 'k', process.execPath, '-p', 'process.env["spring.profile"]']
     const { code, out } = await Holdfast.run(stage, args, { env, launched: true })

@@ -71,14 +71,14 @@ describe('holdfast run with a process group', () => {
   it('waits neither for processes that have left the group nor for zombies', async () => {
     const { url, broker } = await stage.broker()
     const pids = scratch(stage).path('pids')
-    // The parent leaves the group and never reads the exit code of its child. So the child stays a
-    // zombie in the group.
-    const parent = `exec setsid sh -c "echo \\$\\$ >> ${pids}; exec sleep 600"`
-    const line = `(sleep 0 & echo $! >> ${pids}; ${parent}) >/dev/null 2>&1 & while [ "$(wc -l < ${pids})" != 2 ]; do :; done; cat ${pids}`
+    // A subshell starts `sleep 0`, leaves the group by setsid(1), and becomes `sleep 600`, which
+    // reads no exit code. So `sleep 0` stays a zombie in the group.
+    const leaveGroup = `exec setsid sh -c "echo \\$\\$ >> ${pids}; exec sleep 600"`
+    const line = `(sleep 0 & echo $! >> ${pids}; ${leaveGroup}) >/dev/null 2>&1 & while [ "$(wc -l < ${pids})" != 2 ]; do :; done; cat ${pids}`
     const { code, out, err } = await start(url, ['k', '-c', `: > ${pids}; ${line}`]).ended()
     const [zombie, escaped] = out.map(Number) as [number, number]
     stage.onClear(() => process.kill(escaped, 'SIGKILL'))
-    // If `holdfast run` sees the parent before the parent leaves, it prints that it keeps the lock.
+    // If `holdfast run` sees the subshell in the group, it prints that it keeps the lock.
     expect({ code, err: err.filter((message) => !message.includes('is kept')) }).to.deep.equal({
       code: 0,
       err: [],
@@ -123,7 +123,7 @@ describe('holdfast run with a process group', () => {
   }
 })
 
-describe('holdfast run with a command of another user', () => {
+describe('holdfast run with a command that runs as another user', () => {
   needs('root', 'setpriv')
   const stage = Stage.forEachTest()
 
@@ -140,7 +140,7 @@ describe('holdfast run with a command of another user', () => {
     const wrapper = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
     const holdfast = Holdfast.start(stage, [...args, 'sh', '-c', line], { wrapper })
     await holdfast.out.waitForCount(1)
-    // Neither the first nor a repeated signal reaches the command.
+    // `holdfast run` can pass neither signal to the command.
     holdfast.process.kill('SIGTERM')
     holdfast.process.kill('SIGTERM')
     const [message] = await holdfast.err.waitForCount(1)

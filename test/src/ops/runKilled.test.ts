@@ -1,8 +1,8 @@
 /**
  * Tests that the command of `holdfast run` does not outlive the lock. If a signal that Node cannot
  * handle kills `holdfast run`, a watchdog process kills the command. So the command is dead before
- * the lease ends. Only then can the broker grant the lock to another session. The lease is how long
- * the broker keeps a silent session.
+ * the lease ends. After the lease, the broker may grant the lock to another session. The lease is
+ * how long the broker keeps a silent session.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
@@ -10,10 +10,7 @@ import { count } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { isAlive, parentOf, processesWithArgument } from './processes.js'
 
-/**
- * The number of rounds that run at the same time: 2 in a quick run of the tests, 5 in a full run.
- * Each round waits for the end of a lease of two seconds.
- */
+/** How many rounds run at the same time. Each round waits for the end of a lease of two seconds. */
 const parallelRounds = count(2, 5)
 
 describe('holdfast run after a kill', () => {
@@ -22,7 +19,7 @@ describe('holdfast run after a kill', () => {
   it('leaves no command alive when the next session gets the lock', async () => {
     const { url } = await stage.broker()
     const rounds = count(parallelRounds, 100)
-    // Each step of the loop runs `parallelRounds` rounds.
+    // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const keys = Array.from({ length: parallelRounds }, (_, i) => `k${firstRound + i}`)
       await Promise.all(keys.map((key) => killAndExpectDeath(url, key)))
@@ -31,11 +28,11 @@ describe('holdfast run after a kill', () => {
 
   /** Kills `holdfast run`, and checks that all its processes are dead before the next grant. */
   async function killAndExpectDeath(url: string, key: string): Promise<void> {
-    const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
+    const stubbornScript = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
     // The command is a shell that starts a second shell in the background, and runs a pipeline.
     // Both shells print their ids, and must die. The backslashes keep the first shell from
     // expanding the `$$` of the second.
-    const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
+    const line = `(sh -c "${stubbornScript.replace('$$', '\\$\\$')}") & ${stubbornScript} | cat`
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const holdfastRun = Holdfast.start(stage, args)
     const pids = (await holdfastRun.out.waitForCount(2)).map(Number)
@@ -51,7 +48,7 @@ describe('holdfast run after a kill', () => {
   it('leaves no command alive after a kill during the start of the command', async () => {
     const { url, sessions } = await stage.brokerWithSessions('watcher')
     const rounds = count(parallelRounds, 50)
-    // Each step of the loop runs `parallelRounds` rounds.
+    // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {
         const key = `k${firstRound + i}`
