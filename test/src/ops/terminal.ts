@@ -17,7 +17,7 @@ export class Terminal {
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
   #screen = ''
-  /** The length of the output that `until` has returned. */
+  /** The length of all output that `until` has returned so far. */
   #readLength = 0
   /** Lets `until` look at the screen again. */
   #wake: () => void = () => {}
@@ -38,7 +38,7 @@ export class Terminal {
     this.#ended = once(this.#process, 'close').then(() => this.#wake())
   }
 
-  /** Runs a shell command line in a terminal. The command line ends with the test at the latest. */
+  /** Runs a shell command line in a terminal. The end of the test kills the command line. */
   static start(stage: Stage, line: string, env: Readonly<Record<string, string>> = {}): Terminal {
     const terminal = new Terminal(line, env)
     stage.onClear(async () => {
@@ -75,7 +75,7 @@ export class Terminal {
     }
   }
 
-  /** Resolves with the exit code of the command line, which is 128 + n after the signal n. */
+  /** Resolves with the exit code of the command line: 128 + n if the signal n ended the command. */
   async ended(): Promise<number | null> {
     await this.#ended
     return this.#process.exitCode

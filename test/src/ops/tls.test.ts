@@ -1,7 +1,8 @@
 /**
  * Tests TLS of the broker itself, and TLS of a real nginx in front of the broker, with the
  * configuration from the server's README. The grace is how long a session survives the loss of its
- * connection. A fence is the number of a grant.
+ * connection; the grace `'lease'` is as long as the lease of the session. A fence is the number of
+ * a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,32 +18,32 @@ import { needs } from '../support/needs.js'
 import { type Certificate, certificate } from './certificate.js'
 import { type Scratch, scratch } from './scratch.js'
 
-describe('the TLS of the broker', () => {
+describe('a broker with TLS', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 
   it('serves wss:// and accepts tokens', async () => {
-    const { cert, key, TrustingWebSocket: WebSocket } = certificate(scratch(stage))
+    const { cert, key, TrustingWebSocket } = certificate(scratch(stage))
     const { url } = await stage.broker({ tls: { cert, key }, authenticate: ({ token }) => token })
     expect(url).to.match(/^wss:\/\/127\.0\.0\.1:/)
-    const session = await stage.session(url, { WebSocket, token: 't' })
+    const session = await stage.session(url, { WebSocket: TrustingWebSocket, token: 't' })
     expect((await session.lock('k')).held).to.equal(true)
   })
 
-  it('is refused by a client that does not trust the certificate of the broker', async () => {
+  it('is refused by a client that does not trust its certificate', async () => {
     const { cert, key } = certificate(scratch(stage))
     const { url } = await stage.broker({ tls: { cert, key } })
     await rejection(stage.session(url), 'UNAVAILABLE')
   })
 
-  it('does not delay the close of the broker while TLS handshakes are unfinished', async () => {
-    const { cert, key, TrustingWebSocket: WebSocket } = certificate(scratch(stage))
+  it('closes without delay although a TLS handshake is unfinished', async () => {
+    const { cert, key, TrustingWebSocket } = certificate(scratch(stage))
     const { broker, url, port } = await stage.broker({ tls: { cert, key } })
     const silentConnection = await openTcp(port)
     silentConnection.on('error', () => {})
     stage.onClear(() => silentConnection.destroy())
-    // When this session is open, the silent connection has arrived too.
-    await stage.session(url, { WebSocket })
+    // The silent connection came first, so it has arrived when this session is open.
+    await stage.session(url, { WebSocket: TrustingWebSocket })
     await broker.close()
   })
 
@@ -56,10 +57,15 @@ describe('the TLS of the broker', () => {
 })
 
 /**
- * The nginx configuration from the server's README, with this port, and with the files that nginx
- * writes in a folder of the test.
+ * The nginx configuration from the server's README, with these ports and certificates. nginx writes
+ * its own files to the folder of the test.
  */
-function configFor(files: Scratch, certs: Certificate, port: number, brokerPort: number): string {
+function configFor(
+  files: Scratch,
+  certs: Certificate,
+  nginxPort: number,
+  brokerPort: number,
+): string {
   return `
 error_log stderr notice;
 pid ${files.path('nginx.pid')};
@@ -73,7 +79,7 @@ http {
   uwsgi_temp_path ${files.path('uwsgi')};
   scgi_temp_path ${files.path('scgi')};
   server {
-    listen 127.0.0.1:${port} ssl;
+    listen 127.0.0.1:${nginxPort} ssl;
     server_name locks.example;
     ssl_certificate     ${certs.certPath};
     ssl_certificate_key ${certs.keyPath};
@@ -110,7 +116,7 @@ describe('a broker behind nginx', () => {
     }
     stage.onClear(stop)
     for await (const line of lines) if (line.includes('start worker process ')) break
-    // Without a reader, the pipe would become full, and nginx would wait.
+    // The `break` has closed `lines`. Without another reader, a full pipe would block nginx.
     child.stderr.resume()
     return stop
   }
@@ -138,9 +144,9 @@ describe('a broker behind nginx', () => {
   }
 
   it('grants locks to clients that send a token over TLS', async () => {
-    const { url, TrustingWebSocket: WebSocket, credentialsSeen } = await startBrokerBehindNginx()
-    const ann = await stage.session(url, { WebSocket, token: 'ann' })
-    const bob = await stage.session(url, { WebSocket, token: 'bob' })
+    const { url, TrustingWebSocket, credentialsSeen } = await startBrokerBehindNginx()
+    const ann = await stage.session(url, { WebSocket: TrustingWebSocket, token: 'ann' })
+    const bob = await stage.session(url, { WebSocket: TrustingWebSocket, token: 'bob' })
     const lock = await ann.lock('k')
     const requestOfBob = bob.lock('k')
     await lock.unlock()
@@ -149,8 +155,12 @@ describe('a broker behind nginx', () => {
   })
 
   it('keeps a session with a grace over a restart of nginx', async () => {
-    const { url, TrustingWebSocket: WebSocket, stop, config } = await startBrokerBehindNginx()
-    const session = await stage.session(url, { WebSocket, token: 'ann', grace: 'lease' })
+    const { url, TrustingWebSocket, stop, config } = await startBrokerBehindNginx()
+    const session = await stage.session(url, {
+      WebSocket: TrustingWebSocket,
+      token: 'ann',
+      grace: 'lease',
+    })
     const lock = await session.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(session, 'jeopardy')
@@ -167,6 +177,7 @@ describe('a broker behind nginx', () => {
     const statusFor = async (origin: string) => {
       const socket = new WebSocket(url, ['holdfast.v1'], { ca: cert, origin })
       const [opened, refused] = [once(socket, 'open'), once(socket, 'unexpected-response')]
+      // The promise that loses the race may reject later.
       for (const promise of [opened, refused]) promise.catch(() => {})
       const outcome = await Promise.race([
         opened.then(() => 101),
@@ -182,7 +193,8 @@ describe('a broker behind nginx', () => {
     const request = get(`${url.replace('wss', 'https')}/metrics`, { ca: cert })
     const [response] = (await once(request, 'response')) as [{ statusCode: number; resume(): void }]
     response.resume()
-    // The broker serves metrics only to programs on its machine. Other requests for them get 426.
+    // A request through a proxy is not local, even if the proxy is on the same machine. The broker
+    // does not serve metrics to it, and answers with 426.
     expect(response.statusCode).to.equal(426)
   })
 })

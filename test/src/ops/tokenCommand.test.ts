@@ -24,14 +24,17 @@ describe('holdfast token', () => {
     expect(statSync(file).mode & 0o777).to.equal(0o600)
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', file])
     const [line] = await serve.out.waitForCount(1)
+    // The first line of `serve` ends with its URL.
     const url = line!.split(' ').at(-1)!
     const options = { env: { HOLDFAST_URL: url, HOLDFAST_TOKEN: token } }
     expect((await Holdfast.run(stage, ['run', 'orders:1', '--', 'true'], options)).code).to.equal(0)
     expect((await Holdfast.run(stage, ['run', 'other', '--', 'true'], options)).code).to.equal(77)
-    const ping = ['ping', '--url', url, '--count', '1', '--token-file']
-    const withToken = await Holdfast.run(stage, [...ping, files.write('token', `${token}\n`)])
+    const pingWithTokenFile = ['ping', '--url', url, '--count', '1', '--token-file']
+    const tokenFile = files.write('token', `${token}\n`)
+    const withToken = await Holdfast.run(stage, [...pingWithTokenFile, tokenFile])
     expect(withToken.code).to.equal(0)
-    const withWrongToken = await Holdfast.run(stage, [...ping, files.write('wrong', 'wrong')])
+    const wrongFile = files.write('wrong', 'wrong')
+    const withWrongToken = await Holdfast.run(stage, [...pingWithTokenFile, wrongFile])
     expect(withWrongToken.code).to.equal(77)
   })
 
@@ -44,7 +47,7 @@ describe('holdfast token', () => {
     expect(lines[1]).to.match(/^[0-9a-f]{64} bob /)
   })
 
-  it('refuses a symbolic link as token file, and leaves the target unchanged', async () => {
+  it('refuses a symbolic link as token file, and neither changes nor creates its target', async () => {
     const files = scratch(stage)
     const victim = files.write('victim', 'mine\n')
     for (const target of [victim, files.path('not-there')]) {

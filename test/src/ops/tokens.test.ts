@@ -43,7 +43,7 @@ describe('a token file', () => {
       '# the tokens of the team',
       '',
       tokenLine('t-billing', 'billing', ['lock', 'query'], ['orders:*', 'report']),
-      // `tokenLine` never writes `all`, so the test puts `all` in place of the operations and `*`.
+      // Replaces the operations and the key `*` by `all`, which `tokenLine` never writes.
       tokenLine('t-ops', 'ops').replace(/ \S+ \*\n$/, ' all\n'),
     ].join('\n')
     const authenticate = tokensFromFile(scratch(stage).write('tokens', text))
@@ -87,7 +87,7 @@ describe('a token file', () => {
     [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* the valid names are all, everyday, lock/],
   ]
   for (const [text, pattern] of invalidFiles) {
-    it(`cannot contain "${text.trim().slice(0, 16)}…", and the error shows no token`, () => {
+    it(`is refused with ${pattern}, and the error shows no token`, () => {
       const path = scratch(stage).write('tokens', text)
       let message = ''
       try {
@@ -124,9 +124,9 @@ describe('a token file', () => {
   }
 
   it('is refused if it does not exist', () => {
-    expect(() => tokensFromFile(scratch(stage).path('none'))).to.throw(
+    expect(() => tokensFromFile(scratch(stage).path('missing'))).to.throw(
       HoldfastError,
-      /none does not exist/,
+      /missing does not exist/,
     )
   })
 })
@@ -134,24 +134,24 @@ describe('a token file', () => {
 describe('JSON Web Tokens', () => {
   const stage = Stage.forEachTest()
   const secret = 'a secret of thirty-two bytes, or more'
-  let now: number
+  let nowSeconds: number
   let validPayload: JWTPayload
   const sign = (payload: JWTPayload, alg = 'HS256', key: string = secret) =>
     new SignJWT(payload).setProtectedHeader({ alg }).sign(new TextEncoder().encode(key))
 
   before(() => {
-    now = Math.floor(Date.now() / 1_000)
-    validPayload = { sub: 'ann', aud: 'holdfast', exp: now + 600 }
+    nowSeconds = Math.floor(Date.now() / 1_000)
+    validPayload = { sub: 'ann', aud: 'holdfast', exp: nowSeconds + 600 }
   })
 
-  it('give a client their subject as principal, their expiry and their permissions', async () => {
+  it('contain a principal (the subject), an expiry and permissions', async () => {
     const permissions = [{ keys: ['orders:*'], allow: ['lock'] }]
     const ann = await identityOf(
       jwtTokens({ secret }),
       await sign({ ...validPayload, holdfast: permissions }),
     )
     // The broker accepts a token for 5 s after its expiry, because clocks differ.
-    expect(ann).to.include({ principal: 'ann', expiresAt: (now + 600) * 1_000 + 5_000 })
+    expect(ann).to.include({ principal: 'ann', expiresAt: (nowSeconds + 600) * 1_000 + 5_000 })
     expect(ann?.may?.('lock', 'orders:1')).to.equal(true)
     expect(ann?.may?.('lock', 'others')).to.equal(false)
   })
@@ -175,17 +175,17 @@ describe('JSON Web Tokens', () => {
       () => sign(validPayload, 'HS256', 'another secret of thirty-two bytes'),
     ],
     ['a token with another algorithm', () => sign(validPayload, 'HS512')],
-    ['an expired token', () => sign({ ...validPayload, exp: now - 60 })],
-    ['a token that is not valid yet', () => sign({ ...validPayload, nbf: now + 3_600 })],
+    ['an expired token', () => sign({ ...validPayload, exp: nowSeconds - 60 })],
+    ['a token that is not valid yet', () => sign({ ...validPayload, nbf: nowSeconds + 3_600 })],
     ['a token for another audience', () => sign({ ...validPayload, aud: 'elsewhere' })],
-    ['a token without an audience', () => sign({ sub: 'ann', exp: now + 600 })],
+    ['a token without an audience', () => sign({ sub: 'ann', exp: nowSeconds + 600 })],
     [
       'a token of another issuer',
       () => sign({ ...validPayload, iss: 'https://evil.example' }),
       { issuer: 'us' },
     ],
     ['a token without an expiry', () => sign({ sub: 'ann', aud: 'holdfast' })],
-    ['a token without a subject', () => sign({ aud: 'holdfast', exp: now + 600 })],
+    ['a token without a subject', () => sign({ aud: 'holdfast', exp: nowSeconds + 600 })],
     [
       'a token whose subject is not a text',
       () => sign({ ...validPayload, sub: 7 as unknown as string }),
@@ -237,7 +237,7 @@ describe('JSON Web Tokens', () => {
     })
   }
 
-  it('are checked with the key of a set that has their key id, and the set may come from a URL', async () => {
+  it('are checked with the key that their key id names, from a given set or a URL', async () => {
     const [rsaKeys, ecKeys] = await Promise.all([
       generateKeyPair('RS256'),
       generateKeyPair('ES256'),
@@ -292,9 +292,10 @@ describe('JSON Web Tokens', () => {
     [{ jwks: { keys: ['x'] as unknown as object[] } }, /set of keys/],
     [{ jwks: null as unknown as { keys: [] } }, /set of keys/],
     [{ publicKey: 'x', algorithms: ['RS256'] }, /PEM/],
-    [{ publicKey: '-----BEGIN PUBLIC KEY-----' }, /exactly one/],
+    [{ publicKey: '-----BEGIN PUBLIC KEY-----' }, /exactly one item/],
     [{ jwksUrl: 'http://keys.example/jwks' }, /https/],
-    [{ jwksUrl: 'https://user:secret@keys.example' }, /^(?!.*secret).*user name/],
+    // The message must not repeat the password.
+    [{ jwksUrl: 'https://user:passw0rd@keys.example' }, /^(?!.*passw0rd).*user name/],
   ]
   for (const [options, pattern] of invalidOptions) {
     it(`cannot be configured with ${JSON.stringify(options).slice(0, 60)}`, () => {

@@ -90,11 +90,11 @@ describe('tracing', () => {
 
   it('makes a span for each wait and each hold, as children of the caller’s span', async () => {
     const { session } = await connectWithTracer()
-    const { fence } = await tracer.startActiveSpan('job', async (job) => {
+    const { fence } = await tracer.startActiveSpan('job', async (jobSpan) => {
       const lock = await session.lock('k')
       expect(spans('holdfast.hold')).to.have.length(0)
       await lock.unlock()
-      job.end()
+      jobSpan.end()
       return lock
     })
     const [job, wait, hold] = ['job', 'holdfast.wait', 'holdfast.hold'].map(
@@ -126,7 +126,7 @@ describe('tracing', () => {
     const lock = await session.lock('k')
     const stealer = await stage.session(url)
     await stealer.lock('k', { steal: true })
-    // After this rejection the client knows of the loss.
+    // The broker reports the loss before it answers this request.
     await rejection(lock.unlock(), 'LOCK_NOT_HELD')
     expect(spans('holdfast.hold')[0]?.attributes).to.include({ 'holdfast.error': 'LOCK_LOST' })
   })
@@ -169,11 +169,13 @@ describe('tracing', () => {
 
   it('makes no spans without an SDK or without a tracer', async () => {
     const { url, broker } = await stage.broker()
+    // `openTelemetry()` uses the global SDK, so the test makes sure that there is none.
     trace.disable()
     const withoutSdk = await stage.session(url, { tracer: openTelemetry() })
     const withoutTracer = await stage.session(url)
     await withoutSdk.withLock('a', () => withoutTracer.lock('b'))
     expect(exporter.getFinishedSpans()).to.deep.equal([])
+    // Only the lock of `b` is still held.
     expect(broker.query().held.map(({ metadata }) => metadata)).to.deep.equal([undefined])
   })
 })

@@ -31,7 +31,7 @@ describe('the upgrade policy', () => {
   }
 
   /** Starts a broker that records the credentials of each client, and accepts any token. */
-  async function brokerWithCredentials(options: BrokerOptions = {}) {
+  async function startRecordingBroker(options: BrokerOptions = {}) {
     const credentialsSeen: Credentials[] = []
     const authenticate = (credentials: Credentials) => {
       credentialsSeen.push(credentials)
@@ -88,21 +88,21 @@ describe('the upgrade policy', () => {
 
   it('refuses clients behind a proxy if the broker has no authenticate', async () => {
     const { port, refusals } = await startBroker({ metrics: brokerMetrics() })
-    /** The HTTP status of an upgrade and of the three pages. */
     const statusCodes = async (headers: Record<string, string>) => {
       // These two headers turn the upgrade into an ordinary request.
       const get = (path: string) =>
         statusOf(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
       const upgrade = await statusOf(port, upgradeHead('/', headers))
-      const pages = ['/metrics', '/status', '/dashboard/'].map(get)
-      return [upgrade, ...(await Promise.all(pages))].map((line) => line.split(' ')[1])
+      const answers = ['/metrics', '/status', '/dashboard/'].map(get)
+      const statusLines = [upgrade, ...(await Promise.all(answers))]
+      return statusLines.map((line) => line.split(' ')[1])
     }
     expect(await statusCodes({})).to.deep.equal(['101', '200', '200', '200'])
-    for (const line of proxyHeaders) {
-      const [name, value] = line.split(': ') as [string, string]
+    for (const header of proxyHeaders) {
+      const [name, value] = header.split(': ') as [string, string]
       // 426 is the answer to each ordinary request that the broker does not serve.
       const refused = ['403', '426', '426', '426']
-      expect(await statusCodes({ [name]: value }), line).to.deep.equal(refused)
+      expect(await statusCodes({ [name]: value }), header).to.deep.equal(refused)
     }
     expect(new Set(refusals.causes)).to.deep.equal(new Set(['not_local']))
   })
@@ -118,7 +118,7 @@ describe('the upgrade policy', () => {
       expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 101 /)
   })
 
-  it('lists no header of a proxy among the ordinary headers', () => {
+  it('lists the ordinary headers in lower case, and no header of a proxy among them', () => {
     expect([...ordinaryHeaders].filter(isProxyHeader)).to.deep.equal([])
     expect([...ordinaryHeaders].filter((name) => name !== name.toLowerCase())).to.deep.equal([])
   })
@@ -139,13 +139,13 @@ describe('the upgrade policy', () => {
   })
 
   it('accepts a token in the Authorization header', async () => {
-    const { url, credentialsSeen } = await brokerWithCredentials()
+    const { url, credentialsSeen } = await startRecordingBroker()
     await (await sendHello(url, { authorization: 'Bearer s3cret' })).receive('welcome')
     expect(credentialsSeen[0]?.token).to.equal('s3cret')
   })
 
   it('accepts a token in a subprotocol, and does not send it back', async () => {
-    const { url, port, credentialsSeen } = await brokerWithCredentials()
+    const { url, port, credentialsSeen } = await startRecordingBroker()
     const encoded = `bearer.${Buffer.from('s3cret ✓').toString('base64url')}`
     const client = await sendHello(url, {}, [encoded, subprotocol])
     await client.receive('welcome')
@@ -158,7 +158,7 @@ describe('the upgrade policy', () => {
   })
 
   it('prefers the token of the hello message to the token of the header', async () => {
-    const { url, credentialsSeen } = await brokerWithCredentials()
+    const { url, credentialsSeen } = await startRecordingBroker()
     const client = new RawClient(url, { headers: { authorization: 'Bearer old' } })
     await client.opened()
     client.send({ type: 'hello', token: 'new' })
@@ -168,7 +168,7 @@ describe('the upgrade policy', () => {
   })
 
   it('ignores a token in the URL', async () => {
-    const { url, credentialsSeen, refusals } = await brokerWithCredentials()
+    const { url, credentialsSeen, refusals } = await startRecordingBroker()
     const client = await sendHello(`${url}/?token=s3cret&access_token=s3cret`)
     expect(await client.closed()).to.include({ code: 4401 })
     expect(credentialsSeen[0]?.token).to.equal(undefined)
@@ -176,7 +176,7 @@ describe('the upgrade policy', () => {
   })
 
   it('refuses a malformed token before the upgrade', async () => {
-    const { port, refusals } = await brokerWithCredentials()
+    const { port, refusals } = await startRecordingBroker()
     // A token has at most 3,072 characters.
     const malformedHeaders: Record<string, string>[] = [
       { authorization: `Bearer ${'x'.repeat(3_073)}` },
@@ -190,7 +190,7 @@ describe('the upgrade policy', () => {
   })
 
   it('refuses a token if a trusted proxy received it without TLS', async () => {
-    const { url, credentialsSeen, refusals } = await brokerWithCredentials({
+    const { url, credentialsSeen, refusals } = await startRecordingBroker({
       trustedProxies: ['127.0.0.1'],
     })
     const headersWithoutTls = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
@@ -206,7 +206,7 @@ describe('the upgrade policy', () => {
   })
 
   it('accepts a token without TLS if allowInsecure is set', async () => {
-    const { url } = await brokerWithCredentials({
+    const { url } = await startRecordingBroker({
       trustedProxies: ['127.0.0.1'],
       allowInsecure: true,
     })
@@ -215,16 +215,16 @@ describe('the upgrade policy', () => {
     ).receive('welcome')
   })
 
-  it('uses the last forwarded address that is not a trusted proxy', async () => {
+  it('uses the last forwarded address that is not of a trusted proxy, and none if it trusts no proxy', async () => {
     const chain = '198.51.100.7, 203.0.113.9, 10.2.2.2'
-    const trustingBroker = await brokerWithCredentials({
+    const trustingBroker = await startRecordingBroker({
       trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'],
       allowInsecure: true,
     })
     const headers = { authorization: 'Bearer t', 'x-forwarded-for': chain }
     await (await sendHello(trustingBroker.url, headers)).receive('welcome')
     expect(trustingBroker.credentialsSeen[0]?.remoteAddress).to.equal('203.0.113.9')
-    const distrustingBroker = await brokerWithCredentials()
+    const distrustingBroker = await startRecordingBroker()
     await (await sendHello(distrustingBroker.url, headers)).receive('welcome')
     expect(distrustingBroker.credentialsSeen[0]?.remoteAddress).to.equal('127.0.0.1')
   })
@@ -273,6 +273,7 @@ describe('the upgrade policy', () => {
       trustedProxies: ['127.0.0.1'],
       allowUnauthenticated: true,
     })
+    // In hexadecimal, 203.0.113.1 is cb00:7101.
     const spellingsOf = (lastPart: number) => [
       ...[`203.0.113.${lastPart}`, `::ffff:203.0.113.${lastPart}`, `::FFFF:203.0.113.${lastPart}`],
       ...[`::ffff:cb00:710${lastPart}`, `0:0:0:0:0:ffff:203.0.113.${lastPart}`],
@@ -302,9 +303,9 @@ describe('the upgrade policy', () => {
     expect(acceptedCount, 'the upgrades of one second').to.equal(50)
     const newAddresses = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
     const acceptedAddresses = newAddresses.filter(isAccepted)
-    // An upgrade is a repeat if its address had another upgrade in this second. Ten addresses made
-    // the 50 upgrades, so 40 were repeats. One new address may upgrade for each repeat. The
-    // upgrades of the new addresses count in the next second.
+    // An upgrade is a repeat if its address had an earlier upgrade in this second. Ten addresses
+    // made the 50 upgrades, so 40 were repeats. Each repeat lets one new address exceed the total.
+    // These 40 upgrades are taken from the total of the next second.
     expect(acceptedAddresses).to.deep.equal(newAddresses.slice(0, 40))
     pass(500)
     expect(crowd.filter(isAccepted), 'the total has no upgrades left').to.deep.equal([])

@@ -1,7 +1,8 @@
 /**
  * Tests what the command `holdfast` shows of a real broker besides ordinary locks: barriers, kept
- * results of `once`, sets, scopes, upgrades, deadlocks and queues. A fence is the number of a
- * grant.
+ * results of `once`, sets, scopes, upgrades, deadlocks and queues. A barrier lets its parties pass
+ * when all have arrived. A set is one request for several keys. A scope is one logical task of a
+ * session. A fence is the number of a grant.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -23,6 +24,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     server.on('connection', (socket) => {
       const send = (message: object) => socket.send(JSON.stringify(message))
       socket.on('message', (data) => {
+        // A frame is one message or a list of messages.
         for (const message of [JSON.parse(String(data))].flat()) {
           const { type, id, kind } = message
           if (type === 'hello')
@@ -61,12 +63,13 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     const json = async (...args: string[]) =>
       (await run(url, ...args, '--json')).out.map((line) => JSON.parse(line))
     expect(await json('ls')).to.deep.equal([])
-    const calls = await json('ls', '--kind', 'barriers', 'ph')
-    expect(calls.map(({ name, waiting }) => [name, waiting])).to.deep.equal([
+    const barrierCalls = await json('ls', '--kind', 'barriers', 'ph')
+    expect(barrierCalls.map(({ name, waiting }) => [name, waiting])).to.deep.equal([
       ['ann', 2],
       ['bob', 2],
     ])
     expect((await json('ls', '--kind', 'results'))[0]).to.include({ key: 'report', size: 3 })
+    // The names of the columns, and one barrier.
     expect((await run(url, 'ls', '--kind', 'barriers')).out).to.have.length(2)
     const phase = (await run(url, 'show', 'phase')).out
     expect(phase.slice(0, 2)).to.deep.equal(['phase is free', 'barrier: 2 of 3 parties wait'])
@@ -83,10 +86,11 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
 
   it('lists no barriers, kept results or deadlocks if the broker does not know such queries', async () => {
     const { code, out } = await run(await olderBroker(), 'ls')
+    // The one line has the names of the columns.
     expect([code, out.length]).to.deep.equal([0, 1])
   })
 
-  it('fails in the command session if the broker is too old to show a session', async () => {
+  it('reports that a broker is too old for `holdfast session`', async () => {
     const { code, err } = await run(await olderBroker(), 'session', 's')
     expect(code).to.equal(1)
     expect(err.join('\n')).to.include('is of an earlier version and cannot show a session')
@@ -103,6 +107,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     await untilHandled(ann!)
     const shown = (await run(url, 'show', 'k')).out
     expect(shown[2]).to.match(/^before the queue: ann \(upgrade\) has waited for /)
+    // The last column is the number of waiting requests.
     expect((await run(url, 'ls', 'k')).out[1]).to.match(/^k +shared +ann .* 1$/)
     await lockOfBob.unlock()
     await upgraded
@@ -143,6 +148,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     expect(rows[1]).to.match(/^\S+ ago +bob waits for orders:1, ann waits for orders:1$/)
     expect(rows[2]).to.match(/^\S+ ago +bob waits for k, ann waits for k$/)
     expect((await run(url, 'ls')).out.join('\n')).to.include(rows[0])
+    // The names of the columns, and one deadlock.
     expect((await run(url, 'ls', 'orders:', '--kind', 'deadlocks')).out).to.have.length(2)
     const json = (await run(url, 'ls', '--kind', 'deadlocks', '--json')).out
     const keys = json.map((line) => JSON.parse(line).cycle[0].key)
@@ -153,7 +159,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     expect(shownJson.deadlocks).to.have.length(1)
   })
 
-  it('prints the requests that wait, and why they cease to wait, with watch --queue', async () => {
+  it('prints with watch --queue which requests wait, and why they cease to wait', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('orders:1')
@@ -167,7 +173,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     await untilHandled(bob!)
     controller.abort()
     await rejection(abortedRequest, 'ABORTED')
-    // The broker has handled the cancel of the request before the lock is released.
+    // Let the broker handle the cancel of the request before the lock is released.
     await untilHandled(bob!)
     await ann!.close()
     await watch.out.waitForCount(10)
@@ -182,6 +188,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
         .join(' ')
         .replace(/ fence.*/, ''),
     )
+    // The lock of ann is `lost`, because its session ended without an unlock.
     expect(lines).to.deep.equal([
       '1 held, 1 waiting',
       'held orders:1 exclusive ann',

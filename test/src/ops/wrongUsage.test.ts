@@ -22,11 +22,11 @@ interface Command {
 }
 
 // The package does not export these two files, so the tests import them by URL.
-const server = import.meta.resolve('@holdfast/server')
-const { createProgram } = (await import(new URL('./cli/program.js', server).href)) as {
+const serverUrl = import.meta.resolve('@holdfast/server')
+const { createProgram } = (await import(new URL('./cli/program.js', serverUrl).href)) as {
   createProgram: () => Command
 }
-const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href)) as {
+const { reportError } = (await import(new URL('./cli/exitCodes.js', serverUrl).href)) as {
   reportError: (error: unknown) => number
 }
 
@@ -116,14 +116,14 @@ describe('a wrong command line of holdfast', () => {
       expectRefused(['run', '-o', 'k', 'true'], /Did you mean --leader-only\?/),
       expectRefused(['ls', '-k'], /^error: unknown option '-k'\n\(try --help\)\n$/),
       expectRefused(['LS'], /Did you mean ls\?/),
-      expectRefused(['sttaus'], /Did you mean sta/),
+      expectRefused(['sttaus'], /Did you mean status\?/),
       expectRefused(['completion', 'tcsh'], /bash, zsh, fish/),
       expectRefused(['serve', '--durability', 'flushd'], /flushed, relaxed/),
       expectRefused([], /Usage: holdfast/),
     ])
   })
 
-  it('is refused with the range of a number or a time', async () => {
+  it('is refused with a message that says which values are allowed', async () => {
     await Promise.all([
       expectRefused(['serve', '--drain', '30d'], /from 0 to 2147483647ms/),
       expectRefused(['serve', '--port', 'http'], /a whole number/),
@@ -145,7 +145,7 @@ describe('a wrong command line of holdfast', () => {
   })
 
   it('is refused if a time has no unit', async () => {
-    const message = (flag: string) =>
+    const patternFor = (flag: string) =>
       new RegExp(`'[^']*${flag} <time>' argument '12' is invalid. It has no unit: write .* 12s or`)
     const timeFlags: readonly (readonly [string, readonly string[]])[] = [
       ['run', ['--timeout', '--lease', '--grace', '--max-hold', '--kill-after', '--min-hold']],
@@ -158,7 +158,7 @@ describe('a wrong command line of holdfast', () => {
     ]
     await Promise.all(
       timeFlags.flatMap(([command, flags]) =>
-        flags.map((flag) => expectRefused([command, flag, '12'], message(flag))),
+        flags.map((flag) => expectRefused([command, flag, '12'], patternFor(flag))),
       ),
     )
   })
@@ -172,7 +172,8 @@ describe('a wrong command line of holdfast', () => {
     expect((await Holdfast.run(stage, ['ls', '--help'])).out.join()).to.not.include('<time>')
   })
 
-  it('is refused with the range of a setting, which may be a flag or a variable', async () => {
+  it('is refused with the allowed values of a setting, which may be a flag or an environment variable', async () => {
+    // `serve` accepts `--dead-time` only with a shared log.
     const log = ['--log', 'etcd://127.0.0.1:1/x']
     const wrongSettings: readonly (readonly [readonly string[], Record<string, string>, RegExp])[] =
       [

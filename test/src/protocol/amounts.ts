@@ -11,7 +11,7 @@ import { mutate, validMessage } from './hostileMessages.js'
 /** The greatest length of a frame, which is below the limit of 64 KiB. */
 const maxFrameChars = 60_000
 
-/** The keys and fences of the locks in the broker, which hostile messages use. */
+/** Keys and fences of held locks. The hostile messages name these keys and fences. */
 export interface HeldKeys {
   /** The prefix of very many held keys. */
   readonly prefix: string
@@ -31,14 +31,14 @@ type Maker = (id: number) => unknown
 /** A set of 64 keys, the maximum: the given keys, and others. */
 function bigSet(random: Random, keys: readonly string[]): object[] {
   const others = Array.from({ length: 64 - keys.length }, (_, i) => `set ${random.below(4)} ${i}`)
-  const mode = random.pick([{}, { mode: 'shared' }, { capacity: 3 }])
-  return [...keys, ...others].map((key) => ({ key, ...mode }))
+  const modeFields = random.pick([{}, { mode: 'shared' }, { capacity: 3 }])
+  return [...keys, ...others].map((key) => ({ key, ...modeFields }))
 }
 
 /**
- * The makers of messages that may each cause much work: upgrades and downgrades, scopes, calls of
- * `once` with followers, elections and barriers. Remainders of the ids, such as `id % 50`, let many
- * messages use the same few keys and scopes.
+ * The makers of messages for special locks: upgrades and downgrades, scopes, calls of `once` with
+ * followers, elections and barriers. Each message may cause much work. Remainders of the ids, such
+ * as `id % 50`, let many messages use the same few keys and scopes.
  */
 function specialMakersOf(
   random: Random,
@@ -47,7 +47,7 @@ function specialMakersOf(
 ): Maker[] {
   const scope = 1 + random.below(50)
   const value = 'v'.repeat(random.pick([1, 4_000, 30_000]))
-  /** A fence of the client; without locks, an invalid fence. */
+  /** The fence of a lock of the client. If the client has no lock, the invalid fence 0. */
   const fence = (): number => (ownFences.length === 0 ? 0 : random.pick(ownFences))
   const timeout = random.pick([1, 1_000, undefined])
   return [
@@ -73,11 +73,11 @@ function specialMakersOf(
 }
 
 /**
- * The makers of expensive messages, and of cheap messages that are expensive in large numbers. The
- * greatest values are the limits of the protocol or a little below. The limits are 4,096 bytes of
- * metadata, 1,024 ids in an `ack`, 3,072 characters of a token, and 1,000 items of a query.
+ * The makers of all other messages: some are expensive, others only in large numbers. The greatest
+ * values are the limits of the protocol or a little below. The limits are 4,096 bytes of metadata,
+ * 1,024 ids in an `ack`, 3,072 characters of a token, and 1,000 items of a query.
  */
-function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
+function ordinaryMakersOf(random: Random, heldKeys: HeldKeys): Maker[] {
   const { prefix, crowd, withMetadata, withQueue } = heldKeys
   const ownKey = random.pick(['own', 'own too'])
   const metadata = 'm'.repeat(random.pick([0, 100, 4_000]))
@@ -112,7 +112,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
       metadata,
     }),
     (id) => ({ type: 'lockAll', id, items: bigSet(random, [ownKey]), timeout: 0 }),
-    // The client has used `id - 100` for an earlier message.
+    // `id - 100` is the id of an earlier message, and `id` belongs to no request.
     (id) => ({ type: 'cancel', request: random.chance(0.5) ? id - 100 : id }),
     (id) => {
       // As a fence, `id` probably names no lock of the key.
@@ -131,7 +131,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
 }
 
 /**
- * Makes the messages of one frame: messages of one to four types, up to the greatest length of a
+ * Makes the messages of one frame: messages from one to four makers, up to the greatest length of a
  * frame. A few of the messages have random changes.
  *
  * @param ownFences The fences of locks that were granted to the client.
@@ -143,7 +143,7 @@ export function hostileBatch(
   nextId: () => number,
 ): unknown[] {
   const specialMakers = specialMakersOf(random, heldKeys, ownFences)
-  const makers = random.chance(0.5) ? specialMakers : makersOf(random, heldKeys)
+  const makers = random.chance(0.5) ? specialMakers : ordinaryMakersOf(random, heldKeys)
   const chosen = Array.from({ length: random.pick([1, 1, 2, 4]) }, () => random.pick(makers))
   const maxMessages = random.pick([1, 20, 400, Number.POSITIVE_INFINITY])
   const messages: unknown[] = []

@@ -1,9 +1,10 @@
 /**
- * Tests how the client checks the messages of a broker. The hand-written function
- * `faultOfBrokerMessage` returns the fault of an invalid message as text. The check must accept the
- * same messages as the schemas, name the wrong field, and never throw. The check has two
- * stages: `isValidFast` accepts the most frequent valid messages, and `faultByShape` checks all
- * other messages. A fence is the number of a grant.
+ * Tests how the client checks the messages of a broker. The function `faultOfBrokerMessage` returns
+ * the fault of an invalid message as text. The check is written by hand, because the library
+ * superstruct is too large for browsers. The check must accept the same messages as the superstruct
+ * schemas, name the wrong field, and never throw. The check has two stages: `isValidFast` accepts
+ * the most frequent valid messages, and `faultByShape` checks all other messages. A fence is the
+ * number of a grant.
  */
 import { faultOfBrokerMessage } from '@holdfast/shared'
 import { faultByShape, isValidFast } from '@holdfast/shared/brokerChecks'
@@ -18,7 +19,8 @@ import { forgedText, hostileValues, hugeValues, mutate } from './hostileMessages
 const maxFaultLength = 120
 
 /**
- * Whether the schemas accept a value. A client ignores unknown types, so they count as accepted.
+ * Whether the schemas accept a value. A client ignores messages of unknown types, so they count as
+ * accepted.
  */
 function isAcceptedBySchema(value: unknown): boolean {
   const isMessage = typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -55,7 +57,7 @@ function checkAgreement(value: unknown, label: string): void {
   }
 }
 
-describe('faultOfBrokerMessage: messages from a broker', () => {
+describe('faultOfBrokerMessage', () => {
   it('accepts valid messages, with and without optional and unknown fields', () => {
     const types = new Set(validBrokerMessages.map(({ type }) => type))
     expect([...types]).to.have.members(Object.keys(brokerSchemas))
