@@ -17,6 +17,8 @@ export class Terminal {
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
   #screen = ''
+  /** Whether the process has ended and all its output has arrived. */
+  #isClosed = false
   /** The length of all output that `until` has returned so far. */
   #readLength = 0
   /** Lets `until` look at the screen again. */
@@ -35,7 +37,10 @@ export class Terminal {
       this.#screen += text
       this.#wake()
     })
-    this.#ended = once(this.#process, 'close').then(() => this.#wake())
+    this.#ended = once(this.#process, 'close').then(() => {
+      this.#isClosed = true
+      this.#wake()
+    })
   }
 
   /** Runs a shell command line in a terminal. The end of the test kills the command line. */
@@ -66,7 +71,7 @@ export class Terminal {
         this.#readLength += end
         return unread.slice(0, end)
       }
-      if (this.#process.exitCode !== null) {
+      if (this.#isClosed) {
         throw new Error(`The terminal has ended without a match for ${pattern}: ${unread}`)
       }
       await new Promise<void>((resolve) => {
