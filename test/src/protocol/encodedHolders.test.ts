@@ -1,13 +1,13 @@
 /**
  * Tests how the broker encodes the holders in its answers to refused requests. The holders of one
  * answer may have 16 KiB, and a hundred clients may be refused in one turn of the event loop. So
- * the broker encodes the same holders only once.
+ * the broker keeps the text of the array of holders that it has encoded last.
  */
 import { encodeFailed } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 /** A holder, and how often its metadata was read. Each encoding reads the metadata once. */
-function countedHolder(fence: number) {
+function holderWithReads(fence: number) {
   const reads = { count: 0 }
   const holder = {
     session: 's',
@@ -23,25 +23,29 @@ function countedHolder(fence: number) {
 }
 
 describe('the holders in answers to refused requests', () => {
-  it('are encoded once for all requests that have the same holders', () => {
-    const { holder, reads } = countedHolder(7)
+  it('are encoded once for all requests that have the same array of holders', () => {
+    const { holder, reads } = holderWithReads(7)
     const holders = [holder]
     const answers = [1, 2, 3].map((id) => encodeFailed(id, 'LOCK_HELD', 'held', holders))
     expect(reads.count).to.equal(1)
     expect(answers.map((answer) => JSON.parse(answer))).to.deep.equal(
       [1, 2, 3].map((id) => ({
-        ...{ type: 'failed', id, code: 'LOCK_HELD', message: 'held' },
+        type: 'failed',
+        id,
+        code: 'LOCK_HELD',
+        message: 'held',
         holders: [{ session: 's', metadata: 'm', fence: 7, since: 1 }],
       })),
     )
   })
 
-  it('are encoded again when the holders change', () => {
-    const fences = [[7], [8], [7]].map((fencesOfHolders) => {
-      const holders = fencesOfHolders.map((fence) => countedHolder(fence).holder)
-      const { holders: found } = JSON.parse(encodeFailed(1, 'LOCK_HELD', 'held', holders))
-      return (found as { fence: number }[]).map(({ fence }) => fence)
+  it('are encoded again for another array of holders', () => {
+    // The third array is like the first, but must not get the text of the second.
+    const encodedFences = [7, 8, 7].map((fence) => {
+      const { holder } = holderWithReads(fence)
+      const { holders } = JSON.parse(encodeFailed(1, 'LOCK_HELD', 'held', [holder]))
+      return (holders as { fence: number }[]).map((encoded) => encoded.fence)
     })
-    expect(fences).to.deep.equal([[7], [8], [7]])
+    expect(encodedFences).to.deep.equal([[7], [8], [7]])
   })
 })

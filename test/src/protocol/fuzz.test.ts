@@ -1,8 +1,8 @@
 /**
  * Tests a whole broker without a network. A hostile client sends random and mutated frames.
  * The broker must never throw. A refused message must change nothing. An honest client must receive
- * only pings and its own answers, and the broker must keep no data of the hostile client. The lease
- * is the time that the broker keeps a session without a message of its client.
+ * only pings and answers to its own messages. The broker must keep no data of the hostile client.
+ * The lease is the time that the broker keeps a session without a message of its client.
  */
 import type { SocketListener } from '@holdfast/server/internal'
 import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
@@ -36,13 +36,13 @@ function deepFrame(random: Random): string {
   return `{"type":"lock","id":1,"key":"k","${random.pick(['metadata', 'ttl', 'other'])}":${value}}`
 }
 
-/** Whether the broker must refuse every message of a frame. */
+/** Whether the broker must refuse every message of a frame, or cannot parse the frame. */
 function isRefused(frame: string): boolean {
   const elements = parseFrame(frame) ?? []
   return elements.every((element) => (validate(element) as { type: string }).type === 'refusal')
 }
 
-/** A broker with one honest client, the witness, and one hostile client, which reconnects. */
+/** A broker with an honest client (the witness) and a hostile client that reconnects. */
 class Scene {
   readonly #standIn = new StandIn(leaseMs)
   readonly #random: Random
@@ -74,11 +74,11 @@ class Scene {
     this.#standIn.endTurn()
     for (const sent of this.#hostileSocket.frames) checkOutput(sent)
     this.#hostileSocket.frames = []
-    const isClosed = this.#hostileSocket.closed !== undefined
+    const isClosed = this.#hostileSocket.closeCode !== undefined
     const isFrameRefused = isRefused(frame)
     if (isFrameRefused) this.refusals++
     this.#state = this.#tableAsText()
-    // The close of a connection ends its session, which changes the table.
+    // A close also changes the table, because it suspends or ends the session.
     if (isFrameRefused && !isClosed && this.#state !== stateBefore) {
       throw new Error(`A refused frame changed the table: ${frame.slice(0, 300)}`)
     }
@@ -88,7 +88,7 @@ class Scene {
     }
   }
 
-  /** Lets the sessions of the closed connections end, and checks the witness. */
+  /** Closes the hostile connection, lets the hostile sessions end, and checks the rest. */
   settle(): void {
     this.#hostileListener.onClose()
     // One and a half leases pass. The witness answers often enough to keep its session.
@@ -97,7 +97,7 @@ class Scene {
       this.#witnessListener.onFrame('{"type":"pong","n":1}')
     }
     this.#standIn.endTurn()
-    expect(this.#witness.closed).to.equal(undefined)
+    expect(this.#witness.closeCode).to.equal(undefined)
     const received = this.#witness.frames.flatMap(
       (frame) => parseFrame(frame) as { type: string }[],
     )
@@ -115,6 +115,7 @@ class Scene {
     this.#hostileListener = this.#reconnect()
   }
 
+  /** Closes the connection of the hostile client, if there is one, and opens another. */
   #reconnect(): SocketListener {
     this.#hostileListener?.onClose()
     this.#hostileSocket = new StandInSocket()
@@ -149,7 +150,7 @@ function heapAfterCollection(): number {
 
 describe('protocol: hostile clients', () => {
   const frameCount = count(2_500, 300_000)
-  it(`change no lock, reach no client and leave no data behind with ${frameCount} frames`, function () {
+  it(`change nothing with refused frames, reach no other client and leave no data (${frameCount} frames)`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {
       const scene = new Scene(random)
@@ -157,7 +158,7 @@ describe('protocol: hostile clients', () => {
       for (let i = 1; i <= frameCount; i++) {
         scene.step()
         if (i % 100 === 0) scene.settle()
-        // After a tenth of the frames, the heap has its usual size.
+        // The first tenth of the frames is a warm-up, after which the heap has its usual size.
         if (isFullRun && i === frameCount / 10) usualHeap = heapAfterCollection()
       }
       // Without enough closes and refusals, the frames would not be hostile enough.

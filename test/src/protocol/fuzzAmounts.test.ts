@@ -1,10 +1,10 @@
 /**
- * Tests hostile clients that send as much as the limits allow, in random order, to a broker with
- * many locks. At random, the hostile clients stop reading their output, and disconnect. The work of
- * each turn of the event loop must be bounded. The broker must answer an honest client, the
- * bystander, within a few turns. The broker must answer each connection in order, and keep no data
- * of the hostile clients. The lease is how long the broker keeps a session after the last message
- * of its client. A fence is the number of a grant.
+ * Tests hostile clients that send random frames, up to the limits, to a broker with many locks.
+ * At random, the hostile clients stop reading their output, and disconnect. The work of each turn
+ * of the event loop must be bounded. The broker must answer an honest client, the bystander, within
+ * a few turns. The broker must answer each connection in order, and keep no data of the hostile
+ * clients. The lease is how long the broker keeps a session after the last message of its client. A
+ * fence is the number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -31,6 +31,13 @@ const hostileLeaseMs = 10_000
 const maxAnswerTurns = 8
 /** The greatest work of a turn, in units of about a microsecond. */
 const maxWork = 30_000
+/** The name of every honest session. */
+const honestName = 'other'
+/**
+ * A mark is a `stats` request at the end of each frame of a hostile client. The ids of marks begin
+ * above this number, and the ids of other requests normally stay far below.
+ */
+const marksFrom = 2 ** 40
 
 /** The broker, its locks and the honest clients. */
 class Scene {
@@ -40,8 +47,8 @@ class Scene {
   readonly #bystander: Client
   /** The honest clients except the bystander. */
   readonly #others: Client[] = []
-  /** The id of the newest request of the bystander. */
-  #bystanderId = 0
+  /** The id of the bystander's newest request. */
+  #lastRequestId = 0
 
   constructor() {
     this.harness = new BrokerHarness({ observer: this.meter })
@@ -54,6 +61,7 @@ class Scene {
     sayInFrames(
       Array.from({ length: heldLockCount }, () => ({ type: 'lock', id: ++id, key: `table:${id}` })),
     )
+    // Discards the grants so far, so that `fences` has only the fences of `crowd`.
     holder.heard()
     const shared = { type: 'lock', key: 'crowd', mode: 'shared' }
     sayInFrames(Array.from({ length: crowdSize }, () => ({ ...shared, id: ++id })))
@@ -68,7 +76,7 @@ class Scene {
     this.#join().acquire('queued')
     const waiting = this.#join()
     for (let i = 0; i < 300; i++) waiting.lock('queued')
-    this.#bystander = this.harness.join({ lease: leaseMs, name: 'other' })
+    this.#bystander = this.harness.join({ lease: leaseMs, name: honestName })
     this.#addWaitingScopes(holder)
     this.heldKeys = {
       prefix: 'table:',
@@ -77,7 +85,7 @@ class Scene {
       withQueue: 'queued',
       withScopes: 'of all scopes',
     }
-    // From here on, the meter counts walked keys and visited scopes.
+    // From here on, walked keys and visited scopes also count as work.
     this.meter.watchWalks(this.harness.broker)
     this.meter.watchVisits(this.harness.broker)
     this.meter.reset()
@@ -109,7 +117,7 @@ class Scene {
   checkBystander(): void {
     const { socket } = this.#bystander
     const request = (message: object, type: 'granted' | 'unlocked'): ServerMessage => {
-      const id = ++this.#bystanderId
+      const id = ++this.#lastRequestId
       socket.say({ ...message, id })
       for (let turns = 1; turns <= maxAnswerTurns; turns++) {
         this.endOneTurn()
@@ -120,11 +128,11 @@ class Scene {
       }
       throw new Error(`The bystander has no answer after ${maxAnswerTurns} turns`)
     }
-    const granted = request({ type: 'lock', key: `bystander ${this.#bystanderId}` }, 'granted')
+    const granted = request({ type: 'lock', key: `bystander ${this.#lastRequestId}` }, 'granted')
     request({ type: 'unlock', fence: (granted as { fence: number }).fence }, 'unlocked')
   }
 
-  /** Lets this many ms pass in several turns, and does not check their work. */
+  /** Lets time pass in several turns, and does not check the work of these turns. */
   pass(ms: number): void {
     this.harness.environment.pass(ms)
     this.meter.reset()
@@ -140,7 +148,7 @@ class Scene {
       other.heard()
     }
     const names = new Set([...harness.broker.table.sessions.values()].map(({ name }) => name))
-    expect([...names]).to.deep.equal(['other'])
+    expect([...names]).to.deep.equal([honestName])
     for (const { key } of harness.broker.table.keys.values()) {
       expect(key).to.match(/^(table:\d+|wanted:\d+|crowd|described|queued|of all scopes)$/)
     }
@@ -148,7 +156,7 @@ class Scene {
   }
 
   #join(): Client {
-    const client = this.harness.join({ lease: leaseMs, name: 'other' })
+    const client = this.harness.join({ lease: leaseMs, name: honestName })
     this.#others.push(client)
     return client
   }
@@ -162,7 +170,7 @@ class HostileClient {
   #id = 0
   /** The fences of the locks that were granted on this connection. */
   #fences: number[] = []
-  /** The ids of the unanswered marks of this connection, in order. A mark is a `stats` request. */
+  /** The ids of the unanswered marks of this connection, in order. */
   #marks: number[] = []
 
   constructor(scene: Scene, random: Random) {
@@ -185,12 +193,14 @@ class HostileClient {
       this.#socket = this.#connect()
       return
     }
+    // The client rarely stops or resumes reading, instead of sending a frame.
     if (random.chance(0.1)) socket.isReading = random.chance(0.6)
     else {
       const { heldKeys } = this.#scene
       this.#send(hostileBatch(random, heldKeys, this.#fences.slice(-100), () => ++this.#id))
     }
     if (socket.isReading && socket.bufferedBytes > 0) {
+      // Reads all bytes or one byte.
       socket.read(random.chance(0.5) ? socket.bufferedBytes : 1)
     }
   }
@@ -204,7 +214,7 @@ class HostileClient {
     }
   }
 
-  /** Reads until all marks are answered, and then disconnects. */
+  /** Reads until all marks are answered, but at most for `maxLeaveTurns`. Then disconnects. */
   leave(): void {
     const socket = this.#socket
     socket.isReading = true
@@ -235,10 +245,7 @@ class HostileClient {
   }
 }
 
-/** The ids of marks begin above this number. */
-const marksFrom = 2 ** 40
-
-/** Whether an id is the id of a mark. A mutated message may have an id near 2^53. */
+/** Whether an id is the id of a mark. The id of a mutated message may be higher, near 2^53. */
 function isMark(id: number): boolean {
   return id > marksFrom && id < 2 * marksFrom
 }
@@ -272,7 +279,8 @@ describe('protocol: hostile amounts', () => {
     meter.watchOutput(socket)
     socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     while (scene.endOneTurn()) socket.heard()
-    // A session may have 1,000 watches.
+    // The client may have 1,000 watches. The broker does not remember their ids, so the ids of the
+    // locks below also begin at 1.
     socket.say(...Array.from({ length: 900 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     while (scene.endOneTurn()) socket.heard()
     const metadata = 'm'.repeat(4_000)
@@ -286,32 +294,31 @@ describe('protocol: hostile amounts', () => {
     const scene = new Scene()
     const { harness, meter } = scene
     const { environment } = harness
-    /** How long after the start each deadline is due. */
+    /** How long after its request each deadline is due. No time passes before the last request. */
     const dueMs = 2_000
     const startedAt = environment.clock.monotonic()
-    /** Each function makes the terms of a lock request with a deadline. */
-    const termsWithDeadline = [
+    /** Each function makes the fields of a lock request with a deadline. */
+    const fieldsWithDeadline = [
       () => ({ key: 'queued', timeout: dueMs }),
       (id: number) => ({ key: `ttl ${id}`, ttl: dueMs }),
       (id: number) => ({ key: `hold ${id}`, maxHold: dueMs, notify: ['contended'] }),
       () => ({ key: 'described', mode: 'shared', ttl: dueMs }),
       (id: number) => ({ key: 'of all scopes', scope: id, timeout: dueMs }),
     ]
-    const sockets = termsWithDeadline.map((termsFor, n) => {
+    const sockets = fieldsWithDeadline.map((fieldsFor, n) => {
       const socket = harness.connect()
       meter.watchOutput(socket)
       socket.say({ type: 'hello', name: 'hostile', lease: 60_000 })
       scene.endOneTurn()
-      // Each client sends 2,000 requests, 250 in a frame, under ids of its own.
+      // Each client sends 2,000 requests, 250 in a frame, with ids from `n * 10_000 + 1`.
       for (let first = n * 10_000 + 1; first < n * 10_000 + 2_000; first += 250) {
         const ids = Array.from({ length: 250 }, (_, i) => first + i)
-        socket.say(...ids.map((id) => ({ type: 'lock', ...termsFor(id), id })))
+        socket.say(...ids.map((id) => ({ type: 'lock', ...fieldsFor(id), id })))
       }
       while (scene.endOneTurn()) socket.heard()
       return socket
     })
-    // The clock moves until shortly before the first deadline, and then past all deadlines in one
-    // step.
+    // The clock moves to 100 ms before the deadlines, and then to the deadlines in one step.
     scene.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
     const recordCount = (): number =>
       harness.broker.table.heldCount + harness.broker.table.waitingCount
@@ -322,7 +329,7 @@ describe('protocol: hostile amounts', () => {
       for (const socket of sockets) socket.heard()
       scene.checkBystander()
     }
-    // Most of the 10,000 requests had a deadline that has passed.
+    // More than half of the 10,000 requests must have ended at their deadline.
     expect(countBefore - recordCount(), 'locks and requests that have ended').to.be.above(5_000)
   })
 })

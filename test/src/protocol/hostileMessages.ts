@@ -20,8 +20,8 @@ const deepObject = (depth: number): unknown =>
   parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)
 
 /**
- * Values that are invalid for most fields and valid for some. Some values are just within or above
- * a limit. The limits are a time of 2^31 - 1, an integer of 2^53 - 1, a key of 512 bytes, and a
+ * Values, each of which is invalid for most fields. Some values are just within or above a limit.
+ * The limits are a time of 2^31 - 1 ms, an integer of 2^53 - 1, a key of 512 bytes, and a
  * depth of 64.
  */
 export const hostileValues: readonly unknown[] = [
@@ -85,7 +85,7 @@ export const hugeValues: readonly unknown[] = [
   deepObject(5_000),
 ]
 
-/** Names of fields of the protocol, names that are special in JavaScript, and two other names. */
+/** Fields of the protocol, special names of JavaScript, the empty name, and a forged line. */
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
   ...['permits', 'capacity', 'items', 'maxHold', 'notify', 'queue', 'kind'],
@@ -96,11 +96,11 @@ const fieldNames = [
 
 const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]
 
-/** Makes one to four items of a `lockAll`, with different keys and random modes. */
+/** Makes one to four items of a `lockAll`, with different keys and random modes or permits. */
 function lockAllItems(random: Random): object[] {
   return keys.slice(0, 1 + random.below(4)).map((key) => {
-    const modes = [{}, { mode: 'shared' }, { capacity: 3 }, { permits: 2, capacity: 2 }]
-    return { key, ...random.pick(modes) }
+    const modeFields = [{}, { mode: 'shared' }, { capacity: 3 }, { permits: 2, capacity: 2 }]
+    return { key, ...random.pick(modeFields) }
   })
 }
 
@@ -109,6 +109,7 @@ export function validMessage(random: Random): ClientMessage {
   const id = 1 + random.below(1_000)
   const maybe = <T extends object>(fields: T): T | Record<string, never> =>
     random.chance(0.4) ? fields : {}
+  /** A duration in ms. Unlike a timeout, the duration must not be 0. */
   const ms = (): number => random.pick([1, 250, 2 ** 31 - 1])
   const timeout = (): number => random.pick([0, 1, 2 ** 31 - 1])
   const fence = (): number => 1 + random.below(50)
@@ -208,7 +209,8 @@ export function validMessage(random: Random): ClientMessage {
 }
 
 /**
- * Makes a copy of a message with one to three random changes. Some results are still valid.
+ * Makes a copy of a message with one to three random changes. Some results are still valid. Others
+ * are no objects, and get no further change.
  */
 export function mutate(message: object, random: Random): unknown {
   let value: unknown = structuredClone(message)
@@ -229,19 +231,19 @@ function mutateOnce(value: Record<string, unknown>, random: Random): unknown {
       return value
     case 1:
     case 2:
-      return withField(value, random.pick(fieldNames), random.pick(hostileValues))
+      return setField(value, random.pick(fieldNames), random.pick(hostileValues))
     case 3:
       value['type'] = random.pick(['lock', 'unlock', 'hello', 'LOCK', 'welcome', 'constructor', ''])
       return value
     case 4:
       return random.chance(0.1) ? structuredClone(random.pick(hostileValues)) : [value]
     default:
-      return withField(value, field, random.pick(hostileValues))
+      return setField(value, field, random.pick(hostileValues))
   }
 }
 
 /** Sets an own field of any name, as `JSON.parse` does. An assignment would not set `__proto__`. */
-function withField(value: Record<string, unknown>, name: string, content: unknown): object {
+function setField(value: Record<string, unknown>, name: string, content: unknown): object {
   return Object.defineProperty(value, name, {
     value: content,
     enumerable: true,
@@ -250,7 +252,7 @@ function withField(value: Record<string, unknown>, name: string, content: unknow
   })
 }
 
-/** Removes, doubles, adds or cuts off characters of a frame at random. */
+/** Removes or doubles up to four characters of a frame, adds one, or cuts off the end. */
 export function garble(text: string, random: Random): string {
   const start = random.below(text.length + 1)
   const end = Math.min(text.length, start + 1 + random.below(4))

@@ -50,13 +50,13 @@ import {
   transcriptFrames,
 } from './page.js'
 
-/** The messages that the types in the code declare. */
+/** The messages that the interfaces in the code declare. */
 const declared = declaredMessages()
 const sorted = (names: Iterable<string>) => [...names].sort()
 
 /**
- * The fields of a schema for an object, and whether each may be left out. `within` has the fields
- * of an object in a field, or of the objects in a list.
+ * The fields of a schema, and whether each field is optional. If a field holds an object or a list
+ * of objects, `within` has their fields.
  */
 function fieldsOf(schema: Struct<never, unknown>): Fields {
   const inner = Object.entries(schema.schema as Record<string, Struct<never, unknown>>)
@@ -73,9 +73,7 @@ function fieldsOf(schema: Struct<never, unknown>): Fields {
   )
 }
 
-/**
- * The error of the schema for a message of a client or a broker; undefined if the message is valid.
- */
+/** Why the schema of a message rejects the message; undefined if the message is valid. */
 function schemaErrorOf(value: unknown, by: 'client' | 'broker'): string | undefined {
   const { type } = value as { type: string }
   const schemasOfSender: Record<string, unknown> = by === 'client' ? schemas : brokerSchemas
@@ -84,12 +82,12 @@ function schemaErrorOf(value: unknown, by: 'client' | 'broker'): string | undefi
   return error && `${JSON.stringify(value)}: ${error.message}`
 }
 
-/** Fields of a value, at every depth, that the page does not have. */
-function unknownFields(value: object, fields: Fields): string[] {
+/** The names in a value, at every depth, that are not among these fields of the page. */
+function unknownFields(value: object, pageFields: Fields): string[] {
   return Object.entries(value)
     .filter(([name]) => name !== 'type')
     .flatMap(([name, inner]) => {
-      const field = fields[name]
+      const field = pageFields[name]
       if (field === undefined) return [name]
       if (field.within === undefined) return []
       const items: object[] = Array.isArray(inner) ? inner : [inner as object]
@@ -111,19 +109,19 @@ function checkMessage(value: unknown, by: 'client' | 'broker'): void {
   expect(unknownFields(value as object, fields), JSON.stringify(value)).to.deep.equal([])
 }
 
-/** For each side: its name, its messages in the page, and the fields of their types in the code. */
+/** For each side: its name, its messages on the page, and the fields in the code. */
 const sides: ['client' | 'broker', Map<string, PageMessage>, Map<string, Fields>][] = [
   ['client', clientMessages, declared.client],
   ['broker', serverMessages, declared.server],
 ]
 
 describe('PROTOCOL.md: messages', () => {
-  it('lists the client messages of the schemas and of the types', () => {
+  it('lists the client messages of the schemas and of the interfaces', () => {
     expect(sorted(clientMessages.keys())).to.deep.equal(sorted(Object.keys(schemas)))
     expect(sorted(clientMessages.keys())).to.deep.equal(sorted(declared.client.keys()))
   })
 
-  it('lists the broker messages of the schemas and of the types', () => {
+  it('lists the broker messages of the schemas and of the interfaces', () => {
     expect(sorted(serverMessages.keys())).to.deep.equal(sorted(Object.keys(brokerSchemas)))
     expect(sorted(serverMessages.keys())).to.deep.equal(sorted(declared.server.keys()))
   })
@@ -137,6 +135,7 @@ describe('PROTOCOL.md: messages', () => {
 
   for (const [type, schema] of Object.entries(brokerSchemas)) {
     it(`gives the broker message ${type} the fields of its schema`, () => {
+      // The test of the interfaces also compares optional and inner fields.
       const fields = Object.keys(schema.schema).filter((field) => field !== 'type')
       expect(sorted(Object.keys(serverMessages.get(type)!.fields))).to.deep.equal(sorted(fields))
     })
@@ -144,7 +143,7 @@ describe('PROTOCOL.md: messages', () => {
 
   for (const [side, messages, declaredFields] of sides) {
     for (const [type, { fields, examples }] of messages) {
-      it(`gives ${type} from the ${side} the fields of its type, at every depth`, () => {
+      it(`gives ${type} from the ${side} the fields of its interface, at every depth`, () => {
         expect(fields).to.deep.equal(declaredFields.get(type))
       })
 
@@ -162,17 +161,17 @@ describe('PROTOCOL.md: messages', () => {
         // Examples may lack these optional fields, because each excludes another field. In a lock,
         // `mode` excludes `capacity`, and `steal` excludes `timeout`. In a query or watch, `key`
         // excludes `prefix`.
-        const omissible = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
+        const mayBeMissing = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
         const missing = Object.keys(fields).filter((field) => !shown.has(field))
         // No example has `afterFence`, because a transcript shows this field.
-        expect(omissible).to.include.members(missing.filter((field) => field !== 'afterFence'))
+        expect(mayBeMissing).to.include.members(missing.filter((field) => field !== 'afterFence'))
       })
     }
   }
 })
 
 describe('PROTOCOL.md: transcripts', () => {
-  // Fewer frames would mean that the patterns in `page.ts` do not find all transcripts.
+  // With 30 frames or fewer, the patterns in `page.ts` would miss some transcripts.
   it('has transcripts', () => expect(transcriptFrames.length).to.be.greaterThan(30))
 
   for (const { by, text } of transcriptFrames) {
@@ -210,7 +209,7 @@ describe('PROTOCOL.md: codes', () => {
   })
 
   it('has an action in every row, and explains every action', () => {
-    // Fewer than the six actions would mean that the pattern in `page.ts` misses one.
+    // The page has six actions. With fewer, the pattern in `page.ts` would miss an action.
     expect(explainedActions).to.have.length(6)
     for (const { codes, actions: rowActions } of errorRows) {
       expect(rowActions, codes.join()).to.not.be.empty
@@ -222,7 +221,7 @@ describe('PROTOCOL.md: codes', () => {
 describe('PROTOCOL.md: numbers', () => {
   const thousands = (n: number) => n.toLocaleString('en')
   const kib = (n: number) => `${n / 1024} KiB`
-  const rows: Record<string, string> = {
+  const limits: Record<string, string> = {
     'frame from a client': kib(maxFrameBytes),
     'frame from a client before `welcome`': kib(maxHelloBytes),
     'frame from a broker': kib(maxOutputFrameBytes),
@@ -242,13 +241,13 @@ describe('PROTOCOL.md: numbers', () => {
     'waiting requests of a key': thousands(maxWaitersPerKey),
     'watches of a session': thousands(maxWatches),
   }
-  for (const [name, value] of Object.entries(rows)) {
+  for (const [name, value] of Object.entries(limits)) {
     it(`lists the limit "${name}": ${value}`, () => {
       expect(limitRows.get(name)?.startsWith(value), limitRows.get(name)).to.equal(true)
     })
   }
 
-  const numbers: Record<string, string> = {
+  const passages: Record<string, string> = {
     subprotocol: `the subprotocol \`${subprotocol}\``,
     port: `The default port is ${defaultPort}`,
     frame: `A frame from a client MUST have at most ${kib(maxFrameBytes)}`,
@@ -267,7 +266,7 @@ describe('PROTOCOL.md: numbers', () => {
     answers: `At ${thousands(maxUnacknowledgedResponses)}\n  stored answers`,
     secret: `| \`secret\` | text, units | 1 to ${maxIdOrSecretLength} |`,
   }
-  for (const [name, text] of Object.entries(numbers)) {
+  for (const [name, text] of Object.entries(passages)) {
     it(`says for ${name}: ${text}`, () => expect(page).to.include(text))
   }
 
@@ -277,8 +276,8 @@ describe('PROTOCOL.md: numbers', () => {
 
 describe('PROTOCOL.md: worked numbers', () => {
   /**
-   * The results that the page gives for its examples, here computed by the code. All numbers are
-   * times and durations of these examples, in ms.
+   * The code computes the results of the examples on the page. The arguments are the times and
+   * durations of the examples, in ms.
    */
   const expectedBounds: Record<string, number> = {
     lease: safeDuration(15_000),
@@ -286,7 +285,8 @@ describe('PROTOCOL.md: worked numbers', () => {
     'lease, shortest': safeDuration(2_000),
     'drop, with a grace': 100_000 + safeDuration(5_000),
     'lock, by request': 8_000 + safeDuration(10_000),
-    // The second argument is the ttl alone, from which the safety margin is computed.
+    // The ttl began 7,250 ms after the `welcome`. The safety margin depends on the second argument,
+    // the ttl.
     'lock, by clock': 1_000 + safeDuration(507_250 - 500_000 + 10_000, 10_000),
     refresh: 20_000 + safeDuration(10_000),
     'refresh that shortens': 10_000 + safeDuration(2_000),

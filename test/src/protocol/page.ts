@@ -1,7 +1,7 @@
 /**
  * Reads the page PROTOCOL.md as data: its messages with their fields and examples, its transcripts,
- * and its table of errors and close codes. Also reads the messages that the code declares. Tests
- * compare the page with the code.
+ * and its tables of errors, close codes and limits. Also reads the messages that the code declares.
+ * Tests compare the page with the code.
  */
 import { readFileSync } from 'node:fs'
 
@@ -10,7 +10,7 @@ const shared = new URL('../../../shared/', import.meta.url)
 /** The text of the page. */
 export const page = readFileSync(new URL('PROTOCOL.md', shared), 'utf8')
 
-/** Fields by name. `within` has the inner fields of a field whose value is an object. */
+/** Fields by name. If a field holds an object or a list of objects, `within` has their fields. */
 export type Fields = Record<string, { readonly optional: boolean; readonly within?: Fields }>
 
 /** One message of the page. */
@@ -57,23 +57,23 @@ function ownText(section: string): string {
 }
 
 /**
- * The inner fields of a type that links to sections, such as `[held items](#held-item)`; undefined
- * without links. Several sections are alternatives, so a field is required only if all of them
- * require the field.
+ * The fields of the sections that a cell of the column "type" links to, such as
+ * `[held items](#held-item)`; undefined without links. Several sections are alternatives, so a
+ * field is required only if all of them require the field.
  */
-function linkedFields(type: string): Fields | undefined {
-  const anchors = Array.from(type.matchAll(/\]\(#([\w-]+)\)/g), ([, anchor]) => anchor!)
+function linkedFields(typeCell: string): Fields | undefined {
+  const anchors = Array.from(typeCell.matchAll(/\]\(#([\w-]+)\)/g), ([, anchor]) => anchor!)
   return anchors.length === 0 ? undefined : alternatives(anchors.map(fieldsOfItem))
 }
 
-/** The fields of an object that may have the form of any of these objects. */
-function alternatives(objects: readonly Fields[]): Fields {
-  const names = new Set(objects.flatMap((fields) => Object.keys(fields)))
+/** Joins the fields of the alternative forms of an object. */
+function alternatives(forms: readonly Fields[]): Fields {
+  const names = new Set(forms.flatMap((fields) => Object.keys(fields)))
   return Object.fromEntries(
     [...names].map((name) => {
-      const optional = objects.some((fields) => fields[name]?.optional !== false)
-      const withField = objects.find((fields) => fields[name] !== undefined)!
-      return [name, { ...withField[name]!, optional }]
+      const optional = forms.some((fields) => fields[name]?.optional !== false)
+      const formWithName = forms.find((fields) => fields[name] !== undefined)!
+      return [name, { ...formWithName[name]!, optional }]
     }),
   )
 }
@@ -130,7 +130,7 @@ export const transcriptFrames = blocksOf('text', sectionOf('## 19. Transcripts')
 
 const errorsSection = sectionOf('## 12. Errors and close codes')
 
-/** The names of the actions that a client can do after an error, from the list before the table. */
+/** The actions of a client after an error: the names in the list before the table. */
 export const actions = Array.from(
   errorsSection.matchAll(/\n- \*\*([\w ]+)\*\*:/g),
   ([, name]) => name!,
@@ -163,7 +163,7 @@ export const clientErrors = codeIn(
   /\nA client library has error codes of its own,([\s\S]*?)\n\n/.exec(page)?.[1] ?? '',
 )
 
-/** The close codes that have a row, each with its reason and action. */
+/** The close codes that have a row, each with its reason and its usual action. */
 export const closeRows = errorRows.flatMap(({ codes, reason, actions: [action] }) =>
   codes
     .filter((code) => /^\d{4}$/.test(code))
@@ -177,7 +177,7 @@ export const limitRows = new Map(
 
 // ---------------------------------------------------------------------- the code, read as text
 
-/** An interface of the code: the `type` of the message (if any) and the other fields. */
+/** An interface of the code. `type` is undefined if the interface is only a part of messages. */
 interface DeclaredInterface {
   readonly type: string | undefined
   readonly fields: Fields
@@ -199,9 +199,11 @@ export function declaredMessages(): DeclaredMessages {
   const files = ['errors.ts', ...messageFiles.map((name) => `messages/${name}.ts`)]
   const texts = files.map((file) => readFileSync(new URL(`src/${file}`, shared), 'utf8'))
   const source = texts.join('\n')
-  // The messages of a broker are in the last file.
+  // The messages of a broker are in the last file, so their declarations begin at this offset or
+  // after it.
   const brokerText = texts.at(-1)
   const brokerStart = source.length - brokerText!.length
+  /** The declarations of interfaces, and of types such as `A = B & {`, by name. */
   const bodies = new Map<string, { base: string | undefined; body: string; offset: number }>()
   const declaration =
     /\nexport (?:interface (\w+)(?: extends (\w+))?|type (\w+) = (\w+) &) \{\n([\s\S]*?)\n\}/g
@@ -210,7 +212,7 @@ export function declaredMessages(): DeclaredMessages {
     bodies.set((name ?? alias)!, { base: base ?? aliasBase, body: body!, offset: match.index })
   }
 
-  /** Reads an interface, with the fields of its base and the inner fields of its objects. */
+  /** Reads a declaration, with the fields of its base and of the objects in its fields. */
   function read(name: string): DeclaredInterface {
     const { base, body } = bodies.get(name)!
     const fields: Fields = base === undefined ? {} : { ...read(base).fields }

@@ -3,7 +3,7 @@
  *
  *     npm run conformance -- ws://host:port [token]
  *
- * Exits with 1 if a test fails.
+ * Exits with 1 if a test fails, and with 2 if the URL is missing or invalid.
  */
 import process from 'node:process'
 import Mocha from 'mocha'
@@ -17,6 +17,7 @@ if (url === undefined || !/^wss?:\/\//.test(url)) {
 
 const mocha = new Mocha({ timeout: 20_000 })
 // Defines mocha's functions (`describe`, `it`, …) in this process, as mocha's own command does.
+// Mocha expects the name of a test file, in whose place the URL stands.
 mocha.suite.emit('pre-require', globalThis, url, mocha)
 conformanceSuite(async () => ({ url, token }))
 mocha.run((failures) => {

@@ -1,7 +1,7 @@
 /**
- * A broker without a network, for tests that send a very large number of messages. Fake sockets
- * record the frames of the broker, and a test moves the fake clock of the broker. The lease
- * is the time that the broker keeps a session without a message of its client.
+ * A real broker without a network, for tests that send a very large number of messages. Fake
+ * sockets record the frames of the broker, and a test moves the clock of the broker. The lease is
+ * the time that the broker keeps a session without a message of its client.
  */
 import {
   Broker,
@@ -20,7 +20,7 @@ export class StandInSocket implements Socket {
   /** The frames that the broker has sent. A test empties the list. */
   frames: string[] = []
   /** The code with which the broker has closed the socket; 0 after `terminate`. */
-  closed: number | undefined
+  closeCode: number | undefined
 
   send(frame: string): void {
     this.frames.push(frame)
@@ -31,15 +31,15 @@ export class StandInSocket implements Socket {
   resume(): void {}
 
   close(code: number): void {
-    this.closed ??= code
+    this.closeCode ??= code
   }
 
   terminate(): void {
-    this.closed ??= 0
+    this.closeCode ??= 0
   }
 }
 
-/** A broker with a fake clock. */
+/** A real broker in a fake environment, which stands in for a broker process. */
 export class StandIn {
   readonly broker: Broker
   readonly #environment = new FakeEnvironment()
@@ -50,7 +50,8 @@ export class StandIn {
     this.broker = new Broker({
       settings: settingsFrom({ lease }),
       log: new MemoryLog(),
-      // A fence is the number of a grant. Fences begin at 1,024 times this clock time in ms.
+      // A fence is the number of a grant. The argument is a time in ms, and the first fence is
+      // 1,024 times as high.
       fences: clockFences(1_000),
       environment: this.#environment,
     })

@@ -1,8 +1,9 @@
 /**
  * Tests of section 9 of PROTOCOL.md over a socket: a client sends a request whose id it has used
- * before. The broker never runs two requests with one id. The broker sends the stored answer of the
- * first request again, or nothing while the first request waits, or `failed` with BAD_MESSAGE. A
- * broker may forbid `revoke`. It then answers each `revoke` with FORBIDDEN, whatever its id.
+ * before. The broker never runs two requests with one id. If the types are the same, the broker
+ * sends the stored answer again, or nothing while the first request waits. Otherwise, or without a
+ * stored answer, the broker sends `failed` with BAD_MESSAGE. A broker that forbids `revoke` answers
+ * every `revoke` with FORBIDDEN, also one with a used id.
  *
  * A fence is the number of a grant. A scope is one task of a session. A peer is a client without
  * the client library.
@@ -14,6 +15,7 @@ import type { Stage } from './stage.js'
 
 type Request = Extract<ClientMessage, { id: number }>
 type Failed = Extract<ServerMessage, { type: 'failed' }>
+/** A type of requests whose ids the broker remembers. Other types may repeat an id. */
 type RequestType = Exclude<Request['type'], 'query' | 'watch' | 'stats' | 'auth'>
 
 /** The types of one group count as one type when an id is repeated. */
@@ -31,6 +33,9 @@ const typeGroups: readonly (readonly RequestType[])[] = [
 const types = typeGroups.flat()
 /** The types whose requests may wait. */
 const waitingTypes = ['lock', 'lockAll', 'campaign', 'once', 'upgrade', 'barrier'] as const
+
+/** The key of the lock that `revoke` names, besides its fence. */
+const revokedKey = (stage: Stage): string => `${stage.prefix}held`
 
 /** Makes a request of a type. */
 type MakeRequest = (stage: Stage, id: number, fence: number) => Request
@@ -50,16 +55,16 @@ const requestOfType: { readonly [T in RequestType]: MakeRequest } = {
   revoke: (stage, id, fence) => ({
     type: 'revoke',
     id,
-    key: `${stage.prefix}held`,
+    key: revokedKey(stage),
     fence,
     reason: 'test',
   }),
   barrier: (stage, id) => ({ type: 'barrier', id, key: stage.key(), parties: 2, timeout: 0 }),
 }
 
-/** Acquires a lock on which a request of this type succeeds. Returns the fence of the lock. */
+/** Acquires a lock for a request of this type to name. @returns the fence of the lock */
 async function fenceFor(type: RequestType, peer: Peer, stage: Stage): Promise<number> {
-  const key = type === 'revoke' ? `${stage.prefix}held` : stage.key()
+  const key = type === 'revoke' ? revokedKey(stage) : stage.key()
   const lockType = type === 'complete' ? 'once' : type === 'proclaim' ? 'campaign' : 'lock'
   const mode = type === 'upgrade' ? ({ mode: 'shared' } as const) : {}
   return (await peer.answer('granted', peer.request({ type: lockType, key, ...mode }))).fence
@@ -92,10 +97,10 @@ export function repeating(stage: Stage): void {
         const id = peer.lastId + 1
         peer.say(requestOfType[type](stage, id, fence))
         const answer = await peer.answerTo(id)
-        // A barrier of two parties with the timeout 0 fails. All other requests succeed.
+        // A barrier of two parties with the timeout 0 fails. All others succeed, unless forbidden.
         if (type === 'barrier') expect(answer).to.include({ code: 'LOCK_TIMEOUT' })
         else if (!isForbidden(type, answer)) expect(answer.type).not.to.equal('failed')
-        // A forbidden revoke has not used its id, so the id is free for a request of another type.
+        // A forbidden revoke has not used its id, so a request of another type would succeed.
         const repeatedTypes = isForbidden(type, answer) ? [type] : types
         for (const repeatedType of repeatedTypes) {
           peer.say(requestOfType[repeatedType](stage, id, fence))
@@ -138,13 +143,15 @@ export function repeating(stage: Stage): void {
       })
     }
 
-    it('sends BAD_MESSAGE to every repeated request of a session without a grace, unless the request waits', async () => {
+    it('sends BAD_MESSAGE to every repeated request of a session without a grace, unless the first waits', async () => {
+      // The broker stores no answers for this session.
       const peer = await stage.open()
       const barrier = { type: 'barrier', id: 1, key: stage.key(), parties: 2 } as const
       peer.say(barrier, barrier)
       expect(await peer.unreadMessages()).to.deep.equal([])
       for (const type of types) {
         const fence = await fenceFor(type, peer, stage)
+        // `say` raises `lastId` to this id.
         const id = peer.lastId + 1
         peer.say(requestOfType[type](stage, id, fence))
         await peer.answerTo(id)

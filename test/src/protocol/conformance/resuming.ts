@@ -1,9 +1,11 @@
 /**
  * Tests of section 9 of PROTOCOL.md over a socket: a client resumes its session on another
  * connection within the grace. The grace is the time that a session outlives its connection. The
- * secret of the session authorizes the resume. A fence is the number of a grant. The ttl is the
- * time after which a lock expires. A peer is a client without the client library. The lease is the
- * time that the broker keeps a session without a message of its client.
+ * lease is the time that the broker keeps a session without a message of its client. The grace
+ * `lease` is as long as the lease. The secret of the session authorizes the resume.
+ *
+ * A fence is the number of a grant. The ttl is the time after which a lock expires. A peer is a
+ * client without the client library.
  */
 import type { ClientMessage, Snapshot } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -19,7 +21,7 @@ export function resuming(stage: Stage): void {
   describe('stored answers: the broker', () => storedAnswers(stage))
 }
 
-/** The snapshot (list of locks and waiting requests) that follows a welcome, with all its parts. */
+/** Joins the parts of the snapshot (list of locks and waiting requests) that follows a resume. */
 async function snapshotOf(peer: Peer): Promise<Pick<Snapshot, 'held' | 'waiting'>> {
   const held: Snapshot['held'][number][] = []
   const waiting: number[] = []
@@ -31,11 +33,11 @@ async function snapshotOf(peer: Peer): Promise<Pick<Snapshot, 'held' | 'waiting'
   }
 }
 
-/** Resumes a session on another connection, with the secret of its newest welcome. */
-async function resume(stage: Stage, session: Session): Promise<Session> {
-  const { session: id, secret } = session.welcome
+/** Resumes the session of a former connection, with the secret that this connection received. */
+async function resume(stage: Stage, former: Session): Promise<Session> {
+  const { session: id, secret } = former.welcome
   const resumed = await stage.open({ grace: 'lease', resume: { session: id, secret: secret! } })
-  resumed.lastId = session.lastId
+  resumed.lastId = former.lastId
   return resumed
 }
 
@@ -50,11 +52,11 @@ function resumes(stage: Stage): void {
   it('keeps locks and waiting requests, and sends a new secret', async () => {
     const other = await stage.open()
     const original = await stage.open({ grace: 'lease' })
-    const [key, plain, busy] = [stage.key(), stage.key(), stage.key()]
-    await other.acquire(busy)
-    const fence = await original.acquire(key, { ttl: 60_000, mode: 'shared' })
-    const plainFence = await original.acquire(plain)
-    const waiting = original.lock(busy)
+    const [ttlKey, plainKey, busyKey] = [stage.key(), stage.key(), stage.key()]
+    await other.acquire(busyKey)
+    const ttlFence = await original.acquire(ttlKey, { ttl: 60_000, mode: 'shared' })
+    const plainFence = await original.acquire(plainKey)
+    const waiting = original.lock(busyKey)
     await original.settle()
     const reconnected = await dropAndResume(stage, original)
     expect(reconnected.welcome).to.include({ resumed: true, session: original.welcome.session })
@@ -63,10 +65,17 @@ function resumes(stage: Stage): void {
       .that.does.not.equal(original.welcome.secret)
     const snapshot = await snapshotOf(reconnected)
     const [first, ...rest] = snapshot.held
+    // `at` is when the ttl began to run.
     const { at, ...fields } = first!
     expect(at).to.be.a('number')
-    expect(fields).to.deep.equal({ id: 1, key, mode: 'shared', fence, ttl: 60_000 })
-    expect(rest).to.deep.equal([{ id: 2, key: plain, mode: 'exclusive', fence: plainFence }])
+    expect(fields).to.deep.equal({
+      id: 1,
+      key: ttlKey,
+      mode: 'shared',
+      fence: ttlFence,
+      ttl: 60_000,
+    })
+    expect(rest).to.deep.equal([{ id: 2, key: plainKey, mode: 'exclusive', fence: plainFence }])
     expect(snapshot.waiting).to.deep.equal([waiting])
   })
 
@@ -134,7 +143,7 @@ function resumes(stage: Stage): void {
 
   it('rejects a request with a skipped id, if the session has used a higher id: BAD_MESSAGE', async () => {
     const original = await stage.open({ grace: 'lease' })
-    // The session skips the id 1, and its next request has the id 2.
+    // The first request of the session, after the resume, has the id 2. So the id 1 is skipped.
     original.lastId = 1
     const reconnected = await dropAndResume(stage, original)
     await reconnected.acquire(stage.key())
@@ -148,7 +157,7 @@ function resumes(stage: Stage): void {
     expect(peer.welcome.session).not.to.equal('nobody')
   })
 
-  it('opens a new session if the secret is wrong, and does not change the other session', async () => {
+  it('opens a new session if the secret is wrong, and does not change the session of the resume', async () => {
     const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await original.acquire(key)
@@ -179,8 +188,8 @@ function resumes(stage: Stage): void {
   })
 }
 
-/** Valid messages, each of which may be the first message of a client after a resume. */
-const firstMessages: ClientMessage[] = [
+/** Valid messages. In each test, one of them is the first message after a resume. */
+const messagesAfterResume: ClientMessage[] = [
   { type: 'pong', n: 0 },
   { type: 'query', id: 1_000, key: 'first' },
   { type: 'watch', id: 1_000, key: 'first' },
@@ -204,13 +213,13 @@ function secrets(stage: Stage): void {
     const first = await stage.open({ grace: 'lease' })
     const second = await dropAndResume(stage, first)
     await second.settle()
-    const stale = await resume(stage, first)
-    expect(stale.welcome).to.include({ resumed: false })
+    const refused = await resume(stage, first)
+    expect(refused.welcome).to.include({ resumed: false })
     const third = await dropAndResume(stage, second)
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 
-  for (const message of firstMessages) {
+  for (const message of messagesAfterResume) {
     it(`rejects the former secret after the broker has accepted the message ${message.type}`, async () => {
       const first = await stage.open({ grace: 'lease' })
       const second = await dropAndResume(stage, first)
@@ -220,21 +229,21 @@ function secrets(stage: Stage): void {
       if ('id' in message) await second.answerTo(message.id)
       else await second.hear('ack')
       second.drop()
-      const stale = await resume(stage, first)
-      expect(stale.welcome).to.include({ resumed: false })
+      const refused = await resume(stage, first)
+      expect(refused.welcome).to.include({ resumed: false })
       expect((await resume(stage, second)).welcome).to.include({ resumed: true })
     })
   }
 
-  it('rejects a resume if its `try`, the number of the attempt, is not above that of the last resume', async () => {
+  it('rejects a resume whose `try`, the number of the attempt, is not higher than in the last resume', async () => {
     const first = await stage.open({ grace: 'lease' })
     const { session, secret } = first.welcome
     const resumeWithTry = (tryNumber: number) =>
       stage.open({ grace: 'lease', resume: { session, secret: secret!, try: tryNumber } })
     const second = await resumeWithTry(2)
     expect(second.welcome).to.include({ resumed: true, session })
-    const lateClient = await resumeWithTry(1)
-    expect(lateClient.welcome).to.include({ resumed: false })
+    const lateAttempt = await resumeWithTry(1)
+    expect(lateAttempt.welcome).to.include({ resumed: false })
     second.drop()
     await second.closed
     expect((await resumeWithTry(3)).welcome).to.include({ resumed: true, session })
@@ -250,7 +259,7 @@ function secrets(stage: Stage): void {
     expect(third.welcome).to.include({ resumed: true, session })
   })
 
-  it('accepts the newest secret immediately', async () => {
+  it('accepts the newest secret although the client has sent no message after its hello', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await dropAndResume(stage, first)
     const third = await dropAndResume(stage, second)
@@ -295,31 +304,32 @@ function storedAnswers(stage: Stage): void {
     expect(await queryAll(peer, { key })).to.include({ heldCount: 0 })
   })
 
-  it('rejects a request of another type with the same id: BAD_MESSAGE', async () => {
+  it('rejects a request of another type with a used id: BAD_MESSAGE', async () => {
     const holder = await stage.open()
     const peer = await stage.open({ grace: 'lease' })
     const [key, busy] = [stage.key(), stage.key()]
     await holder.acquire(busy)
     const fence = await peer.acquire(key)
     const waiting = peer.lock(busy)
-    // The request with the id 3 fails, because no lock has this fence.
-    await peer.answer('failed', peer.unlock(fence + 1_000))
+    // This unlock fails, because its fence belongs to no lock.
+    const failedId = peer.unlock(fence + 1_000)
+    await peer.answer('failed', failedId)
     for (const id of [1, waiting]) {
       peer.say({ type: 'unlock', id, fence })
       expect(await peer.answer('failed', id)).to.include({ code: 'BAD_MESSAGE' })
       peer.say({ type: 'refresh', id, fence })
       expect(await peer.answer('failed', id)).to.include({ code: 'BAD_MESSAGE' })
     }
-    peer.say({ type: 'refresh', id: 3, fence })
-    expect(await peer.answer('failed', 3)).to.include({ code: 'BAD_MESSAGE' })
-    // A request of the same type gets the stored answer, although this request names a held lock.
-    peer.say({ type: 'unlock', id: 3, fence })
-    expect(await peer.answer('failed', 3)).to.include({ code: 'LOCK_NOT_HELD' })
+    peer.say({ type: 'refresh', id: failedId, fence })
+    expect(await peer.answer('failed', failedId)).to.include({ code: 'BAD_MESSAGE' })
+    // This second unlock names a held lock, but gets the stored answer of the first unlock.
+    peer.say({ type: 'unlock', id: failedId, fence })
+    expect(await peer.answer('failed', failedId)).to.include({ code: 'LOCK_NOT_HELD' })
     expect(await queryAll(peer, { key })).to.include({ heldCount: 1 })
     await peer.release(fence)
   })
 
-  it('sends nothing for a repeated request while the request waits', async () => {
+  it('sends nothing for a repeated request while the first request waits', async () => {
     const holder = await stage.open()
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()

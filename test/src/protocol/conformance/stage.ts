@@ -9,7 +9,7 @@ import { Peer, type Target } from './peer.js'
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
 type Session = Awaited<ReturnType<typeof Peer.open>>
 
-/** The result of a query: the locks and requests of all parts of the answer. */
+/** The result of a query: the locks and waiting requests of all parts of the answer. */
 export interface QueryResult {
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
@@ -18,7 +18,7 @@ export interface QueryResult {
 }
 
 export class Stage {
-  /** Returns the broker to test. */
+  /** Returns the address of the broker to test, and its token. */
   readonly target: () => Promise<Target>
   #peers: Peer[] = []
   /** The beginning of all keys of this stage. */
@@ -53,7 +53,7 @@ export class Stage {
     return `${this.prefix}${++this.#keyCount}:${name}`
   }
 
-  /** Ends all sessions with `bye`. Call it when no later test uses the sessions. */
+  /** Sends `bye` on all connections, and waits until the connections are closed. */
   async clear(): Promise<void> {
     const peers = this.#peers
     this.#peers = []
@@ -67,7 +67,7 @@ export async function queryAll(
   filter: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
 ): Promise<QueryResult> {
   const parts = await peer.answers('found', peer.request({ type: 'query', ...filter }))
-  // Only the last part counts all locks and requests.
+  // The earlier parts count only the locks and requests so far.
   const { heldCount, waitingCount } = parts.at(-1)!
   return {
     held: parts.flatMap((part) => part.held),
