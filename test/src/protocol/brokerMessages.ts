@@ -1,13 +1,13 @@
 /**
- * A valid message of each type that a broker sends, with all fields. Also makes variants of a
- * message: in each variant, one field at any depth is missing or has a wrong value. A fence is the
- * number of a grant. The numbers in the messages have no meaning.
+ * Valid messages of all types that a broker sends. Also makes variants of a message: in each
+ * variant, one field at any depth is missing or has a wrong value. A fence is the number of a
+ * grant. The values in the messages are arbitrary.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './hostileMessages.js'
 
 const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since: 4 }
-/** A held lock without its ttl and its maxHold. */
+/** A lock in `found`, `watching` or `event`, without its ttl. */
 export const heldInfo = {
   key: 'k',
   mode: 'exclusive',
@@ -16,10 +16,12 @@ export const heldInfo = {
   value: { a: 1 },
   ...holder,
 } as const
-/** A lock in an event. Events have no remaining times. */
-const lockInfo = { ...heldInfo, ttl: 9 }
-const heldItem = { ...lockInfo, ttlRemaining: 0, maxHoldRemaining: 8 }
-const holderOfSet = {
+/** A lock in `event`, which has no remaining times. */
+const lockInEvent = { ...heldInfo, ttl: 9 }
+/** A lock in `found` or `watching`. */
+const heldItem = { ...lockInEvent, ttlRemaining: 0, maxHoldRemaining: 8 }
+/** A holder that prevents the grant of a set, a lock on several keys. */
+const holderOfKeyInSet = {
   session: 's',
   name: 'n',
   fence: 3,
@@ -28,7 +30,9 @@ const holderOfSet = {
   permits: 1,
   maxHold: 9,
 }
+/** A waiting request in `found`. */
 const waitingInfo = { key: 'k', mode: 'shared', session: 's', name: 'n', since: 4 } as const
+/** A waiting request in `watching` or `event`. */
 const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9, scope: 5, upgrade: true } as const
 
 export const nothingFound = { held: [], waiting: [], heldCount: 0, waitingCount: 0 } as const
@@ -44,7 +48,7 @@ export const noStats = {
   successRate: 0,
 } as const
 
-/** The counters that an older broker does not have. */
+/** The statistics that an older broker does not send. */
 const newerStats = {
   barriers: 1,
   barrierCalls: 2,
@@ -86,12 +90,17 @@ export const validBrokerMessages: readonly ServerMessage[] = [
   { type: 'authenticated', id: 1 },
   { type: 'expiring', within: 30_000 },
   {
-    ...{ type: 'failed', id: 1, code: 'LOCK_HELD', message: 'm', holders: [holder], capacity: 3 },
+    type: 'failed',
+    id: 1,
+    code: 'LOCK_HELD',
+    message: 'm',
+    holders: [holder],
+    capacity: 3,
     cycle: [{ key: 'k', session: 's', name: 'n', scope: 1 }],
   },
   { type: 'lost', fence: 3, reason: 'stolen' },
   { type: 'lost', fence: 3, reason: 'maxHold' },
-  { type: 'queued', id: 1, ahead: 0, holders: [holderOfSet] },
+  { type: 'queued', id: 1, ahead: 0, holders: [holderOfKeyInSet] },
   { type: 'contended', fence: 3, waiting: 1 },
   { type: 'ping', n: 1 },
   { type: 'ack', n: 1, at: 5 },
@@ -105,17 +114,26 @@ export const validBrokerMessages: readonly ServerMessage[] = [
     more: false,
   },
   {
-    ...{ type: 'found', id: 1, ...nothingFound, more: true },
+    type: 'found',
+    id: 1,
+    ...nothingFound,
+    more: true,
     arrived: [{ key: 'k', parties: 2, waiting: 1, session: 's', name: 'n', since: 4 }],
     arrivedCount: 1,
   },
   {
-    ...{ type: 'found', id: 1, ...nothingFound, more: false },
+    type: 'found',
+    id: 1,
+    ...nothingFound,
+    more: false,
     kept: [{ key: 'k', size: 2, fence: 3, since: 4, keep: 9, remaining: 5 }],
     keptCount: 1,
   },
   {
-    ...{ type: 'found', id: 1, ...nothingFound, more: false },
+    type: 'found',
+    id: 1,
+    ...nothingFound,
+    more: false,
     sessions: [
       { session: 's', lease: 9, grace: 0, connected: true, principal: 'p', address: '::1' },
     ],
@@ -131,40 +149,41 @@ export const validBrokerMessages: readonly ServerMessage[] = [
     waitingCount: 1,
     more: false,
   },
-  { type: 'event', watch: 1, event: { event: 'locked', ...lockInfo } },
+  { type: 'event', watch: 1, event: { event: 'locked', ...lockInEvent } },
   { type: 'event', watch: [1, 2], event: { event: 'queued', ...queuedInfo } },
   { type: 'event', watch: 1, event: { event: 'dequeued', reason: 'granted', ...queuedInfo } },
   { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5, ...newerStats } },
   { type: 'draining', within: 1_000 },
 ]
 
-/** The values that replace each field: all hostile and huge values except the two deepest. */
+/** The values that replace each field. The last two huge values, the deepest, are left out. */
 export const wrongValues: readonly unknown[] = [...hostileValues, ...hugeValues.slice(0, 3)]
 
-/** A message with one changed field, and a description of the change. */
 export interface Variant {
+  /** A description of the change. */
   readonly change: string
+  /** The message, or the part of a message, with one changed field. */
   readonly value: unknown
 }
 
-/** Makes all variants of a message. */
+/** Makes all variants of a message, or of the part of a message at this path. */
 export function* variantsOf(
-  value: unknown,
-  values: readonly unknown[] = wrongValues,
+  part: unknown,
+  replacements: readonly unknown[] = wrongValues,
   path = '',
 ): Generator<Variant> {
-  if (typeof value !== 'object' || value === null) return
-  for (const field of Object.keys(value)) {
+  if (typeof part !== 'object' || part === null) return
+  for (const field of Object.keys(part)) {
     const fieldPath = `${path}.${field}`
-    if (!Array.isArray(value)) {
-      yield { change: `${fieldPath} is missing`, value: without(value, field) }
+    if (!Array.isArray(part)) {
+      yield { change: `${fieldPath} is missing`, value: without(part, field) }
     }
-    for (const [i, wrong] of values.entries()) {
-      yield { change: `${fieldPath} is wrong value ${i}`, value: withField(value, field, wrong) }
+    for (const [i, wrong] of replacements.entries()) {
+      yield { change: `${fieldPath} has wrong value ${i}`, value: withField(part, field, wrong) }
     }
-    const inner = (value as Record<string, unknown>)[field]
-    for (const { change, value: innerVariant } of variantsOf(inner, values, fieldPath)) {
-      yield { change, value: withField(value, field, innerVariant) }
+    const inner = (part as Record<string, unknown>)[field]
+    for (const { change, value: innerVariant } of variantsOf(inner, replacements, fieldPath)) {
+      yield { change, value: withField(part, field, innerVariant) }
     }
   }
 }

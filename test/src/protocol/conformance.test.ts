@@ -19,7 +19,7 @@ for (const [name, options] of Object.entries(settings)) {
     })
 
     conformanceSuite(async () => {
-      // Shorter than the default, so that the broker closes a silent connection sooner.
+      // Shorter than the default, so that the test of a connection without a hello ends sooner.
       broker = createBroker({ ...options, limits: { helloMs: 2_000 } })
       return broker.listen({ port: 0, host: '127.0.0.1' })
     })

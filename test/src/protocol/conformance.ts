@@ -7,8 +7,9 @@
  * Or run `npm run conformance -- ws://host:port`.
  *
  * The broker should have no other clients, because the vectors (frames in JSON files) use keys such
- * as `k`. All other tests use random keys. The suite expects the default limits and leases, and
- * leaves no locks behind. A lease is how long the broker keeps a silent session.
+ * as `k`. All other tests use random keys. The suite leaves no locks behind, and expects the
+ * default leases and limits except `helloMs`. A lease is how long the broker keeps a silent
+ * session.
  */
 import { connecting } from './conformance/connecting.js'
 import { electing } from './conformance/electing.js'
@@ -28,12 +29,12 @@ export type { Target }
 /**
  * Defines the suite.
  *
- * @param target Returns the broker to test. The first test calls this function.
+ * @param startTarget Returns the broker to test. The suite calls this function once.
  */
-export function conformanceSuite(target: () => Promise<Target>): void {
+export function conformanceSuite(startTarget: () => Promise<Target>): void {
   let started: Promise<Target> | undefined
   const getTarget = (): Promise<Target> => {
-    started ??= target()
+    started ??= startTarget()
     return started
   }
   for (const group of [

@@ -1,8 +1,7 @@
 /**
  * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: connections, frames, hello, bye
- * and ack. The lease is the time that the broker keeps a session without a message of its client.
- * The grace is the time that a session outlives its connection. A peer is a client without the
- * client library.
+ * and ack. The lease is how long the broker keeps the session of a silent client. The grace is how
+ * long a session outlives its connection. A peer is a client without the client library.
  */
 import { request } from 'node:http'
 import { isFinalClose, maxFrameBytes, subprotocol } from '@holdfast/shared'
@@ -28,7 +27,7 @@ export function connecting(stage: Stage): void {
       await peer.hear('welcome')
     })
 
-    it('without an upgrade gets an HTTP error, and does not stop the broker', async () => {
+    it('without a WebSocket upgrade gets an HTTP error, and does not stop the broker', async () => {
       const { url } = await stage.target()
       const response = await fetch(url.replace(/^ws/, 'http'))
       expect(response.status).to.be.within(400, 499)
@@ -56,11 +55,12 @@ function welcomes(stage: Stage): void {
     expect(new Set(sessions).size).to.equal(5)
   })
 
-  it('that expects another cell than the cell of the broker is answered with the close code 4421', async () => {
+  it('for another cell than the cell of the broker closes the connection with 4421', async () => {
     const peer = await stage.connect()
-    // A cell serves a part of all keys. No broker under test is this cell.
+    // A cell serves a part of all keys. No broker under test should be the cell 1,000 of 1,024.
     peer.say({ type: 'hello', cell: '1000/1024', ...withToken(await stage.target()) })
     expect(await peer.closed).to.include({ code: 4421 })
+    // The client must not reconnect.
     expect(isFinalClose(4421)).to.equal(true)
   })
 
@@ -74,7 +74,7 @@ function welcomes(stage: Stage): void {
     expect(await leaseFor()).to.equal(15_000)
   })
 
-  it('gets the requested grace up to the lease, and a secret if the grace is not 0', async () => {
+  it('gets the requested grace, at most its lease, and a secret for resumes if the grace is not 0', async () => {
     const welcomeFor = async (grace: number | 'lease') =>
       (await stage.open({ lease: 5_000, grace })).welcome
     expect(await welcomeFor(1_000))
@@ -92,7 +92,7 @@ function frames(stage: Stage): void {
   it('may have several messages, which the broker handles in order', async () => {
     const peer = await stage.open()
     const key = stage.key()
-    const frameCount = peer.frames.length
+    const nextFrame = peer.frames.length
     peer.say(
       { type: 'lock', id: 1, key },
       { type: 'lock', id: 2, key, timeout: 0 },
@@ -100,8 +100,8 @@ function frames(stage: Stage): void {
       { type: 'lock', id: 4, key: stage.key() },
     )
     await peer.answer('granted', 4)
-    // The unlock fails, because no lock has the fence 1.
-    const answers = JSON.parse(peer.frames[frameCount]!) as { type: string; id: number }[]
+    // All answers come in one frame. The unlock fails, because fences begin far above 1.
+    const answers = JSON.parse(peer.frames[nextFrame]!) as { type: string; id: number }[]
     expect(answers.map(({ type, id }) => `${type} ${id}`)).to.deep.equal([
       'granted 1',
       'failed 2',
@@ -129,7 +129,7 @@ function acknowledgement(stage: Stage): void {
     const peer = await stage.open()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')
-    // The hello, two requests for statistics, and the ack.
+    // The hello, two requests for statistics, and the ack have arrived.
     expect(first.n).to.equal(4)
     peer.say({ type: 'pong', n: 0 })
     const second = await peer.hear('ack')
@@ -164,19 +164,18 @@ function acknowledgement(stage: Stage): void {
 
 function goodbyes(stage: Stage): void {
   it('closes with 1000 and ends the session immediately, although the session has a grace', async () => {
-    const [remaining] = await stage.openSeveral(1)
+    const remaining = await stage.open()
     const leaving = await stage.open({ grace: 'lease' })
-    // The client that leaves holds the first key, and waits for the second key.
-    const [key, other] = [stage.key(), stage.key()]
-    await leaving.acquire(key)
-    await remaining!.acquire(other)
-    leaving.lock(other)
+    const [heldKey, wantedKey] = [stage.key(), stage.key()]
+    await leaving.acquire(heldKey)
+    await remaining.acquire(wantedKey)
+    leaving.lock(wantedKey)
     await leaving.settle()
-    const id = remaining!.lock(key)
+    const id = remaining.lock(heldKey)
     leaving.say({ type: 'bye' })
     expect(await leaving.closed).to.include({ code: 1000 })
-    await remaining!.answer('granted', id)
-    expect(await queryAll(remaining!, { key: other })).to.include({ waitingCount: 0 })
+    await remaining.answer('granted', id)
+    expect(await queryAll(remaining, { key: wantedKey })).to.include({ waitingCount: 0 })
   })
 
   it('ends the session, and the broker ignores the messages after the bye', async () => {
@@ -184,6 +183,7 @@ function goodbyes(stage: Stage): void {
     const key = stage.key()
     peer!.say({ type: 'bye' }, { type: 'lock', id: 1, key })
     expect(await peer!.closed).to.include({ code: 1000 })
+    // The client must not reconnect.
     expect(isFinalClose(1000)).to.equal(true)
     expect(await queryAll(other!, { key })).to.include({ heldCount: 0 })
   })
@@ -214,7 +214,7 @@ function closeCodeFor({ url }: { url: string }, offered: string): Promise<number
         // A close frame has one byte with its opcode, one byte with its length, and then its code.
         if (bytes.length < 4) return
         socket.destroy()
-        // 0x88 is the last piece of a message (0x80) with the opcode of a close (8).
+        // 0x88 is the FIN bit (0x80) with the opcode of a close (8).
         if (bytes[0] === 0x88) resolve(bytes.readUInt16BE(2))
         else reject(new Error(`Expected a close frame, received ${bytes.toString('hex')}`))
       }

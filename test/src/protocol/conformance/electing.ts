@@ -1,8 +1,8 @@
 /**
  * Tests of the elections of section 7 of PROTOCOL.md over a socket: who leads, which value the
- * leader publishes, and what watchers see. A fence is the number of a grant, which identifies a
- * lock. A campaign is a request for a leadership, and `proclaim` changes the value of the leader. A
- * peer is a client without the client library.
+ * leader publishes, and what watchers see. A campaign is a request for the lock of the leader, and
+ * `proclaim` changes the value of the leader. A fence is the number of a grant, which identifies a
+ * lock. A peer is a client without the client library.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -52,13 +52,14 @@ function defineElectionTests(stage: Stage): void {
     expect(await a!.answer('failed', refusedLock)).to.include({ code: 'LOCK_HELD' })
   })
 
-  it('changes the value of the leader, keeps its fence, and shows watchers each change in order', async () => {
+  it('changes the value but not the fence of a leader, and shows watchers each change in order', async () => {
     const [leader, watcher] = await stage.openSeveral(2)
     const key = stage.key()
     const watch = watcher!.request({ type: 'watch', key })
     await watcher!.answers('watching', watch)
     const campaign = leader!.request({ type: 'campaign', key, value: 1 })
     const { fence } = await leader!.answer('granted', campaign)
+    // A `proclaim` without a value removes the value.
     for (const value of [2, 3, undefined]) {
       const id = leader!.request({ type: 'proclaim', fence, ...(value && { value }) })
       await leader!.answer('proclaimed', id)
@@ -93,7 +94,7 @@ function defineElectionTests(stage: Stage): void {
     const campaign = leader!.request({ type: 'campaign', key, value: 1 })
     const { fence } = await leader!.answer('granted', campaign)
     const plainFence = await other!.acquire(stage.key())
-    // The fence of another session, that of a plain lock, and a fence without a lock.
+    // The fence of the leader, the fence of a plain lock, and a fence that no lock has.
     for (const wrongFence of [fence, plainFence, plainFence + 1]) {
       const id = other!.request({ type: 'proclaim', fence: wrongFence, value: 2 })
       expect(await other!.answer('failed', id)).to.include({ code: 'LOCK_NOT_HELD' })

@@ -1,8 +1,8 @@
 /**
  * Sends the vectors over a socket. A vector is a frame with the expected reaction of a broker. One
  * client sends the frame, which may be invalid. If `when` is `first`, the frame is the first of its
- * connection. The broker must react as the vector expects. Unless the broker accepts a request for
- * locks, no lock may change. Another client, the bystander, must keep its lock and receive nothing.
+ * connection. The broker must react as the vector expects. Only an accepted request for locks may
+ * change a lock. Another client, the bystander, must keep its lock and receive nothing.
  */
 import { expect } from 'chai'
 import { textOf, titleOf, type Vector, vectorFiles } from '../vectors.js'
@@ -30,12 +30,11 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   await bystander.acquire(key)
   const sender = vector.when === 'first' ? await stage.connect() : await stage.open(vector.hello)
   const stateBefore = await queryAll(bystander, {})
-  say(sender, vector, withToken(await stage.target()))
+  sendVector(sender, vector, withToken(await stage.target()))
   if (vector.when === 'first') await expectFirst(sender, vector)
   else await expectOutcome(sender, vector)
   const { accepted = [] } = vector.expect
   const stateAfter = await queryAll(bystander, {})
-  // An accepted request for locks may change the locks of the sender. Other frames change no lock.
   const isLockRequest = lockRequests.some((type) => accepted.includes(type))
   if (!isLockRequest) expect(stateAfter).to.deep.equal(stateBefore)
   expect(stateAfter.held.map((lock) => lock.key)).to.include(key)
@@ -47,9 +46,10 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
  *
  * @param tokenField The token for the broker to test; empty if this broker needs no token.
  */
-function say(sender: Peer, vector: Vector, tokenField: { token?: string }): void {
+function sendVector(sender: Peer, vector: Vector, tokenField: { token?: string }): void {
   const text = textOf(vector)
   if (text === undefined) {
+    // `bytes` make a text frame that is not UTF-8, and `binary` makes a binary frame.
     const { bytes, binary } = vector
     sender.sayBytes(Buffer.from(bytes ?? binary ?? '', 'hex'), binary !== undefined)
   } else if (vector.expect.accepted?.includes('hello') && tokenField.token !== undefined) {
@@ -78,7 +78,7 @@ async function expectOutcome(sender: Peer, vector: Vector): Promise<void> {
     expect(await sender.closed).to.include({ code: close })
     return
   }
-  // The broker must not refuse messages that the vector expects to be accepted.
+  // An accepted message may fail with another code, such as LOCK_NOT_HELD.
   const refusals = (await sender.unreadMessages()).filter(
     (message) => message.type === 'failed' && refusalCodes.includes(message.code),
   )

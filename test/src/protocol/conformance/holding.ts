@@ -44,10 +44,11 @@ function longestHolds(stage: Stage): void {
     const fence = await a!.acquire(key, { ttl: 60_000, maxHold: 90_000 })
     const event = (await b!.hear('event')).event as LockEvent
     expect(event).to.include({ ttl: 60_000, maxHold: 90_000 })
+    // An event may wait before the broker sends it, so an event has no remaining times.
     expect(event).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
     const [lock] = (await queryAll(b!, { key })).held
     expect(lock).to.include({ ttl: 60_000, maxHold: 90_000 })
-    // Another broker of a cluster may answer without the remaining times. Then 1 passes the checks.
+    // A broker of a cluster may leave out the remaining times. The checks then accept 1 instead.
     expect(lock!.ttlRemaining ?? 1).to.be.within(1, 60_000)
     expect(lock!.maxHoldRemaining ?? 1).to.be.within(1, 90_000)
     await a!.answer('refreshed', a!.request({ type: 'refresh', fence, ttl: 5_000 }))
@@ -56,7 +57,7 @@ function longestHolds(stage: Stage): void {
     expect(refreshed!.ttlRemaining ?? 1).to.be.within(1, 5_000)
   })
 
-  it('lists no ttl and no remaining time of a lock without a limit', async () => {
+  it('lists no ttl and no remaining time of a lock without a ttl and a maxHold', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key)
@@ -76,7 +77,7 @@ function longestHolds(stage: Stage): void {
 }
 
 function notices(stage: Stage): void {
-  it('sends queued once, with the holders and the number of requests ahead', async () => {
+  it('sends `queued` once, with the holders and the number of requests ahead', async () => {
     const [a, b, c] = await stage.openSeveral(3)
     const key = stage.key()
     const fence = await a!.acquire(key, { metadata: { job: 7 } })
@@ -103,7 +104,7 @@ function notices(stage: Stage): void {
     expect(await b!.unreadMessages()).to.deep.equal([])
   })
 
-  it('sends contended when a request begins to wait behind the lock', async () => {
+  it('sends `contended` when a request begins to wait behind the lock', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key, { notify: ['contended'] })
@@ -111,7 +112,7 @@ function notices(stage: Stage): void {
     expect(await a!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 1 })
   })
 
-  it('sends contended after the grant if requests wait already', async () => {
+  it('sends `contended` after the grant if requests wait already', async () => {
     const [a, b, c] = await stage.openSeveral(3)
     const key = stage.key()
     const fenceOfA = await a!.acquire(key)
@@ -124,13 +125,13 @@ function notices(stage: Stage): void {
     expect(await b!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 1 })
   })
 
-  it('sends contended again when more requests wait, with the new number of requests', async () => {
+  it('sends `contended` again when more requests wait, with the new number of requests', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key, { notify: ['contended'] })
     b!.lock(key)
     await a!.hear('contended')
-    // The broker sends `contended` at most once a second for a lock.
+    // The broker sends at most one `contended` a second, so the next counts all three requests.
     for (let i = 0; i < 3; i++) b!.lock(key)
     expect(await a!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 4 })
   })
@@ -158,6 +159,7 @@ function queueWatches(stage: Stage): void {
     await b!.settle()
     await a!.release(fence)
     await b!.answer('granted', first)
+    // The end of the session ends the request for a shared lock, and the lock of the first request.
     b!.drop()
     const events: string[] = []
     while (events.length < 10) {

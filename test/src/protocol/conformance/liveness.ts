@@ -1,11 +1,11 @@
 /**
- * Tests of silent clients over a socket (sections 2, 4 and 8 of PROTOCOL.md). A peer is a client
- * without the client library.
+ * Tests over a socket of clients that send nothing or too little, and of an aborted connection
+ * (sections 2, 4 and 8 of PROTOCOL.md). A peer is a client without the client library.
  *
- * The lease is the time that the broker keeps a session without a message of its client. The tests
- * use 2,000 ms, the shortest lease that a broker grants by default. A session that holds nothing
- * and waits for nothing may have an idle lease, which is twice as long. The grace is the time that
- * a session outlives its connection.
+ * The lease is how long the broker keeps the session of a silent client. The tests use 2,000 ms,
+ * the shortest lease that a broker grants by default. A session that holds nothing and waits for
+ * nothing may have an idle lease, which is twice as long. The grace is how long a session outlives
+ * its connection.
  *
  * The tests wait for leases to end, so all tests begin at the same time in `before`.
  */
@@ -13,7 +13,7 @@ import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'
 import { queryAll, type Stage } from './stage.js'
 
-/** Defines the tests of silent clients. */
+/** Defines the tests of silent clients and of an aborted connection. */
 export function liveness(stage: Stage): void {
   describe('silence', function () {
     this.timeout(60_000)
@@ -30,7 +30,7 @@ export function liveness(stage: Stage): void {
       alive = stayAlive(stage)
       aliveInIdleLease = stayAliveInIdleLease(stage)
       abortOutcome = abortHolder(stage)
-      // If a promise rejects, the test that awaits the promise reports this.
+      // Node must not report an unhandled rejection before the test awaits its promise.
       for (const promise of [closeOfFrozen, alive, aliveInIdleLease, abortOutcome]) {
         promise.catch(() => {})
       }
@@ -46,7 +46,7 @@ export function liveness(stage: Stage): void {
 
     it('does not end a session whose client answers pings', () => alive)
 
-    it('does not end an idle session after its lease, if its pong asked for the idle lease', () =>
+    it('does not end an idle session after its lease, if a pong asked for the idle lease', () =>
       aliveInIdleLease)
 
     it('ends a session only after its lease, if the broker aborted the connection', async () => {
@@ -57,7 +57,7 @@ export function liveness(stage: Stage): void {
   })
 }
 
-/** A client that holds a lock and sends only WebSocket pings, which are not messages. */
+/** Opens a client that holds a lock and then sends only WebSocket pings, which are not messages. */
 async function freezeClient(stage: Stage): Promise<Closed> {
   const peer = await stage.open({ lease: 2_000 })
   const waiter = await stage.open()
@@ -82,7 +82,7 @@ async function pingUntilClosed(peer: Peer): Promise<void> {
   }
 }
 
-/** A client that answers pings for longer than its lease. */
+/** Checks that a client that answers pings outlives its lease. */
 async function stayAlive(stage: Stage): Promise<void> {
   const peer = await stage.open({ lease: 2_000 })
   const fence = await peer.acquire(stage.key())
@@ -97,7 +97,7 @@ async function stayAlive(stage: Stage): Promise<void> {
   await peer.release(fence)
 }
 
-/** A client that sends nothing for longer than its lease, and for less than its idle lease. */
+/** Checks that an idle client that sends nothing outlives its lease, within its idle lease. */
 async function stayAliveInIdleLease(stage: Stage): Promise<void> {
   const silent = await stage.open({ lease: 2_000 })
   // An older broker refuses the field `idle`.
@@ -105,8 +105,8 @@ async function stayAliveInIdleLease(stage: Stage): Promise<void> {
   silent.ignoresPings = true
   silent.say({ type: 'pong', n: 0, idle: true })
   const { at: idleFrom } = await silent.hear('ack')
-  // The broker pings a client with a lock every half lease. So the third ack comes after 3,000 ms,
-  // when the ordinary lease of the silent client would be over.
+  // The broker pings a client with a lock every half lease. So three acks of `other` take 3,000 ms,
+  // which is longer than the ordinary lease of `silent`.
   const other = await stage.open({ lease: 2_000 })
   const fence = await other.acquire(stage.key())
   for (let acks = 0; acks < 3; acks++) await other.hear('ack')
@@ -118,13 +118,13 @@ async function stayAliveInIdleLease(stage: Stage): Promise<void> {
 
 interface AbortOutcome {
   readonly close: Closed
-  /** The error code for another session before the lease of the aborted client ends. */
+  /** The error code of a request for the lock before the lease of the aborted client ends. */
   readonly codeBeforeEnd: string
 }
 
 /**
- * A client without a grace that sends an invalid message while it holds a lock. Another session
- * must get the lock after the end of the lease.
+ * Makes the broker abort the connection of a client without a grace: the client sends an invalid
+ * message while it holds a lock. Another session must get the lock after the end of the lease.
  */
 async function abortHolder(stage: Stage): Promise<AbortOutcome> {
   const peer = await stage.open({ lease: 2_000 })

@@ -1,8 +1,9 @@
 /**
  * Tests of section 7 of PROTOCOL.md over a socket: grants, their order, and the end of a lock. A
  * fence is the number of a grant, which identifies a lock. The ttl is the time after which a lock
- * expires. A peer is a client without the client library. A set is one lock on several keys. A
- * barrier lets its parties wait until all of them have arrived.
+ * expires. The grace is how long a session outlives its connection. A peer is a client without the
+ * client library. A set is one lock on several keys. A barrier lets its parties wait until all of
+ * them have arrived.
  */
 import type { Holder } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -30,13 +31,13 @@ function permits(stage: Stage): void {
     const [a, b, c] = await stage.openSeveral(3)
     const key = stage.key()
     const fence = await a!.acquire(key, { capacity: 3, permits: 2 })
-    const large = b!.lock(key, { capacity: 3, permits: 2 })
+    const largeRequest = b!.lock(key, { capacity: 3, permits: 2 })
     await b!.settle()
     // One permit is free, but the request of b came first.
-    const small = await c!.answer('failed', c!.lock(key, { capacity: 3, timeout: 0 }))
-    expect(small).to.include({ code: 'LOCK_HELD' })
+    const failed = await c!.answer('failed', c!.lock(key, { capacity: 3, timeout: 0 }))
+    expect(failed).to.include({ code: 'LOCK_HELD' })
     await a!.release(fence)
-    await b!.answer('granted', large)
+    await b!.answer('granted', largeRequest)
     await c!.acquire(key, { capacity: 3 })
   })
 
@@ -55,8 +56,8 @@ function permits(stage: Stage): void {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key, { capacity: 3 })
-    const shared = await b!.answer('failed', b!.lock(key, { mode: 'shared', timeout: 0 }))
-    expect(shared).to.include({ code: 'LOCK_HELD' })
+    const failed = await b!.answer('failed', b!.lock(key, { mode: 'shared', timeout: 0 }))
+    expect(failed).to.include({ code: 'LOCK_HELD' })
     expect((await queryAll(b!, { key })).held[0]).to.include({
       mode: 'permits',
       permits: 1,
@@ -117,7 +118,7 @@ function sets(stage: Stage): void {
     await a!.acquire(k)
   })
 
-  it('ends a set on all its keys when one key is stolen, and sends lost once', async () => {
+  it('ends a set on all its keys when one key is stolen, and sends `lost` once', async () => {
     const [a, b] = await stage.openSeveral(2)
     const [k, l] = [stage.key(), stage.key()]
     const { fence } = await a!.answer(
@@ -144,7 +145,7 @@ function grants(stage: Stage): void {
     expect(new Set(fences).size).to.equal(3)
   })
 
-  it('gives the start of the ttl in a grant, but no time for a lock without a ttl', async () => {
+  it('sends `at`, the start of the ttl, in a grant, but not for a lock without a ttl', async () => {
     const peer = await stage.open()
     const grantWithoutTtl = await peer.answer('granted', peer.lock(stage.key()))
     expect(grantWithoutTtl).to.have.all.keys('type', 'id', 'fence')
@@ -166,6 +167,7 @@ function grants(stage: Stage): void {
     const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)
+    // The fence of another session, and two fences that the holder does not have.
     for (const [peer, wrong] of [
       [other!, fence],
       [holder!, fence + 1],
@@ -207,7 +209,7 @@ function queues(stage: Stage): void {
     }
   })
 
-  it('grants shared locks together, but none before a waiting exclusive request', async () => {
+  it('grants shared locks together, but none ahead of a waiting exclusive request', async () => {
     const [a, b, c, d] = await stage.openSeveral(4)
     const key = stage.key()
     const fences = [
@@ -228,7 +230,7 @@ function queues(stage: Stage): void {
     await d!.answer('granted', shared)
   })
 
-  it('grants neighbouring shared requests together', async () => {
+  it('grants all shared requests at the head of the queue together', async () => {
     const [holder, b, c] = await stage.openSeveral(3)
     const key = stage.key()
     const fence = await holder!.acquire(key)
@@ -244,10 +246,10 @@ function queues(stage: Stage): void {
 function timeouts(stage: Stage): void {
   it('answers timeout 0 with LOCK_HELD and the holders', async () => {
     const holder = await stage.open({ name: 'worker 7' })
-    const [other] = await stage.openSeveral(1)
+    const other = await stage.open()
     const key = stage.key()
     const fence = await holder.acquire(key, { metadata: { job: [1, 'é'] } })
-    const failed = await other!.answer('failed', other!.lock(key, { timeout: 0 }))
+    const failed = await other.answer('failed', other.lock(key, { timeout: 0 }))
     expect(failed).to.include({ code: 'LOCK_HELD' })
     expect(failed.message).to.be.a('string')
     const [named] = failed.holders!
@@ -267,7 +269,7 @@ function timeouts(stage: Stage): void {
   it('answers LOCK_TIMEOUT once, without the metadata of the holder, and grants nothing afterwards', async () => {
     const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
-    const fence = await holder!.acquire(key, { metadata: 'large' })
+    const fence = await holder!.acquire(key, { metadata: { job: 7 } })
     const failed = await other!.answer('failed', other!.lock(key, { timeout: 20 }))
     expect(failed).to.include({ code: 'LOCK_TIMEOUT' })
     const [{ since, ...named }] = failed.holders as [Holder]
@@ -313,7 +315,7 @@ function cancels(stage: Stage): void {
       const next = last!.lock(key)
       holder!.unlock(fence)
       racer!.say({ type: 'cancel', request: id })
-      // A client must unlock a grant that crossed its cancel.
+      // If the grant crossed the cancel, the client must unlock the lock.
       const outcome = (await racer!.unreadMessages()).find(
         (message) => 'id' in message && message.id === id,
       )
@@ -336,7 +338,7 @@ function ttls(stage: Stage): void {
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
-  it('restarts the ttl of a lock at a refresh, which may change the ttl', async () => {
+  it('accepts a refresh without a ttl, and a refresh that changes the ttl', async () => {
     const peer = await stage.open()
     const fence = await peer.acquire(stage.key(), { ttl: 60_000 })
     await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
@@ -344,7 +346,7 @@ function ttls(stage: Stage): void {
     expect(await peer.hear('lost')).to.include({ fence, reason: 'expired' })
   })
 
-  it('sets the ttl of a refresh for a lock that had no ttl', async () => {
+  it('gives a lock without a ttl the ttl of a refresh', async () => {
     const peer = await stage.open()
     const fence = await peer.acquire(stage.key())
     await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
@@ -355,23 +357,23 @@ function ttls(stage: Stage): void {
 
 function steals(stage: Stage): void {
   it('takes the key from all holders, and does not change the queue', async () => {
-    const [a, b, waiting, stealer] = await stage.openSeveral(4)
+    const [a, b, waiter, stealer] = await stage.openSeveral(4)
     const key = stage.key()
     const stolenFences = [
       await a!.acquire(key, { mode: 'shared' }),
       await b!.acquire(key, { mode: 'shared' }),
     ]
-    const id = waiting!.lock(key)
-    await waiting!.settle()
+    const id = waiter!.lock(key)
+    await waiter!.settle()
     const fence = await stealer!.acquire(key, { steal: true })
     expect(fence).to.be.greaterThan(Math.max(...stolenFences))
     expect(await a!.hear('lost')).to.include({ fence: stolenFences[0], reason: 'stolen' })
     expect(await b!.hear('lost')).to.include({ fence: stolenFences[1], reason: 'stolen' })
-    expect(await waiting!.unreadMessages()).to.deep.equal([])
+    expect(await waiter!.unreadMessages()).to.deep.equal([])
     const failed = await a!.answer('failed', a!.unlock(stolenFences[0]!))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
     await stealer!.release(fence)
-    await waiting!.answer('granted', id)
+    await waiter!.answer('granted', id)
   })
 
   it('is granted like any lock request if the key is free', async () => {
@@ -416,7 +418,7 @@ function revokes(stage: Stage): void {
 }
 
 function barriers(stage: Stage): void {
-  it('passes all parties when the last party arrives, and none before', async () => {
+  it('lets all parties pass when the last party arrives, and none before', async () => {
     const peers = await stage.openSeveral(3)
     const key = stage.key()
     const ids: number[] = []
@@ -436,6 +438,7 @@ function barriers(stage: Stage): void {
     const refused = second!.request({ type: 'barrier', key, parties: 5 })
     const failed = await second!.answer('failed', refused)
     expect(failed).to.include({ code: 'CAPACITY_MISMATCH', capacity: 2 })
+    // The message has both numbers of parties.
     expect(failed.message).to.match(/2.*5/)
     second!.request({ type: 'barrier', key, parties: 2 })
     await first!.answer('passed', id)
@@ -453,7 +456,6 @@ function barriers(stage: Stage): void {
     expect(await second!.unreadMessages()).to.deep.equal([])
   })
 
-  // The grace is the time for which a session without a connection stays alive.
   it('does not count a session without a grace whose connection dropped', async () => {
     const [first, second] = await stage.openSeveral(2)
     const key = stage.key()
@@ -467,6 +469,7 @@ function barriers(stage: Stage): void {
       (await second!.unreadMessages()).some(({ type }) => type === 'failed')
     let id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     while (await hasFailed()) {
+      // Takes the failure out of the unread messages.
       await second!.answerTo(id)
       id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     }

@@ -12,7 +12,7 @@ import { queryAll, type Stage } from './stage.js'
 /** Defines the tests of queries, watches and statistics. */
 export function looking(stage: Stage): void {
   describe('a query', () => queries(stage))
-  describe('a query for barriers or kept results', () => queriesForRecords(stage))
+  describe('a query for barriers or kept results', () => queriesForBarriersAndResults(stage))
   describe('a query for a session', () => queriesForSessions(stage))
   describe('a watch', () => watches(stage))
   describe('stats: the broker', () => statistics(stage))
@@ -81,7 +81,8 @@ function queries(stage: Stage): void {
     }
     waiter!.lock(sharedKey)
     await waiter!.settle()
-    const page = (after: string, more = {}) => queryAll(peer!, { prefix, after, limit: 2, ...more })
+    const page = (after: string, fields = {}) =>
+      queryAll(peer!, { prefix, after, limit: 2, ...fields })
     const names = ({ held }: { held: readonly { key: string }[] }) =>
       held.map(({ key }) => key.slice(prefix.length + 1))
     const first = await page('')
@@ -93,10 +94,10 @@ function queries(stage: Stage): void {
     const third = await page(`${prefix}:c`)
     expect([names(third), third.waiting.length]).to.deep.equal([['d', 'd'], 1])
     expect(third.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(0, 2))
-    const lastPage = await page(sharedKey, { afterFence: fences[1] })
-    expect([names(lastPage), lastPage.waiting]).to.deep.equal([['d', 'é'], []])
+    const fourth = await page(sharedKey, { afterFence: fences[1] })
+    expect([names(fourth), fourth.waiting]).to.deep.equal([['d', 'é'], []])
     // The counts leave out all locks and requests before the page.
-    expect(lastPage).to.include({ heldCount: 2, waitingCount: 0 })
+    expect(fourth).to.include({ heldCount: 2, waitingCount: 0 })
     expect(await page(`${prefix}:é`)).to.include({ heldCount: 0, waitingCount: 0 })
     const pageOfKey = await queryAll(peer!, {
       key: sharedKey,
@@ -124,7 +125,7 @@ function queries(stage: Stage): void {
   it('is answered in parts within the frame limit if its result is long', async () => {
     const peer = await stage.open()
     const prefix = stage.key('much')
-    // 100 locks with this metadata are longer than two frames of a broker.
+    // 100 locks with this metadata need more than two frames of the greatest size.
     const metadata = 'm'.repeat(900)
     for (let i = 0; i < 100; i++) await peer.acquire(`${prefix}:${i}`, { metadata })
     const parts = await peer.answers('found', peer.request({ type: 'query', prefix }))
@@ -137,15 +138,15 @@ function queries(stage: Stage): void {
   })
 }
 
-/** Asks for barriers or kept results. Returns the last part of the answer. */
-async function queryRecords(peer: Peer, kind: 'barriers' | 'results', filter: object) {
+/** Asks for barriers or kept results, not for locks. Returns the last part of the answer. */
+async function queryBarriersOrResults(peer: Peer, kind: 'barriers' | 'results', filter: object) {
   const parts = await peer.answers('found', peer.request({ type: 'query', kind, ...filter }))
   const { heldCount, waitingCount } = parts.at(-1)!
   expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
   return parts.at(-1)!
 }
 
-function queriesForRecords(stage: Stage): void {
+function queriesForBarriersAndResults(stage: Stage): void {
   it('lists the calls that wait at barriers, in order of arrival', async () => {
     const [peer, other] = [await stage.open({ name: 'worker' }), await stage.open()]
     const [key, otherKey] = [stage.key('one'), stage.key('two')]
@@ -154,46 +155,54 @@ function queriesForRecords(stage: Stage): void {
     other.request({ type: 'barrier', key, parties: 4 })
     other.request({ type: 'barrier', key: otherKey, parties: 2 })
     await other.settle()
-    const { arrived, arrivedCount } = await queryRecords(other, 'barriers', { key })
+    const { arrived, arrivedCount } = await queryBarriersOrResults(other, 'barriers', { key })
     expect(arrivedCount).to.equal(2)
-    const ofBarrier = { key, parties: 4, waiting: 2 }
+    const barrierFields = { key, parties: 4, waiting: 2 }
     const [first, second] = arrived!
     const { session } = peer.welcome
-    expect(first).to.deep.include({ ...ofBarrier, session, name: 'worker' })
-    expect(second).to.deep.include({ ...ofBarrier, session: other.welcome.session })
+    expect(first).to.deep.include({ ...barrierFields, session, name: 'worker' })
+    expect(second).to.deep.include({ ...barrierFields, session: other.welcome.session })
     expect(second).to.have.all.keys('key', 'parties', 'waiting', 'session', 'since')
-    const limited = await queryRecords(other, 'barriers', { prefix: stage.prefix, limit: 1 })
+    const limited = await queryBarriersOrResults(other, 'barriers', {
+      prefix: stage.prefix,
+      limit: 1,
+    })
     expect(limited.arrived).to.have.length(1)
     expect(limited.arrivedCount).to.equal(3)
     peer.drop()
     // A call of a session without a grace leaves its barrier when the connection drops.
     for (let count = 2; count > 1; ) {
-      count = (await queryRecords(other, 'barriers', { key })).arrivedCount!
+      count = (await queryBarriersOrResults(other, 'barriers', { key })).arrivedCount!
     }
   })
 
-  it('lists kept results with their size and time, and never their values', async () => {
+  it('lists kept results with their size and the time of `keep`, but without their values', async () => {
     const peer = await stage.open()
     const [key, unkept] = [stage.key('kept'), stage.key('not kept')]
-    for (const [name, keep] of [[key, { keep: 60_000 }] as const, [unkept, {}] as const]) {
-      const { fence } = await peer.answer('granted', peer.request({ type: 'once', key: name }))
+    for (const [resultKey, keepField] of [
+      [key, { keep: 60_000 }] as const,
+      [unkept, {}] as const,
+    ]) {
+      const { fence } = await peer.answer('granted', peer.request({ type: 'once', key: resultKey }))
       await peer.answer(
         'unlocked',
-        peer.request({ type: 'complete', fence, value: 'é😀', ...keep }),
+        peer.request({ type: 'complete', fence, value: 'é😀', ...keepField }),
       )
     }
-    const { kept, keptCount } = await queryRecords(peer, 'results', { prefix: stage.prefix })
+    const { kept, keptCount } = await queryBarriersOrResults(peer, 'results', {
+      prefix: stage.prefix,
+    })
     expect(keptCount).to.equal(1)
     // The size counts two quotation marks and three UTF-16 units.
     expect(kept![0]).to.include({ key, size: 5, keep: 60_000 })
     expect(kept![0]).not.to.have.property('value')
-    // Another broker of a cluster may answer without the remaining time.
+    // A broker of a cluster may leave out the remaining time. The check then accepts 0 instead.
     expect(kept![0]!.remaining ?? 0).to.be.within(0, 60_000)
-    expect(await queryRecords(peer, 'results', { key: unkept })).to.deep.include({
+    expect(await queryBarriersOrResults(peer, 'results', { key: unkept })).to.deep.include({
       kept: [],
       keptCount: 0,
     })
-    expect(await queryRecords(peer, 'results', { key })).to.include({ keptCount: 1 })
+    expect(await queryBarriersOrResults(peer, 'results', { key })).to.include({ keptCount: 1 })
   })
 
   it('counts barriers, their calls and kept results in stats', async () => {
@@ -236,6 +245,7 @@ function watches(stage: Stage): void {
   it('sends the held locks first, then the events of all changes in order', async () => {
     const [watcher, a, b] = await stage.openSeveral(3)
     const key = stage.key()
+    // The four locks end by an unlock, by the ttl, by a steal, and by the end of the session.
     const first = await a!.acquire(key)
     const watch = watcher!.request({ type: 'watch', key })
     const [state] = await watcher!.answers('watching', watch)
@@ -283,26 +293,26 @@ function watches(stage: Stage): void {
   it('sends one event for all matching watches of a connection', async () => {
     const [watcher, peer] = await stage.openSeveral(2)
     const key = stage.key()
-    const watches = [{ key }, { key }, { prefix: key }].map((filter) =>
+    const watchIds = [{ key }, { key }, { prefix: key }].map((filter) =>
       watcher!.request({ type: 'watch', ...filter }),
     )
-    for (const watch of watches) await watcher!.answers('watching', watch)
+    for (const watch of watchIds) await watcher!.answers('watching', watch)
     await peer!.acquire(key)
     const { watch } = await watcher!.hear('event')
-    expect([watch].flat().sort()).to.deep.equal(watches)
+    expect([watch].flat().sort()).to.deep.equal(watchIds)
     expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 
-  it('replaces a watch with the same id', async () => {
+  it('replaces an earlier watch with the same id', async () => {
     const [watcher, peer] = await stage.openSeveral(2)
-    const [former, key] = [stage.key(), stage.key()]
-    const watch = watcher!.request({ type: 'watch', key: former })
+    const [formerKey, newKey] = [stage.key(), stage.key()]
+    const watch = watcher!.request({ type: 'watch', key: formerKey })
     await watcher!.answers('watching', watch)
-    watcher!.say({ type: 'watch', id: watch, key })
+    watcher!.say({ type: 'watch', id: watch, key: newKey })
     await watcher!.answers('watching', watch)
-    await peer!.acquire(former)
-    await peer!.acquire(key)
-    expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
+    await peer!.acquire(formerKey)
+    await peer!.acquire(newKey)
+    expect((await watcher!.hear('event')).event).to.include({ key: newKey, event: 'locked' })
     expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 

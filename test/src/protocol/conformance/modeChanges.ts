@@ -1,10 +1,11 @@
 /**
- * Tests of upgrades, downgrades and scopes over a socket. By an upgrade, a shared lock becomes
- * exclusive when its key has no other lock. By a downgrade, an exclusive lock becomes shared
- * immediately. If the request of a scope would complete a deadlock, the broker refuses the request.
+ * Tests of upgrades, downgrades and scopes over a socket. An upgrade makes a shared lock exclusive
+ * when its key has no other lock. A downgrade makes an exclusive lock shared immediately. A scope
+ * is one logical task of a session. The broker refuses a request of a scope that would complete a
+ * deadlock.
  *
- * Messages name a lock by its first fence, the number of its first grant, also after an upgrade. A
- * scope is one logical task of a session. A peer is a client without the client library.
+ * A fence is the number of a grant. An upgrade is a second grant, but the client names its lock by
+ * the first fence even then. A peer is a client without the client library.
  */
 import { expect } from 'chai'
 import type { Stage } from './stage.js'
@@ -22,7 +23,7 @@ export function modeChanges(stage: Stage): void {
       'granted',
       second!.request({ type: 'lock', key, mode: 'shared' }),
     )
-    const upgrade = first!.request({ type: 'upgrade', fence })
+    const upgradeRequest = first!.request({ type: 'upgrade', fence })
     expect(await first!.unreadMessages()).to.deep.equal([])
     // While an upgrade waits, the broker does not grant even shared requests for the key.
     const waiting = third!.request({ type: 'lock', key, mode: 'shared', timeout: 60_000 })
@@ -31,7 +32,7 @@ export function modeChanges(stage: Stage): void {
     const refused = second!.request({ type: 'upgrade', fence: fenceOfSecond })
     expect(await second!.answer('failed', refused)).to.include({ code: 'DEADLOCK' })
     second!.request({ type: 'unlock', fence: fenceOfSecond })
-    const upgraded = await first!.answer('granted', upgrade)
+    const upgraded = await first!.answer('granted', upgradeRequest)
     expect(upgraded.fence).to.be.above(fenceOfSecond)
     await first!.answer('downgraded', first!.request({ type: 'downgrade', fence }))
     await third!.answer('granted', waiting)
@@ -56,23 +57,23 @@ export function scopes(stage: Stage): void {
     const key = stage.key()
     await holder!.acquire(key)
     const waiting = peer!.lock(key, { scope: 1 })
-    const ended = peer!.request({ type: 'endScope', scope: 1 })
+    const endRequest = peer!.request({ type: 'endScope', scope: 1 })
     const [failed, scopeEnded] = await peer!.unreadMessages()
     expect(failed).to.include({ type: 'failed', id: waiting, code: 'ABORTED' })
-    expect(scopeEnded).to.deep.equal({ type: 'scopeEnded', id: ended })
+    expect(scopeEnded).to.deep.equal({ type: 'scopeEnded', id: endRequest })
   })
 
   it('refuses the request that completes a deadlock, and releases all locks of an ended scope', async () => {
     const [first, second] = await stage.openSeveral(2)
-    const [a, b] = [stage.key(), stage.key()]
-    await first!.answer('granted', first!.request({ type: 'lock', key: a, scope: 1 }))
-    await second!.answer('granted', second!.request({ type: 'lock', key: b, scope: 1 }))
-    const waiting = first!.request({ type: 'lock', key: b, scope: 1, timeout: 60_000 })
+    const [firstKey, secondKey] = [stage.key(), stage.key()]
+    await first!.answer('granted', first!.request({ type: 'lock', key: firstKey, scope: 1 }))
+    await second!.answer('granted', second!.request({ type: 'lock', key: secondKey, scope: 1 }))
+    const waiting = first!.request({ type: 'lock', key: secondKey, scope: 1, timeout: 60_000 })
     expect(await first!.unreadMessages()).to.deep.equal([])
     // A scope waits for one request at a time.
     const furtherRequest = first!.request({ type: 'lock', key: stage.key(), scope: 1 })
     expect(await first!.answer('failed', furtherRequest)).to.include({ code: 'BAD_MESSAGE' })
-    const refused = second!.request({ type: 'lock', key: a, scope: 1 })
+    const refused = second!.request({ type: 'lock', key: firstKey, scope: 1 })
     const failed = await second!.answer('failed', refused)
     expect(failed.code).to.equal('DEADLOCK')
     expect((failed.cycle as object[]).length).to.equal(2)

@@ -1,7 +1,8 @@
 /**
  * Tests of `once` and `complete` of PROTOCOL.md over a socket. One client (the runner) does the
  * work and sends the value with `complete`. The clients that wait meanwhile (its followers) get
- * this value. A fence is the number of a grant. A peer is a client without the client library.
+ * this value. With `keep`, later calls get the value too, for a time. A fence is the number of a
+ * grant. A peer is a client without the client library.
  */
 import { expect } from 'chai'
 import type { Stage } from './stage.js'
@@ -13,7 +14,7 @@ export function once(stage: Stage): void {
 }
 
 function runs(stage: Stage): void {
-  it('grants the first call of once, and answers the waiting calls with its value', async () => {
+  it('grants the first call of `once`, and answers the waiting calls with the value of the runner', async () => {
     const [runner, follower, lateClient] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
@@ -50,7 +51,7 @@ function runs(stage: Stage): void {
     await a!.answer('granted', lockRequest)
   })
 
-  it('grants the next call of once after an unlock', async () => {
+  it('grants the next call of `once` after an unlock', async () => {
     const [runner, next] = await stage.openSeveral(2)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
@@ -61,15 +62,15 @@ function runs(stage: Stage): void {
   })
 
   it('answers LOCK_NOT_HELD to a `complete` of an ordinary lock', async () => {
-    const [peer] = await stage.openSeveral(1)
-    const lockRequest = peer!.request({ type: 'lock', key: stage.key() })
-    const { fence } = await peer!.answer('granted', lockRequest)
-    const failed = await peer!.answer('failed', peer!.request({ type: 'complete', fence }))
+    const peer = await stage.open()
+    const lockRequest = peer.request({ type: 'lock', key: stage.key() })
+    const { fence } = await peer.answer('granted', lockRequest)
+    const failed = await peer.answer('failed', peer.request({ type: 'complete', fence }))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
-    await peer!.answer('unlocked', peer!.request({ type: 'unlock', fence }))
+    await peer.answer('unlocked', peer.request({ type: 'unlock', fence }))
   })
 
-  it('answers LOCK_HELD to a `once` with timeout 0 while another client runs', async () => {
+  it('answers LOCK_HELD to a `once` with timeout 0 while another client is the runner', async () => {
     const [runner, other] = await stage.openSeveral(2)
     const key = stage.key()
     await runner!.answer('granted', runner!.request({ type: 'once', key }))
@@ -79,7 +80,7 @@ function runs(stage: Stage): void {
 }
 
 function keeps(stage: Stage): void {
-  it('answers later calls of once with a kept value, even while the key is locked', async () => {
+  it('answers later calls of `once` with a kept value, even while the key is locked', async () => {
     const [runner, other] = await stage.openSeveral(2)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
@@ -92,14 +93,14 @@ function keeps(stage: Stage): void {
   })
 
   it('forgets a kept value when its time is over', async () => {
-    const [peer] = await stage.openSeveral(1)
+    const peer = await stage.open()
     const key = stage.key()
-    const { fence } = await peer!.answer('granted', peer!.request({ type: 'once', key }))
-    await peer!.answer('unlocked', peer!.request({ type: 'complete', fence, keep: 1 }))
-    // The broker keeps the value for 1 ms, and answers with this value in the meantime.
+    const { fence } = await peer.answer('granted', peer.request({ type: 'once', key }))
+    await peer.answer('unlocked', peer.request({ type: 'complete', fence, keep: 1 }))
+    // For 1 ms the broker answers with the kept value, which is `undefined`.
     for (;;) {
-      const id = peer!.request({ type: 'once', key })
-      const { type } = await peer!.answerTo(id)
+      const id = peer.request({ type: 'once', key })
+      const { type } = await peer.answerTo(id)
       if (type === 'granted') return
       expect(type).to.equal('result')
     }

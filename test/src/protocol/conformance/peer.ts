@@ -27,7 +27,7 @@ export interface Closed {
 type MessageOf<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>
 /** The fields of the first message of a client, which opens or resumes its session. */
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
-/** The fields of a request without its id, which the peer adds. */
+/** The fields of any request without the id, which the peer adds. */
 type RequestFields =
   Extract<ClientMessage, { id: number }> extends infer M
     ? M extends { type: string; id: number }
@@ -38,7 +38,7 @@ type RequestFields =
 export class Peer {
   readonly #socket: WebSocket
   readonly #heard: ServerMessage[] = []
-  /** Called at the next message or at the close. */
+  /** The functions to call at the next message or at the close. */
   #wakeCallbacks: (() => void)[] = []
   /** The highest id that this peer used in its session. */
   lastId = 0
@@ -91,7 +91,7 @@ export class Peer {
     this.sayText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
-  /** Sends any text as a frame, and counts the messages in it. */
+  /** Sends any text as a frame, and counts its messages. An invalid frame counts as one message. */
   sayText(text: string): void {
     this.said += parseFrame(text)?.length ?? 1
     this.#socket.send(text)
@@ -125,7 +125,7 @@ export class Peer {
     return this.request({ type: 'unlock', fence })
   }
 
-  /** Acquires a lock that must be free. Returns its fence, the number of the grant. */
+  /** Acquires a lock on a key that must be free. Returns its fence, the number of the grant. */
   async acquire(key: string, options: Parameters<Peer['lock']>[1] = {}): Promise<number> {
     const { fence } = await this.answer('granted', this.lock(key, options))
     return fence
@@ -197,7 +197,8 @@ export class Peer {
 
   /**
    * Settles, and returns the received messages that no other method has returned, except acks. The
-   * list is empty if the test has read every message that the broker has sent.
+   * messages stay unread, so the next call returns them again. The list is empty if the test has
+   * read every message that the broker has sent.
    */
   async unreadMessages(): Promise<readonly ServerMessage[]> {
     await this.settle()
@@ -240,7 +241,7 @@ export class Peer {
     await new Promise<void>((resolve) => this.#wakeCallbacks.push(resolve))
   }
 
-  /** Continues the callers that wait for a message or for the close. */
+  /** Wakes the callers that wait for a message or for the close. */
   #wake(): void {
     const callbacks = this.#wakeCallbacks
     this.#wakeCallbacks = []
