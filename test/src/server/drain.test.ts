@@ -11,17 +11,17 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 /**
- * Starts to drain a broker. `pass(stepMs, steps)` lets time pass in steps. After each step the
- * clients answer the broker's close, unless `answersClose` is false.
+ * Starts to drain a broker. Returns `pass(stepMs, steps)`, which lets time pass in steps. After
+ * each step the clients answer the close frame of the broker, unless `answersClose` is false.
  */
 function startDrain(
   harness: BrokerHarness,
-  ms: number,
+  drainMs: number,
   clients: readonly Client[],
   answersClose = true,
 ) {
   const state = { hasEnded: false }
-  void drain(harness.broker, harness.environment.clock, ms).then(() => {
+  void drain(harness.broker, harness.environment.clock, drainMs).then(() => {
     state.hasEnded = true
   })
   const pass = async (stepMs: number, steps: number): Promise<void> => {
@@ -54,7 +54,7 @@ describe('drain', () => {
     expect(harness.connect().closedWith?.code).to.equal(closeCodes.restart.code)
     const id = client.unlock(fence)
     expect(client.heard()).to.deep.equal([{ type: 'unlocked', id }])
-    // 3 s, so that the drain of 1 s is over.
+    // 3 s: at most 1 s for the drain, and 2 s for the last closing handshakes.
     await pass(50, 60)
     expect(state.hasEnded).to.equal(true)
   })
@@ -71,7 +71,7 @@ describe('drain', () => {
     expect(state.hasEnded).to.equal(true)
   })
 
-  it('closes connections without locks one by one over the whole time', async () => {
+  it('closes idle connections one by one over the whole time', async () => {
     const harness = new BrokerHarness()
     const clients = Array.from({ length: 100 }, () => harness.join())
     const { state, pass } = startDrain(harness, 10_000, clients)
@@ -86,7 +86,7 @@ describe('drain', () => {
     expect(state.hasEnded).to.equal(true)
   })
 
-  it('keeps the connection of a holder or a waiter until the unlock or the end of the drain', async () => {
+  it('keeps the connections of holders and waiters, at most until the end of the drain', async () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     const waiter = harness.join()
@@ -129,7 +129,7 @@ describe('drain', () => {
 })
 
 describe('a quiet start', () => {
-  it('delays all grants until its end, and then grants in the order of the requests', () => {
+  it('delays ordinary grants until its end, and then grants in the order of the requests', () => {
     const harness = new BrokerHarness({ quietStart: 5_000 })
     const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     first.lock('k')
@@ -139,6 +139,7 @@ describe('a quiet start', () => {
     expect([...first.heard(), ...second.heard()]).to.deep.equal([])
     harness.environment.pass(1)
     expect(first.socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
+    // The request 1 of the second client waits for `k`.
     expect(second.socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id: 2, fence: 2 }])
   })
 
@@ -165,7 +166,7 @@ describe('a quiet start', () => {
     expect(client.socket.heardOf('granted')).to.deep.equal([])
   })
 
-  it('ends with a restart, and begins again if the restarted broker has the option', () => {
+  it('does not outlast a restart, and begins again if the restarted broker has the option', () => {
     /** The command log of a broker that was killed during its quiet start. */
     class LogOfKilledBroker extends MemoryLog {
       override start(stateMachine: StateMachine): undefined {

@@ -27,21 +27,25 @@ const deadlinesPerSession = 5_000
 /** When the deadlines pass, in ms. */
 const dueMs = 3_000
 /**
- * The most work of one turn, in the units of the meter: the budget, and some units for the last
- * deadline and for the bystander. The bystander is a client that sends a message in each turn. The
- * broker must answer in the same turn.
+ * The most work of one turn, in units of work: the budget for deadlines, and some units for the
+ * last deadline and for the bystander. The bystander is a client that sends a message in each turn.
+ * The broker must answer in the same turn.
  */
 const maxWork = turnBudget.deadlines + 500
 
 interface DeadlineKind {
+  /** Returns options for the broker, which may use the clock of the environment. */
   readonly options?: (environment: FakeEnvironment) => BrokerOptions
   /** Sets deadlines. Returns a function that counts how many of them the broker has handled. */
   readonly prepare: (harness: BrokerHarness) => Promise<() => number> | (() => number)
   /** How many deadlines `prepare` sets. */
-  readonly expected: number
+  readonly total: number
 }
 
-/** Lets clients send one message for each deadline, in frames of 500 messages. */
+/**
+ * Lets clients send `total` messages, in frames of 500 messages. Each client sends `perClient`
+ * messages, with the ids from 1 on.
+ */
 function sendMany(
   harness: BrokerHarness,
   total: number,
@@ -61,13 +65,13 @@ function sendMany(
   return clients
 }
 
-/** Returns a `prepare` that acquires locks whose deadline is in these fields. */
+/** Returns a `prepare` that acquires locks with these fields, which set one deadline each. */
 function prepareLocks(fields: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker
-    // The number of sessions makes the keys of each client different.
+    // The number of sessions so far tells the keys of different clients apart.
     const clients = sendMany(harness, deadlineCount, deadlinesPerSession, (id) => {
-      return { type: 'lock', id, key: `${harness.broker.table.sessions.size}/${id}`, ...fields }
+      return { type: 'lock', id, key: `${table.sessions.size}/${id}`, ...fields }
     })
     expect(table.heldCount).to.equal(clients.length * deadlinesPerSession)
     return () => deadlineCount - table.heldCount
@@ -77,7 +81,7 @@ function prepareLocks(fields: object) {
 /** Each kind of deadline, and how a test makes many deadlines of this kind. */
 const kinds: Record<string, DeadlineKind> = {
   'timeouts of requests': {
-    expected: deadlineCount,
+    total: deadlineCount,
     prepare: (harness) => {
       harness.join({ lease: 300_000 }).acquire('held')
       const fields = { type: 'lock', key: 'held', timeout: dueMs }
@@ -85,22 +89,24 @@ const kinds: Record<string, DeadlineKind> = {
       return () => deadlineCount - harness.broker.table.waitingCount
     },
   },
-  'ttls of locks': { expected: deadlineCount, prepare: prepareLocks({ ttl: dueMs }) },
-  'longest holds of locks': { expected: deadlineCount, prepare: prepareLocks({ maxHold: dueMs }) },
+  'ttls of locks': { total: deadlineCount, prepare: prepareLocks({ ttl: dueMs }) },
+  'longest holds of locks': { total: deadlineCount, prepare: prepareLocks({ maxHold: dueMs }) },
   'timeouts at barriers': {
-    expected: deadlineCount,
+    total: deadlineCount,
     prepare: (harness) => {
+      // Too few clients call at each barrier, and a session may have at most 1,000 such calls.
       const fields = { type: 'barrier', parties: 1_000, timeout: dueMs }
       sendMany(harness, deadlineCount, 1_000, (id) => ({ ...fields, id, key: `barrier ${id}` }))
       return () => deadlineCount - harness.broker.table.barriers.callCount
     },
   },
-  'times of kept results': {
-    expected: 1_000,
+  'ends of kept results': {
+    total: 1_000,
     prepare: (harness) => {
       const runner = harness.join({ lease: 300_000 })
       for (let i = 0; i < 1_000; i++) {
         const id = 2 * i + 1
+        // `once` grants a run, and `complete` gives its value, which the broker keeps for a time.
         runner.say({ type: 'once', id, key: `result ${i}` })
         const [granted] = runner.heard()
         const { fence } = granted as { fence: number }
@@ -112,7 +118,7 @@ const kinds: Record<string, DeadlineKind> = {
     },
   },
   'leases of silent sessions': {
-    expected: sessionCount,
+    total: sessionCount,
     prepare: (harness) => {
       const { table } = harness.broker
       const sessionsBefore = table.sessions.size
@@ -121,7 +127,7 @@ const kinds: Record<string, DeadlineKind> = {
     },
   },
   'graces of sessions': {
-    expected: sessionCount,
+    total: sessionCount,
     prepare: (harness) => {
       const { table } = harness.broker
       const sessionsBefore = table.sessions.size
@@ -136,7 +142,7 @@ const kinds: Record<string, DeadlineKind> = {
     },
   },
   'expiries of tokens': {
-    expected: sessionCount,
+    total: sessionCount,
     options: ({ clock }) => ({
       authenticate: ({ token }) => {
         const expiresAt = token === 'short' ? clock.wall() + dueMs : undefined
@@ -148,7 +154,7 @@ const kinds: Record<string, DeadlineKind> = {
         return harness.connectWithHello({ lease: 60_000, token: 'short' })
       })
       await harness.settle()
-      // The broker warns the clients at once, because the tokens expire soon.
+      // The tokens expire so soon that the broker warns the clients within 10 ms.
       harness.environment.pass(10)
       expect(sockets.filter((socket) => socket.heardOf('expiring').length > 0)).to.have.length(
         sessionCount,
@@ -160,7 +166,7 @@ const kinds: Record<string, DeadlineKind> = {
 
 describe('deadlines that pass together', function () {
   this.timeout(count(60_000, 300_000))
-  for (const [name, { options, prepare, expected }] of Object.entries(kinds)) {
+  for (const [name, { options, prepare, total }] of Object.entries(kinds)) {
     it(`are spread over turns: ${name}`, async () => {
       const meter = new WorkMeter()
       const environment = new FakeEnvironment()
@@ -172,7 +178,7 @@ describe('deadlines that pass together', function () {
       const bystander = harness.clientOn(socket)
       const startedAt = environment.clock.monotonic()
       const handled = await prepare(harness)
-      // The clock moves to 100 ms before the deadlines, and then past all deadlines in one step.
+      // The clock moves to 100 ms before the deadlines, and then to all deadlines in one step.
       environment.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
       expect(handled(), 'deadlines that were handled before their time').to.equal(0)
       bystander.heard()
@@ -180,20 +186,21 @@ describe('deadlines that pass together', function () {
       meter.reset()
       environment.fireTimers()
       let turns = 0
-      // Each step of the loop is one turn. The last turn begins when all deadlines are handled.
-      for (let handledBefore = -1; handledBefore < expected; turns++) {
+      // Each step of the loop is one turn. One more turn follows after all deadlines are handled.
+      for (let handledBefore = -1; handledBefore < total; turns++) {
         handledBefore = handled()
         bystander.socket.say({ type: 'stats', id: turns + 1 })
         if (!environment.endOneTurn()) break
-        expect(meter.reset(), 'the work of one turn').to.be.below(maxWork)
+        const workOfTurn = meter.reset()
+        expect(workOfTurn, 'the work of one turn').to.be.below(maxWork)
         const answers = bystander.heard().filter(({ type }) => type === 'stats')
         expect(answers, 'answers to the bystander in each turn').to.have.length(1)
       }
-      // The number stays the same when more time passes.
+      // No deadline is left for later.
       environment.pass(250)
-      expect(handled()).to.equal(expected)
-      // Each deadline costs at least one unit.
-      expect(turns).to.be.above(expected / turnBudget.deadlines)
+      expect(handled()).to.equal(total)
+      // Each deadline costs at least one unit of the budget.
+      expect(turns).to.be.above(total / turnBudget.deadlines)
     })
   }
 
@@ -212,13 +219,14 @@ describe('deadlines that pass together', function () {
 })
 
 describe('the timekeeper with many passed deadlines', () => {
+  /** What has the deadline. In the broker, for example a lock. */
   interface Subject {
     /** When the deadline is due. In some tests the number only tells the subjects apart. */
     readonly dueMs: number
   }
 
-  /** A timekeeper whose deadlines each cost this many units. */
-  function setUp(unitsPerDeadline: number) {
+  /** A timekeeper whose handler reports this many units for each deadline. */
+  function setUp(handlerUnits: number) {
     const environment = new FakeEnvironment()
     const handled: Subject[] = []
     let spent = 0
@@ -234,7 +242,7 @@ describe('the timekeeper with many passed deadlines', () => {
     })
     const handle = (subject: Subject): number => {
       handled.push(subject)
-      return unitsPerDeadline
+      return handlerUnits
     }
     timekeeper.listen({ onClientDeadline: handle, onBrokerTimer: handle })
     return { environment, timekeeper, handled, spent: () => spent }
@@ -248,7 +256,7 @@ describe('the timekeeper with many passed deadlines', () => {
       if (i % 2 === 0) timekeeper.setTimer(subject, subject.dueMs)
       else timekeeper.setClientDeadline(subject, timekeeper.now() + subject.dueMs)
     }
-    // A stop of 50 ms is too short to shift the client deadlines.
+    // The timekeeper would shift the client deadlines only after a stop of more than 100 ms.
     environment.stopFor(50)
     environment.fireTimers()
     environment.endTurn()
@@ -261,7 +269,7 @@ describe('the timekeeper with many passed deadlines', () => {
 
   it('handles as many deadlines in a turn as the budget allows, and tells the scheduler their costs', () => {
     const unitsPerDeadline = turnBudget.deadlines / 10
-    // The timekeeper adds `costs.deadline` for each deadline.
+    // The timekeeper adds `costs.deadline` to the units of the handler.
     const { environment, timekeeper, handled, spent } = setUp(unitsPerDeadline - costs.deadline)
     for (let i = 0; i < 25; i++) timekeeper.setTimer({ dueMs: i }, 100)
     environment.stopFor(100)
@@ -285,14 +293,14 @@ describe('the timekeeper with many passed deadlines', () => {
     }
   })
 
-  it('stops after the time of a turn, even if the deadlines take longer than their costs', () => {
+  it('ends a turn after the usual time of its budget, even if some of the budget is left', () => {
     const environment = new FakeEnvironment()
     const { clock, endOfTurn } = environment
     const timekeeper = new Timekeeper<Subject, Subject>({ clock, endOfTurn })
     let handled = 0
     const handle = (): number => {
       handled++
-      // One deadline takes 0.6 of the time of a turn, so the second is the last of the turn.
+      // One deadline takes 0.6 of this time, so the second deadline is the last of the turn.
       environment.stopFor((0.6 * turnBudget.deadlines) / unitsPerMs)
       return 0
     }

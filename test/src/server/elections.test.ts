@@ -14,7 +14,7 @@ function lead(client: Client, id: number, fields: object = {}): number {
   return client.socket.heardOf('granted').find((granted) => granted.id === id)!.fence
 }
 
-/** The refused requests of a client, such as `1 FORBIDDEN`. */
+/** The id and the code of each refused request of a client, such as `1 FORBIDDEN`. */
 function failures(client: Client): string[] {
   return client.socket.heardOf('failed').map(({ id, code }) => `${id} ${code}`)
 }
@@ -44,10 +44,10 @@ describe('elections at the broker', () => {
     expect(failures(client)).to.deep.equal(['4 QUOTA_EXCEEDED'])
   })
 
-  it('get no new values, but can end, while the broker uses memoryBytes or more', () => {
-    // The memory that a broker with 100 connections and one leader without a value uses. The test
-    // must exceed this limit by less than an eighth, or the broker would also close connections. So
-    // the connections make the limit high.
+  it('get no new values, but can end, while the memory of the broker is used up', () => {
+    // The memory of a broker with 100 connections and one leader without a value. A broker that
+    // exceeds its limit by an eighth also closes connections. The 100 connections raise the limit,
+    // so that the test exceeds the limit by less.
     const usedBytes = (() => {
       const unlimited = new BrokerHarness()
       for (let i = 0; i < 100; i++) unlimited.connect()
@@ -64,7 +64,7 @@ describe('elections at the broker', () => {
     expect(client.socket.heardOf('unlocked')).to.have.length(1)
   })
 
-  it('show only the current value to a watch that begins', () => {
+  it('show only the current value and later values to a watch that begins', () => {
     const harness = new BrokerHarness()
     const [leader, watcher] = [harness.join(), harness.join()]
     const fence = lead(leader, 1, { value: 1 })
@@ -77,12 +77,13 @@ describe('elections at the broker', () => {
     expect(events.map(({ event }) => (event as LockEvent).value)).to.deep.equal([3])
   })
 
-  it('are counted once in the metrics, and each accepted proclaim once', async () => {
+  it('are counted in the metrics, as are the proclaims that the broker accepts', async () => {
     const metrics = brokerMetrics()
     const harness = new BrokerHarness({ observer: metrics })
     const client = harness.join()
     const fence = lead(client, 1, { value: 1 })
     client.say({ type: 'proclaim', id: 2, fence, value: 2 })
+    // The broker refuses a proclaim with a wrong fence.
     client.say({ type: 'proclaim', id: 3, fence: fence + 1, value: 3 })
     const text = await metrics.text()
     expect(text).to.contain('holdfast_grants_by_kind_total{kind="election"} 1')

@@ -45,8 +45,9 @@ function keysOf(client: Client): string[] {
 }
 
 /**
- * Ends a turn, and adds the keys of its events to `keys`. Returns the number of these events as
- * `count`. `hasMore` says whether the turn had work, because then a later turn may have work too.
+ * Ends a turn, and adds the keys of its events to `keys`, which has one list for each watcher.
+ * Returns the number of these events as `count`. `hasMore` is false if the turn had no work, so no
+ * later turn has work.
  */
 function endTurnAndCount(harness: BrokerHarness, watchers: readonly Client[], keys: string[][]) {
   const hasMore = harness.environment.endOneTurn()
@@ -67,7 +68,7 @@ describe('events for many watching connections', function () {
   it('are passed on in several turns, in order and once', () => {
     const { harness, holder, watchers } = setUp()
     const keys = watchers.map((): string[] => [])
-    // Unlike `holder.say`, `holder.socket.say` does not end the turn.
+    // `bye` releases all locks. Unlike `holder.say`, `holder.socket.say` does not end the turn.
     holder.socket.say({ type: 'bye' })
     expect(harness.broker.table.heldCount).to.equal(0)
     let turns = 0
@@ -101,11 +102,12 @@ describe('events for many watching connections', function () {
     harness.environment.endTurn()
     expect(lateSocket.heardOf('watching').map(({ held }) => held)).to.deep.equal([[]])
     expect(lateSocket.heardOf('event')).to.deep.equal([])
+    // All events are for the first watch, and none for the second.
     const events = earlyWatcher!.socket.heardOf('event')
     expect(events.map(({ watch }) => watch)).to.deep.equal(allKeys.map(() => 1))
   })
 
-  it('are sent for released locks only if the initial state of the watch listed these locks', () => {
+  it('tell a slow watch of the release of exactly the locks that its initial state listed', () => {
     const { harness, holder } = setUp()
     const slow = harness.join({ lease })
     slow.socket.isReading = false
@@ -113,18 +115,18 @@ describe('events for many watching connections', function () {
     slow.say({ type: 'watch', id: 1, prefix: 'k' })
     holder.socket.say({ type: 'bye' })
     const listed = new Set<string>()
-    const ended: string[] = []
+    const released: string[] = []
     // More turns than the broker needs.
     for (let turns = 0; turns < 500; turns++) {
       harness.environment.endOneTurn()
       for (const message of slow.heard()) {
         if (message.type === 'watching') for (const { key } of message.held) listed.add(key)
-        if (message.type === 'event') ended.push((message.event as LockEvent).key)
+        if (message.type === 'event') released.push((message.event as LockEvent).key)
       }
       slow.socket.read()
     }
     expect(listed.size, 'locks that the state listed before their release').to.be.below(lockCount)
-    expect(ended).to.deep.equal([...listed])
+    expect(released).to.deep.equal([...listed])
   })
 
   it('count as memory of the broker until the last event is sent', () => {
@@ -134,7 +136,7 @@ describe('events for many watching connections', function () {
     holder.socket.say({ type: 'bye' })
     const bytesWhileWaiting = memory.usedBytes
     harness.environment.endTurn()
-    // After this time, the broker pings the clients, and counts their unread bytes again.
+    // The broker pings a client after two thirds of its lease, and then counts its memory again.
     harness.environment.pass((lease * 2) / 3 + 1_000)
     const bytesAfter = memory.usedBytes
     // An event has more than 100 bytes.
@@ -146,6 +148,7 @@ describe('events for many watching connections', function () {
 
   it('leave no data of a connection that has ended', async () => {
     const registry = new WatchRegistry({ scheduler: { turn: 0 }, endOfTurn: () => {} })
+    // Stands for the search that lists the initial state of the watch.
     const search = { willFind: () => true, willVisit: () => true, isOver: false }
     const watchAndEnd = () => {
       const subscriber = { defer: () => {}, charge: () => {} }

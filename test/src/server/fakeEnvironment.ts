@@ -23,7 +23,7 @@ export class FakeEnvironment implements Environment {
 
   readonly newId = (): string => `id${++this.#ids}`
   readonly newSecret = (): string => `secret${++this.#secrets}`
-  /** A hash that shows the secret, so that tests can tell the hashes apart. */
+  /** A readable hash, in which tests see the secret. */
   readonly hash = (secret: string): string => `#${secret}#`
 
   /** The number of timers that are set and have not fired. */
@@ -50,8 +50,8 @@ export class FakeEnvironment implements Environment {
     this.clock.advanceWithoutTimers(ms)
   }
 
-  /** Sets the wall clock forward or back. */
-  setCalendar(byMs: number): void {
+  /** Moves only the wall clock, forward or back. */
+  moveWall(byMs: number): void {
     this.clock.moveWall(byMs)
   }
 

@@ -1,8 +1,8 @@
 /**
- * Tests fences. A fence is the number of a grant, which must rise with every grant, also over
- * restarts of the broker. The first fence after a start is above the floor. Without a fence file,
- * the floor comes from the clock. With a fence file, the broker reserves fences on disk before
- * their use, so that fences rise even if the clock is set back.
+ * Tests fences. A fence is the number of a grant. Fences must rise with every grant, also over
+ * restarts of the broker. Each start has a floor, and its fences are above the floor. Without a
+ * fence file, the floor comes from the clock. With a fence file, the broker reserves fences on disk
+ * before their use, so that fences rise even if the clock is set back.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -73,8 +73,8 @@ describe('fences: without a file, fences', () => {
     expect(maxFenceFloor).to.be.lessThan(Number.MAX_SAFE_INTEGER - 2 ** 52)
   })
 
-  it('are refused if the clock is after the year 2099', () => {
-    // 8.64e15 ms is the latest time of a Date.
+  it('are refused if the clock is after the year 2099 or broken', () => {
+    // 8.64e15 ms is the latest time of a Date. A broken clock may give NaN.
     for (const wall of [year2100, 8.64e15, Number.NaN]) {
       expectUnavailable(() => clockFences(wall), /after the year 2099.*set the clock/)
     }
@@ -86,7 +86,7 @@ describe('fences: without a file, fences', () => {
     expectUnavailable(() => fences.reserve(2 ** 53), /used up/)
   })
 
-  it('are not raised by another broker whose clock is centuries ahead', () => {
+  it('are not raised above the greatest floor by a broker whose clock is centuries ahead', () => {
     const table = new LockTable()
     const raise = (fence: number) => table.apply({ type: 'raiseFenceFloor', fence, at: 0 })
     raise(now * 1_024)
@@ -133,7 +133,7 @@ describe('fences: with a file, fences', () => {
     expect(reservedIn(path)).to.be.above(newFences.floor)
   })
 
-  it('start at the time of the clock if the clock is ahead of the file', () => {
+  it('start at the time of the clock if the fences in the file are lower', () => {
     fileFences(path, now)
     expect(fileFences(path, now + 3_600_000).floor).to.equal((now + 3_600_000) * 1_024)
   })
@@ -164,7 +164,7 @@ describe('fences: with a file, fences', () => {
     })
   }
 
-  it('are refused if the clock or the reserved fences are after the year 2099', () => {
+  it('are refused if the clock is after the year 2099, or the file has the fences of such a clock', () => {
     expectUnavailable(() => fileFences(path, year2100), /after the year 2099.*set the clock/)
     expect(existsSync(path)).to.equal(false)
     writeFileSync(path, `holdfast fences ${maxFenceFloor + 1}\n`)
@@ -192,8 +192,10 @@ describe('fences: with a file, fences', () => {
     const reserved = reservedIn(path)
     // The folder is gone, so not even root can write to it.
     renameSync(folder, `${folder}.away`)
-    expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
-    expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
+    // The second call shows that the failed first call has reserved nothing.
+    for (let i = 0; i < 2; i++) {
+      expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
+    }
     renameSync(`${folder}.away`, folder)
     fences.reserve(reserved + 1)
     expect(reservedIn(path)).to.be.above(reserved)
@@ -231,6 +233,7 @@ describe('fences: a fence file', () => {
     expectUnavailable(() => broker(join(folder, 'a', '..', 'a', 'b', 'fences')), /is in use/)
     symlinkSync(join(folder, 'a'), join(folder, 'link'))
     expectUnavailable(() => broker(join(folder, 'link', 'b', 'fences')), /is in use/)
+    // Another broker may use another file of the same folder.
     const other = broker(join(folder, 'a', 'b', 'others'))
     await first.close()
     const second = broker()
@@ -249,6 +252,7 @@ describe('fences: a fence file', () => {
     writeFileSync(path, 'nonsense')
     const refused = await Holdfast.run(stage, args)
     const message = `holdfast: The fence file ${path} is not a fence file: use another path`
+    // 78 is the exit code for an invalid setting.
     expect([refused.code, refused.err, refused.out]).to.deep.equal([78, [message], []])
   })
 
@@ -260,7 +264,7 @@ describe('fences: a fence file', () => {
     await broker().close()
   })
 
-  it('can be used again after a crash in this container, and in another container', async () => {
+  it('can be used again after a broker of this or another container has crashed', async () => {
     mkdirSync(dirname(path), { recursive: true })
     // A broker claims the file by a socket, whose name has the id of the network namespace. Another
     // container has another network namespace.
@@ -268,7 +272,7 @@ describe('fences: a fence file', () => {
     for (const id of [namespace, namespace + 1]) {
       const server = createServer().listen(`${path}.${id}.lock`)
       await once(server, 'listening')
-      // The rename keeps the file of the socket, as a crash does: `close` would delete the file.
+      // A crash leaves the file of the socket. `close` deletes the file only under its first name.
       renameSync(`${path}.${id}.lock`, `${path}.left`)
       server.close()
       await once(server, 'close')
@@ -286,15 +290,16 @@ describe('fences: a fence file', () => {
   it('is refused, and no descriptor stays open, while a broker of another container uses the file', async function () {
     if (process.platform !== 'linux') this.skip()
     mkdirSync(dirname(path), { recursive: true })
-    const folderPath = realpathSync(dirname(path))
-    const openDescriptors = () =>
-      readdirSync('/proc/self/fd').filter((fd) => linkTarget(`/proc/self/fd/${fd}`) === folderPath)
+    const realFolder = realpathSync(dirname(path))
+    /** The open descriptors of the folder of the file. */
+    const folderDescriptors = () =>
+      readdirSync('/proc/self/fd').filter((fd) => linkTarget(`/proc/self/fd/${fd}`) === realFolder)
     // The live socket of another network namespace, and thus of another container.
     const { ino } = statSync('/proc/self/ns/net')
     const server = createServer().listen(`${path}.${ino + 1}.lock`)
     await once(server, 'listening')
     expectUnavailable(() => broker(), /is in use by another broker/)
-    expect(openDescriptors()).to.deep.equal([])
+    expect(folderDescriptors()).to.deep.equal([])
     expect(readdirSync(dirname(path))).to.deep.equal([`fences.${ino + 1}.lock`])
     server.close()
     await once(server, 'close')
@@ -337,7 +342,7 @@ describe('fences: a fence file', () => {
     const outcomes: string[] = []
     cluster.on('message', (outcome: string) => outcomes.push(outcome))
     await exitOf(cluster)
-    expect(outcomes.sort().map((line) => line.split(' ')[0])).to.deep.equal([
+    expect(outcomes.sort().map((outcome) => outcome.split(' ')[0])).to.deep.equal([
       'UNAVAILABLE',
       'started',
     ])
@@ -363,7 +368,10 @@ describe('fences: a fence file', () => {
 describe('fences: a broker that cannot reserve more fences', () => {
   const failure = new HoldfastError('UNAVAILABLE', 'The fence file f cannot be written.')
 
-  /** Fences that can be reserved only up to `highest`, and lists of reservations and failures. */
+  /**
+   * Makes `deps` for a broker whose fences can be reserved only up to `highest`. `reservations` and
+   * `failures` list what the broker has tried and reported.
+   */
   function limitedFences(highest: number) {
     const reservations: number[] = []
     const failures: HoldfastError[] = []
@@ -380,7 +388,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     const harness = new BrokerHarness({}, undefined, deps)
     const [client, other] = [harness.join(), harness.join()]
     expect([client.acquire('k'), client.acquire('l')]).to.deep.equal([1, 2])
-    const { length: reservationCount } = reservations
+    const countBefore = reservations.length
     client.lock('m')
     expect(failures).to.deep.equal([failure])
     expect(client.heard()).to.deep.equal([])
@@ -391,12 +399,13 @@ describe('fences: a broker that cannot reserve more fences', () => {
     expect(harness.broker.isServing).to.equal(false)
     expect(harness.connect().closedWith?.code).to.equal(closeCodes.restart.code)
     harness.environment.pass(600_000)
-    expect(reservations.length, 'no further reservation').to.equal(reservationCount + 1)
+    expect(reservations.length, 'only the failed reservation').to.equal(countBefore + 1)
     expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([2, 1])
   })
 
-  it('ignores the commands that a slow command log applies later', () => {
+  it('ignores the commands that a slow command log applies after the failure', () => {
     const { failures, deps } = limitedFences(1)
+    // The log applies submitted commands only when the test calls `deliver`.
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log, deps)
     deliver()
@@ -416,6 +425,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     class NearlyUsedUpLog extends MemoryLog {
       override start(stateMachine: StateMachine): undefined {
         const fence = Number.MAX_SAFE_INTEGER - 2
+        // Each step of the generator restores a part.
         for (const _ of stateMachine.restore([{ item: 'table', fence, quiet: false }]));
         return super.start(stateMachine)
       }

@@ -1,5 +1,5 @@
 /**
- * Tests the frame reader, which decodes common text frames instead of the library `ws`. The tests
+ * Tests the frame reader, which decodes common text frames in place of the library `ws`. The tests
  * compare a WebSocket that has a frame reader with a WebSocket of `ws` alone. The events must be
  * equal for any frames, any chunks and any pauses. One difference is intended: only the frame
  * reader stops between two frames of a chunk when the connection is paused.
@@ -30,7 +30,10 @@ const sockets = new WebSocketServer({
 /** Whether the WebSocket of an `EventRecorder` has a frame reader. */
 const [withReader, withoutReader] = [true, false]
 
-/** The view that a frame reader has of a WebSocket of `ws`. */
+/**
+ * The view that a frame reader has of a WebSocket of `ws`. In the broker, the reader may make the
+ * WebSocket at the first frame that it leaves to `ws`. In these tests the WebSocket is there first.
+ */
 function viewOf(websocket: WebSocket) {
   return {
     get isOpen(): boolean {
@@ -50,7 +53,10 @@ class EventRecorder {
   onEvent: () => void = () => {}
   /** The number of texts that the reader decoded. */
   decodedTextCount = 0
-  /** The number of frames that the reader left to `ws`: control frames and fragments. */
+  /**
+   * The number of frames that the reader left to `ws`: control frames and fragments. The reader
+   * reports fragments as control frames too.
+   */
   wsFrameCount = 0
 
   constructor(hasReader: boolean) {
@@ -63,6 +69,7 @@ class EventRecorder {
     })
     websocket.on('ping', (data) => this.#record(`ping ${String(data)}`))
     websocket.on('pong', (data) => this.#record(`pong ${String(data)}`))
+    // These two events may occur during a pause.
     websocket.on('error', ({ message }) => this.events.push(`error ${message}`))
     websocket.on('close', (code, reason) => this.events.push(`close ${code} ${String(reason)}`))
     if (!hasReader) return
@@ -104,7 +111,7 @@ class EventRecorder {
     this.reader?.onPause()
   }
 
-  /** Resolves at the close. `events.once` would reject after an `error` event. */
+  /** Resolves at the close. The `once` of `node:events` would reject after an `error` event. */
   closed(): Promise<void> {
     return new Promise((resolve) => this.websocket.on('close', () => resolve()))
   }
@@ -126,13 +133,13 @@ function chunksOf(frames: readonly Frame[], offsets: readonly number[]): Buffer[
 const mask = fc.uint8Array({ minLength: 4, maxLength: 4 }).map((bytes) => Buffer.from(bytes))
 const ascii = fc.string({ maxLength: 300, size: 'max' }).map((text) => Buffer.from(text))
 const short = fc.string({ maxLength: 20 }).map((text) => Buffer.from(text))
-/** Whether a frame has its length in the longer form; true for one of ten frames. */
+/** Whether a frame encodes even a short length in eight bytes; true for one of ten frames. */
 const isLong = fc.nat(9).map((n) => n === 0)
 const text: fc.Arbitrary<Frame> = fc.record({
   first: fc.constant(0x81),
   payload: fc.oneof(
     { arbitrary: ascii, weight: 6 },
-    fc.string({ unit: 'binary', maxLength: 200 }).map((some) => Buffer.from(some)),
+    fc.string({ unit: 'binary', maxLength: 200 }).map((content) => Buffer.from(content)),
   ),
   mask,
   isLong,
@@ -142,24 +149,27 @@ const control: fc.Arbitrary<Frame> = fc.record({
   payload: short,
   mask,
 })
-/** A message in fragments, sometimes with a ping between two fragments. */
+/** A message in fragments, sometimes with a control frame between two fragments. */
 const fragmented: fc.Arbitrary<Frame[]> = fc
   .record({
     opcode: fc.constantFrom(1, 2),
     payloads: fc.array(ascii, { minLength: 2, maxLength: maxFragments + 1 }),
-    ping: fc.option(control),
+    between: fc.option(control),
     mask,
     isLong,
   })
-  .map(({ opcode, payloads, ping, ...rest }) => {
+  .map(({ opcode, payloads, between, ...rest }) => {
     const frames: Frame[] = payloads.map((payload, i) => {
-      const last = i === payloads.length - 1 ? 0x80 : 0
-      return { first: last | (i === 0 ? opcode : 0), payload, ...rest }
+      const endFlag = i === payloads.length - 1 ? 0x80 : 0
+      return { first: endFlag | (i === 0 ? opcode : 0), payload, ...rest }
     })
-    if (ping !== null) frames.splice(1, 0, ping)
+    if (between !== null) frames.splice(1, 0, between)
     return frames
   })
-/** 0xc1 and 0x91 set a reserved bit, 0x83 has an unknown opcode, and 0x09 is a ping fragment. */
+/**
+ * A frame that may be invalid. 0xc1 and 0x91 set a reserved bit, 0x83 has an unknown opcode, and
+ * 0x09 is a ping fragment. A client must send a mask.
+ */
 const validOrInvalid: fc.Arbitrary<Frame> = fc.record({
   first: fc.constantFrom(0x81, 0x01, 0x80, 0x00, 0x82, 0x88, 0x89, 0x8a, 0x09, 0xc1, 0x91, 0x83),
   payload: fc.oneof(
@@ -190,10 +200,10 @@ const offsets = fc.array(fc.nat(5_000), { maxLength: 8 })
  * Encodes one frame for each text, and cuts the bytes into chunks at these offsets. A short frame
  * has six bytes before its text.
  */
-function textChunks(texts: readonly string[], ...at: number[]): Buffer[] {
+function textChunks(texts: readonly string[], ...cuts: number[]): Buffer[] {
   return chunksOf(
     texts.map((content) => frame(0x81, content)),
-    at,
+    cuts,
   )
 }
 
@@ -229,7 +239,8 @@ describe('FrameReader', () => {
   it('decodes a text without ws, also in two chunks and with characters beyond ASCII', async () => {
     const texts = ['one', 'two, in two chunks', 'three é', 'four']
     const recorder = new EventRecorder(withReader)
-    await recorder.receive(textChunks(texts, encodeFrame(frame(0x81, texts[0]!)).length + 12))
+    // The frame of the text `one` has nine bytes. The cut is within the second frame.
+    await recorder.receive(textChunks(texts, 9 + 12))
     assert.deepEqual(
       recorder.eventsBeforeClose,
       texts.map((content) => `text ${content}`),
@@ -313,6 +324,7 @@ describe('FrameReader', () => {
       await recorder.closed()
       // 1006 stands for a connection that broke without a close frame.
       assert.deepEqual(recorder.events, ['text one', 'close 1006 '])
+      // The socket is still paused, so the reader reads nothing.
       assert.isFalse(recorder.reader!.readUnreadChunks())
       // Each text pauses the socket again, so each call below reads one text.
       recorder.onEvent = () => recorder.raw.pause()
@@ -324,15 +336,15 @@ describe('FrameReader', () => {
         assert.equal(recorder.reader!.readUnreadChunks(), hasReadAll)
         assert.lengthOf(recorder.events, eventCount)
       }
-      // `ws` cannot resume a closed WebSocket, so the recorder still reports a pause.
+      // `ws` cannot resume a closed WebSocket, so the recorder still marks the events.
       const after = recorder.events.slice(2).map((event) => event.replace('during a pause: ', ''))
       assert.deepEqual(after, ['text two', 'text three'])
     })
   }
 
-  it('reads only valid unfragmented texts of a connection that broke during a pause', async () => {
+  it('reads only valid whole texts before the close frame if the connection broke during a pause', async () => {
     const recorder = new EventRecorder(withReader)
-    // The socket begins to read before the pause.
+    // In this turn, before the pause, the socket begins to read.
     await turn()
     recorder.pause()
     const sent = [frame(0x81, 'a'), frame(0x89, 'p'), frame(0x01, 'b'), frame(0x80, 'c')]
@@ -366,7 +378,7 @@ describe('FrameReader', () => {
 
   it('reads only the close frame after the broker has closed the connection', async () => {
     const recorder = new EventRecorder(withReader)
-    // The socket begins to read before the close.
+    // In this turn, before the close, the socket begins to read.
     await turn()
     recorder.websocket.close(4000, 'enough')
     const sent = [frame(0x81, 'a'), frame(0x89, 'b'), frame(0x01, 'c'), frame(0x80, 'd')]

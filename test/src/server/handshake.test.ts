@@ -79,7 +79,7 @@ describe('handshake: authentication', () => {
     expect(socket.closedWith?.code).to.equal(closeCodes.noHello.code)
   })
 
-  it('opens no session when the connection ends before the answer', async () => {
+  it('opens no session when the connection ends before authenticate answers', async () => {
     let accept: (principal: string) => void = () => {}
     const harness = new BrokerHarness({
       authenticate: () => new Promise<string>((resolve) => (accept = resolve)),
@@ -106,7 +106,7 @@ describe('handshake: without authenticate, the broker', () => {
   it('handles a request that arrives in the same frame as the hello', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
-    harness.say(socket, [{ type: 'hello' }, { type: 'lock', id: 1, key: 'k' }])
+    harness.say(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
     const types = socket.heard().map(({ type }) => type)
     expect(types).to.deep.equal(['welcome', 'granted'])
   })
@@ -140,7 +140,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('keeps a session for its grace if the new connection ended before the log resumed the session', () => {
+  it('keeps a session for its grace if a resuming connection ended before the log applied the resume', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ grace: 3_000 })
@@ -160,7 +160,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('renews the lease at a resuming hello, even if the connection has ended before the resume', () => {
+  it('renews the lease at a resuming hello, even if its connection ends before the log applies it', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ lease: 10_000, grace: 'lease' })
@@ -182,7 +182,8 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('opens no new session after a refused resume whose connection has ended', () => {
+  // On a connection that is still open, the broker opens a new session after a refused resume.
+  it('opens no new session after a refused resume if the connection has ended', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello({ resume: { session: 'x', secret: 'y' } })
@@ -211,7 +212,7 @@ describe('handshake: with a slow command log, the broker', () => {
 describe('handshake: the description of the broker in welcome', () => {
   it('has the version of the package, and the features that PROTOCOL.md lists', () => {
     const harness = new BrokerHarness()
-    const socket = harness.connectWithHello({})
+    const socket = harness.connectWithHello()
     const [welcome] = socket.heardOf('welcome')
     expect(welcome!.version).to.equal(JSON.parse(read('server/package.json').text).version)
     const [, section = ''] = /\*\*Features\.\*\*(.*?)\n### /s.exec(read('shared/PROTOCOL.md').text)!

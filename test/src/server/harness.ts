@@ -18,7 +18,7 @@ export class BrokerHarness {
   readonly environment: FakeEnvironment
   readonly broker: Broker
 
-  /** @param deps Parts of the broker that replace the parts of this harness. */
+  /** @param deps Dependencies for the broker, in place of those that this harness makes. */
   constructor(
     options: BrokerOptions = {},
     log: Log = new MemoryLog(),
@@ -31,7 +31,7 @@ export class BrokerHarness {
       environment,
       log,
       observer: options.observer ?? (options.logger && new BrokerLogger(options.logger)),
-      // A fence is the number of a grant, which rises with every grant. The first fence is 1.
+      // A fence is the number of a grant, and rises with every grant. Fences begin above the floor.
       fences: { floor: 0, reserve: () => {} },
       ...deps,
     })
@@ -84,7 +84,7 @@ export class Client {
   readonly session: string
   readonly secret: string | undefined
   readonly welcome: Extract<ServerMessage, { type: 'welcome' }>
-  #id = 0
+  #lastId = 0
 
   constructor(
     harness: BrokerHarness,
@@ -98,7 +98,10 @@ export class Client {
     this.welcome = welcome
   }
 
-  /** Returns the hello that resumes the session. `attempt` counts the attempts to resume. */
+  /**
+   * Returns a hello for resuming the session, and sends nothing. `attempt` is the number of the
+   * attempt to resume.
+   */
   resume(hello: Partial<Hello> = {}, attempt?: number): Partial<Hello> {
     return { ...hello, resume: { session: this.session, secret: this.secret!, try: attempt } }
   }
@@ -110,7 +113,7 @@ export class Client {
 
   /** Requests a lock. @returns the id of the request */
   lock(key: string, fields: object = {}): number {
-    const id = ++this.#id
+    const id = ++this.#lastId
     this.say({ type: 'lock', id, key, ...fields })
     return id
   }
@@ -127,14 +130,14 @@ export class Client {
 
   /** Requests the release of a lock. @returns the id of the request */
   unlock(fence: number): number {
-    const id = ++this.#id
+    const id = ++this.#lastId
     this.say({ type: 'unlock', id, fence })
     return id
   }
 
-  /** Requests a new start of the lock's ttl. @returns the id of the request */
+  /** Asks the broker to restart the ttl of a lock. @returns the id of the request */
   refresh(fence: number, fields: object = {}): number {
-    const id = ++this.#id
+    const id = ++this.#lastId
     this.say({ type: 'refresh', id, fence, ...fields })
     return id
   }
