@@ -99,12 +99,14 @@ function sets(stage: Stage): void {
   it('removes a set from the queue of each key after a cancel', async () => {
     const [a, b, c] = await stage.openSeveral(3)
     const [k, l] = [stage.key(), stage.key()]
-    await a!.acquire(k)
+    const fence = await a!.acquire(k)
     const id = b!.request({ type: 'lockAll', items: items(k, l) })
     await b!.settle()
     b!.say({ type: 'cancel', request: id })
     expect(await b!.answer('failed', id)).to.include({ code: 'ABORTED' })
     await c!.acquire(l)
+    await a!.release(fence)
+    await c!.acquire(k)
   })
 
   it('names the holder that prevents the grant, and the key of this holder', async () => {
