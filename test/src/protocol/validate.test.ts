@@ -26,7 +26,7 @@ function isAcceptedBySchema(value: unknown): boolean {
   }
 }
 
-/** Whether the fast check accepts a value. A throw counts as no: the schema then decides. */
+/** Whether the fast check accepts a value. A throw counts as no, as in `validate`. */
 function isAcceptedFast(value: unknown): boolean {
   try {
     return isValidFast(value)
@@ -74,7 +74,7 @@ function checkVerdict(value: unknown): void {
   check(refusalCodes.includes(verdict.code), 'a refusal has one of the refusal codes', value)
   const { message } = verdict
   check(message.length > 0 && message.length <= 120, 'a refusal has 1 to 120 characters', value)
-  // `forgedText`, a hostile value and field name, contains this word.
+  // The tests use `forgedText`, which contains this word, as a value and as the name of a field.
   check(!message.includes('FORGED'), 'a refusal repeats no text of the client', value)
 }
 
@@ -102,7 +102,7 @@ describe('validate: randomly changed messages', () => {
         checkAgreement(value)
         if (isAcceptedFast(value)) accepted++
       }
-      // Some changed messages are still valid, so the test has tried both results.
+      // Some changes keep a message valid, so the test tries accepted messages too.
       expect(accepted).to.be.greaterThan(10)
     })
   })
@@ -117,7 +117,7 @@ describe('validate: randomly changed messages', () => {
 
   it('gives the same result by both checks with every hostile value in every field', () => {
     const random = new Random(1)
-    // So many random messages have all types.
+    // Among 1,000 random messages, every type occurs.
     const validMessages = Array.from({ length: 1_000 }, () => validMessage(random))
     for (const [type, schema] of Object.entries(schemas)) {
       const example = validMessages.find((message) => message.type === type)
@@ -135,7 +135,7 @@ describe('validate: randomly changed messages', () => {
     }
   })
 
-  it('keeps the rules for refusals, also for values that are not messages', () => {
+  it('gives a correct verdict on values that are not messages', () => {
     for (const value of [...hostileValues, ...hugeValues, undefined, 'hello', [{ type: 'bye' }]])
       checkVerdict(value)
   })
@@ -218,9 +218,9 @@ describe('validate: the code of a refusal', () => {
     })
   }
 
-  it('names a wrong field of the protocol and its value, but no unknown field', () => {
+  it('names a known field that is missing or has a wrong value, but no unknown field', () => {
     const messageFor = (text: string) => (validate(JSON.parse(text)) as InvalidMessage).message
-    const advice = '; PROTOCOL.md lists the values that are allowed'
+    const endOfMessage = '; PROTOCOL.md lists the values that are allowed'
     const faults: [string, string][] = [
       ['{"type":"unlock","id":1}', '"fence" is missing'],
       ['{"type":"lock","id":1,"key":"k","capacity":0}', '"capacity" cannot be 0'],
@@ -230,7 +230,7 @@ describe('validate: the code of a refusal', () => {
         '"items[1].permits" cannot be 1.5',
       ],
     ]
-    for (const [text, fault] of faults) expect(messageFor(text)).to.equal(`${fault}${advice}`)
+    for (const [text, fault] of faults) expect(messageFor(text)).to.equal(`${fault}${endOfMessage}`)
     const field = JSON.stringify(forgedText)
     expect(messageFor(`{"type":"stats","id":1,${field}:1}`)).to.equal(
       'the message has an unknown field',

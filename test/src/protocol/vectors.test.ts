@@ -21,16 +21,17 @@ function reactionTo(text: string, when: 'first' | undefined): Expectation {
   if (elements === undefined) return { close }
   const accepted: string[] = []
   const failed: NonNullable<Expectation['failed']>[number][] = []
-  const result = (closing: Expectation) => ({
+  const result = (end: Pick<Expectation, 'close'>) => ({
     ...(accepted.length > 0 ? { accepted } : {}),
     ...(failed.length > 0 ? { failed } : {}),
-    ...closing,
+    ...end,
   })
   for (const [i, element] of elements.entries()) {
     const verdict = validate(element)
     const isFirstHello = verdict.type === 'hello' && when === 'first' && i === 0
     if (verdict.type !== 'refusal') {
-      // The first message must be a `hello`, and no other message may be a `hello`.
+      // The first message must be a `hello`, and no other message may be a `hello`. A broker also
+      // accepts requests in the frame of the first `hello`, but no vector has such a frame.
       if (!isFirstHello && (verdict.type === 'hello' || when === 'first')) {
         return result({ close })
       }
@@ -49,7 +50,7 @@ function reactionTo(text: string, when: 'first' | undefined): Expectation {
  */
 const usesIdAgain = ({ name }: Vector) => name.includes('used before')
 
-/** Checks a vector by the codec and by the checks of messages. */
+/** Compares the expectation of a vector with the predicted reaction. */
 function check(vector: Vector): void {
   const text = textOf(vector)
   // A binary frame, or a text that is not UTF-8, does not reach the codec.
@@ -58,12 +59,12 @@ function check(vector: Vector): void {
     expect(vector.expect.close).to.be.oneOf([1007, closeCodes.badMessage.code])
     return
   }
-  const { failed: _, ...expectedOfChecks } = vector.expect
+  const { failed: _, ...expectedWithoutFailed } = vector.expect
   // A vector may leave out the accepted messages. After two hellos, for instance, the broker closes
   // the connection before it answers the accepted first `hello`.
   const { accepted, ...reaction } = reactionTo(text, vector.when)
   const actual = vector.expect.accepted === undefined ? reaction : { accepted, ...reaction }
-  expect(actual).to.deep.equal(usesIdAgain(vector) ? expectedOfChecks : vector.expect)
+  expect(actual).to.deep.equal(usesIdAgain(vector) ? expectedWithoutFailed : vector.expect)
 }
 
 for (const kind of ['valid', 'invalid'] as const) {
@@ -73,9 +74,9 @@ for (const kind of ['valid', 'invalid'] as const) {
 
       it('has vectors of one kind, each with its own name', () => {
         expect(new Set(vectors.map((vector) => vector.name)).size).to.equal(vectors.length)
-        for (const { name, expect: expected } of vectors) {
+        for (const { name: vectorName, expect: expected } of vectors) {
           const isValid = expected.failed === undefined && expected.close === undefined
-          expect(isValid, name).to.equal(kind === 'valid')
+          expect(isValid, vectorName).to.equal(kind === 'valid')
         }
       })
     })

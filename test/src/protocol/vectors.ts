@@ -3,9 +3,9 @@
  * reaction of a broker. The vectors are data, so tests in any language can use the vectors.
  *
  * A test sends a vector after an accepted `hello`, or in place of the `hello` if `when` is `first`.
- * A vector expects, in this order: the types of the messages that the broker `accepted`, the
- * requests that `failed`, and the code of the `close`. A vector without a `close` expects that the
- * connection stays open.
+ * A vector expects the types of the messages that the broker `accepted`, the requests that
+ * `failed`, and the code of the `close`. Each list has the order of the messages. Without a
+ * `close`, the connection must stay open.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { ErrorCode, Hello } from '@holdfast/shared'
@@ -37,7 +37,7 @@ export interface Vector {
 export interface VectorFile {
   /** The path without the extension, such as `invalid/keys`. */
   readonly name: string
-  /** What the vectors of the file have in common, for a reader of the file. */
+  /** What the vectors of the file have in common. Only people read this text. */
   readonly about: string
   readonly vectors: readonly Vector[]
 }
@@ -63,6 +63,10 @@ export function vectorFiles(kind: 'valid' | 'invalid'): VectorFile[] {
 export function textOf({ text }: Vector): string | undefined {
   if (text === undefined || typeof text === 'string') return text
   return text
-    .map((piece) => (typeof piece === 'string' ? piece : piece.repeat.repeat(piece.times)))
+    .map((piece) => {
+      if (typeof piece === 'string') return piece
+      const { repeat: repeatedText, times } = piece
+      return repeatedText.repeat(times)
+    })
     .join('')
 }

@@ -1,8 +1,7 @@
 /**
- * Measures the work of a broker from outside: handled messages, effects of the lock table, walked
- * keys, written bytes, and visits (the scopes and sets that checks for deadlocks visit). The lock
- * table counts the visits. The meter counts all other work itself, so that the tests do not depend
- * on the counts of the broker.
+ * Measures the work of a broker from outside: messages, effects of the lock table, keys that walks
+ * over the table pass, written bytes, and visits of checks for deadlocks. The lock table counts the
+ * visits. The meter counts all other work itself, and does not rely on the counts of the broker.
  */
 import type { Broker, Observer } from '@holdfast/server/internal'
 import type { FakeSocket } from '../server/socket.js'
@@ -10,13 +9,15 @@ import type { FakeSocket } from '../server/socket.js'
 /** The costs in units of work, from the section "What work costs" in server/README.md. */
 const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128, visit: 4 }
 
-/** The meter is also an observer: give the meter to the broker as its option `observer`. */
+/** To count messages and effects, give the meter to the broker as its option `observer`. */
 export class WorkMeter implements Observer {
   // The counts since the last call of `reset`.
   messages = 0
   effects = 0
   keys = 0
   bytes = 0
+  /** Returns the visits since its last call; always 0 before `watchVisits`. */
+  #newVisits = (): number => 0
 
   onMessage(): void {
     this.messages++
@@ -30,7 +31,7 @@ export class WorkMeter implements Observer {
   onFlushed(): void {}
   onRefused(): void {}
 
-  /** Counts the bytes that are written to this socket. */
+  /** Counts each character that the broker writes to this socket as one byte. */
   watchOutput(socket: FakeSocket): void {
     const send = socket.send.bind(socket)
     socket.send = (frame) => {
@@ -59,16 +60,15 @@ export class WorkMeter implements Observer {
    * session. A set is a request for several keys.
    */
   watchVisits({ table }: Broker): void {
-    let visitsBefore = table.visitCount
+    let countBefore = table.visitCount
     this.#newVisits = () => {
-      const visits = table.visitCount - visitsBefore
-      visitsBefore = table.visitCount
+      const visits = table.visitCount - countBefore
+      countBefore = table.visitCount
       return visits
     }
   }
-  #newVisits = (): number => 0
 
-  /** Resets all counts. @returns the work since the last call */
+  /** Returns the work since the last call of `reset`, in units, and sets all counts to 0. */
   reset(): number {
     const { message, effect, key, byte, visit } = costs
     const { messages, effects, keys, bytes } = this

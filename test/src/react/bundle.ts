@@ -2,7 +2,7 @@
  * Bundles a compiled script together with React, for a page of a browser. Node also loads such a
  * bundle, to render with an older version of React.
  */
-import { build as bundle } from 'esbuild'
+import { build as runEsbuild } from 'esbuild'
 import { root } from '../conventions/repository.js'
 
 /** The versions of React that the tests use: the oldest that the hooks support, and the newest. */
@@ -11,8 +11,8 @@ export const reactVersions = ['18', '19'] as const
 export type ReactVersion = (typeof reactVersions)[number]
 
 /**
- * For each package that a script imports, the folder in `node_modules` with this version of React.
- * The newest version has no entries, because its folders have the names of the packages.
+ * The names under which `node_modules` has the packages of an older React. The newest React has
+ * the usual names.
  */
 const packageAliases: Readonly<Record<ReactVersion, Readonly<Record<string, string>>>> = {
   18: { react: 'react18', 'react-dom': 'react-dom18' },
@@ -23,15 +23,15 @@ const packageAliases: Readonly<Record<ReactVersion, Readonly<Record<string, stri
  * Returns the text of the bundle.
  *
  * @param script The path of the script in `test/dist`.
- * @param build The build of React. Strict mode mounts each component twice only in the development
- *   build, which also reports wrong hydration on the console.
+ * @param build The build of React. Only in the development build, strict mode mounts each component
+ *   twice, and the console shows each failure of hydration.
  */
 export async function bundleWithReact(
   script: string,
   build: 'development' | 'production',
   version: ReactVersion = '19',
 ): Promise<string> {
-  const { outputFiles } = await bundle({
+  const { outputFiles } = await runEsbuild({
     absWorkingDir: root,
     entryPoints: [`test/dist/${script}`],
     bundle: true,
@@ -51,7 +51,7 @@ export async function loadServerRenderer(
   version: ReactVersion,
 ): Promise<typeof import('./onServer.js')> {
   if (version === '19') return import('./onServer.js')
-  // Node would resolve `react` to the newest version, so the script and React become one module.
+  // Node would resolve `react` to the newest version, so the bundle contains the older React.
   const text = await bundleWithReact('react/onServer.js', 'development', version)
   return import(`data:text/javascript,${encodeURIComponent(text)}`)
 }

@@ -14,7 +14,7 @@ import {
 import * as React from 'react'
 import { StrictMode, Suspense } from 'react'
 
-/** Shows the state of the lock and the holders of a key, and has a button for each call. */
+/** Shows the state of a lock and its holders, with buttons to acquire, steal and release. */
 export function LockView({ lockKey, ...options }: UseLockOptions & { readonly lockKey: string }) {
   const { lock, state, error, holders, acquire, release } = useLock(lockKey, options)
   const names = holders.map(({ name }) => name).join(',')
@@ -48,17 +48,18 @@ export function LeaderView({ name }: { readonly name: string }) {
   return <output>{`leader ${String(leader?.value)} ${isMe ? 'me' : 'other'}`}</output>
 }
 
-/** Shows the state and the name of the session, and whether the hook returns the session's id. */
+/** Shows the state of the session, its name, whether the hook returns its id, and the error. */
 export function SessionView() {
   const { session, id, state, error } = useSession()
-  const known = session === undefined ? 'no session' : `${session.name} ${id === session.id}`
-  return <output>{`${state} ${known} ${error?.code ?? 'ok'}`}</output>
+  const nameAndIdCheck =
+    session === undefined ? 'no session' : `${session.name} ${id === session.id}`
+  return <output>{`${state} ${nameAndIdCheck} ${error?.code ?? 'ok'}`}</output>
 }
 
-/** The promises for which a component was suspended, and which have resolved. */
+/** The promises that suspended a component and have resolved. */
 const resolved = new WeakSet<Promise<void>>()
 
-/** Replaces `use`, which React 18 lacks: throws the promise, and React waits for the promise. */
+/** Replaces `use`, which React 18 lacks. React renders again when the thrown promise resolves. */
 function throwUntilResolved(promise: Promise<void>): void {
   if (!resolved.has(promise)) throw promise.then(() => resolved.add(promise))
 }

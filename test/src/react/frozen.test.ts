@@ -1,7 +1,7 @@
 /**
  * Tests `@holdfast/client/react` in a tab of Chromium that is frozen. While the tab is frozen, no
  * code of the page runs. So the broker ends the session of the page when its lease (the longest
- * silence of a session) is over. A session in Node is the rival of the page.
+ * time without a message) is over. A session in Node is the rival of the page.
  *
  * The page shows the state of its lock, the error (`ok` for none) and the names of the holders. An
  * example is `held ok by [page]`.
@@ -23,8 +23,8 @@ for (const version of reactVersions) {
     let browser: DevTools
     let rival: Session
     let tab: Tab
-    /** The tab that hides the first tab. */
-    let other: Tab | undefined
+    /** A second tab, which hides `tab`. */
+    let coveringTab: Tab | undefined
     /** The effects at the broker, such as `ended page`: the session with the name "page" ended. */
     let log: Collector<string>
 
@@ -63,8 +63,8 @@ for (const version of reactVersions) {
 
     afterEach(async () => {
       await tab.close()
-      await other?.close()
-      // The next test must not mistake the end of this session for the end of its own session.
+      await coveringTab?.close()
+      // Otherwise this session could end during the next test, which waits for such an end.
       await log.waitUntil(() => countOf('ended page') === countOf('opened page'))
     })
 
@@ -76,16 +76,16 @@ for (const version of reactVersions) {
     const setState = (state: 'frozen' | 'active') =>
       tab.send('Page.setWebLifecycleState', { state })
 
-    /** Opens another tab, because only a hidden tab can freeze. Then freezes the first tab. */
+    /** Hides `tab` behind another tab, because only a hidden tab can freeze. Then freezes `tab`. */
     async function freeze(): Promise<void> {
-      other = await browser.open(`${site.origin}/other.html`)
+      coveringTab = await browser.open(`${site.origin}/other.html`)
       await setState('frozen')
     }
 
-    it('show no lost lock after the tab wakes, and wait for the lock again', async () => {
-      await inPage('mount', 'root', 'held', 'frozen')
+    it('do not show a lost lock as held after the tab wakes, and wait for the lock again', async () => {
+      await inPage('mount', 'root', 'auto', 'frozen')
       await untilShown('held ok by [page]')
-      await inPage('recordTexts')
+      await inPage('startRecording')
       const granted = rival.lock('frozen')
       await freeze()
       const lock = await granted
@@ -101,7 +101,7 @@ for (const version of reactVersions) {
 
     it('leave the queue while the tab is frozen, and wait again when it wakes', async () => {
       const lock = await rival.lock('queued')
-      await inPage('mount', 'root', 'held', 'queued')
+      await inPage('mount', 'root', 'auto', 'queued')
       await untilShown('waiting ok by [rival]')
       await freeze()
       await log.waitUntil((items) => items.includes('ended page'))

@@ -1,4 +1,4 @@
-/** Renders components as a server does: to HTML, without effects. */
+/** Renders components as a server does: to HTML, without the effects of React. */
 import { renderToString } from 'react-dom/server'
 import { App, LockView } from './components.js'
 

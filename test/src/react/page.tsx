@@ -8,7 +8,7 @@ import { App, HoldersView, LeaderView, LockView, SessionView, SuspendedView } fr
 
 const roots = new Map<string, Root>()
 const sockets: WebSocket[] = []
-/** Ends the suspension of the view `suspended`. Set with `suspensionEnded` below. */
+/** Resolves `suspensionEnded` below. */
 let endSuspension = () => {}
 
 /** Remembers each socket, so that a test can drop the connection. */
@@ -21,7 +21,7 @@ class RecordedWebSocket extends WebSocket {
 
 /** The components that a test can mount, by name. */
 const views: Record<string, (...args: string[]) => ReactElement> = {
-  held: (key) => <LockView lockKey={key!} auto={true} />,
+  auto: (key) => <LockView lockKey={key!} auto={true} />,
   shared: (key) => <LockView lockKey={key!} auto={true} mode="shared" />,
   idle: (key) => <LockView lockKey={key!} />,
   // The option `timeout` with a spelling mistake.
@@ -38,7 +38,7 @@ const views: Record<string, (...args: string[]) => ReactElement> = {
   suspended: (key) => <SuspendedView lockKey={key!} until={suspensionEnded} />,
 }
 
-/** Resolves when a test calls `show`. Until then the view `suspended` shows a fallback. */
+/** Until this promise resolves, the view `suspended` shows a fallback. */
 const suspensionEnded = new Promise<void>((resolve) => {
   endSuspension = resolve
 })
@@ -53,7 +53,7 @@ function app(view: string, args: readonly string[]): ReactElement {
   )
 }
 
-/** Mounts a view, or replaces the view with this id. Each view has a session of its own. */
+/** Mounts a view, or replaces the view with this id. Each id has a provider with a session. */
 function mount(id: string, view: string, ...args: string[]): void {
   const root = roots.get(id) ?? createRoot(addElement(id))
   roots.set(id, root)
@@ -84,12 +84,12 @@ const shownTexts: ShownText[] = []
 /** Called after each recorded text. */
 let onRecorded = () => {}
 
-const shownText = (): string => document.querySelector('output')?.textContent ?? ''
+const currentText = (): string => document.querySelector('output')?.textContent ?? ''
 
 Object.assign(globalThis, {
   mount,
   /**
-   * Mounts the view with one key after the other, with a pause of this kind between two keys. An
+   * Mounts the view with one key after the other, with a pause of this kind after each key. An
    * empty key mounts the view `nothing`.
    */
   mountInTurn: async (id: string, view: string, pause: string, ...keys: string[]) => {
@@ -109,9 +109,9 @@ Object.assign(globalThis, {
     }
   },
   /** Records every 10 ms which text the page shows. Chromium slows this to 1 s in a hidden page. */
-  recordTexts: () => {
+  startRecording: () => {
     setInterval(() => {
-      shownTexts.push({ at: Date.now(), text: shownText() })
+      shownTexts.push({ at: Date.now(), text: currentText() })
       onRecorded()
     }, 10)
   },
@@ -124,7 +124,7 @@ Object.assign(globalThis, {
   untilShown: (text: string) =>
     new Promise<void>((resolve) => {
       const resolveIfShown = () => {
-        if (shownText() !== text) return
+        if (currentText() !== text) return
         observer.disconnect()
         resolve()
       }
@@ -133,7 +133,7 @@ Object.assign(globalThis, {
       resolveIfShown()
     }),
   /** Lets the view `suspended` show its component. */
-  show: () => endSuspension(),
+  endSuspension: () => endSuspension(),
   unmount: (id: string) => {
     roots.get(id)?.unmount()
     roots.delete(id)

@@ -20,7 +20,7 @@ for (const version of reactVersions) {
   describe(`the hooks for React ${version}`, function () {
     this.timeout(60_000)
     needs('chromium')
-    /** The messages and effects at the broker, such as `granted a` or `watch`. */
+    /** The messages at the broker, such as `watch`, and the effects, such as `granted key-1`. */
     let log: Collector<string>
     let site: Site
     let chromium: Chromium
@@ -88,8 +88,9 @@ for (const version of reactVersions) {
       page.evaluate(`globalThis[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
     /**
      * Waits for a text of `components.tsx`. The text of a lock, such as `held ok by [page]`, has
-     * the state, then the error (or `ok`), then the holders. The text of a leader is its value, and
-     * `me` (the page) or `other`.
+     * the state, the error (or `ok`) and the holders. The text of a session, such as
+     * `connected page true ok`, has the state, the name, whether the id is right, and the error.
+     * The text of a leader has the value, and `me` only if the page leads.
      */
     const shows = (text: string) => page.getByText(text, { exact: true }).first().waitFor()
     const press = (name: string) => page.getByRole('button', { name, exact: true }).click()
@@ -99,7 +100,10 @@ for (const version of reactVersions) {
     const historyOf = (...keys: readonly string[]) =>
       log.items.filter((item) => keys.some((key) => item.endsWith(` ${key}`)))
 
-    /** Waits until exactly these keys with the prefix are held, and no request waits for them. */
+    /**
+     * Waits until exactly these keys with the prefix are held, and no request for a key with the
+     * prefix waits.
+     */
     async function untilHeld(prefix: string, keys: readonly string[]): Promise<void> {
       await log.waitUntil(() => {
         const { held, waitingCount } = site.broker.query({ prefix })
@@ -108,7 +112,7 @@ for (const version of reactVersions) {
     }
 
     it('open one session and take a lock once, and release the lock and end the session when unmounted', async () => {
-      await inPage('mount', 'root', 'held', 'once')
+      await inPage('mount', 'root', 'auto', 'once')
       await shows('held ok by [page]')
       await shows('once exclusive')
       await inPage('unmount', 'root')
@@ -119,7 +123,7 @@ for (const version of reactVersions) {
     })
 
     it('release the lock of an unmounted component, although its provider stays mounted', async () => {
-      await inPage('mount', 'root', 'held', 'stays')
+      await inPage('mount', 'root', 'auto', 'stays')
       await shows('held ok by [page]')
       await inPage('mount', 'root', 'nothing')
       await untilLogged('released stays')
@@ -127,7 +131,7 @@ for (const version of reactVersions) {
       expect(countOf('ended page')).to.equal(0)
     })
 
-    it('change the lock with the key, and show no lock of the former key', async () => {
+    it('take the lock of the new key when the key changes, and no longer show the former lock', async () => {
       await inPage('mount', 'root', 'shared', 'key-1')
       await shows('key-1 shared')
       await inPage('mount', 'root', 'shared', 'key-2')
@@ -141,9 +145,9 @@ for (const version of reactVersions) {
     })
 
     it('take no lock for components that are unmounted immediately', async () => {
-      await inPage('flash', 'root', 'held', 'flashed')
+      await inPage('flash', 'root', 'auto', 'flashed')
       await page.waitForFunction('document.title === "flashed"')
-      await inPage('mount', 'later', 'held', 'afterwards')
+      await inPage('mount', 'later', 'auto', 'afterwards')
       await shows('held ok by [page]')
       expect(historyOf('flashed')).to.deep.equal([])
       expect(countOf('granted afterwards')).to.equal(1)
@@ -151,7 +155,7 @@ for (const version of reactVersions) {
 
     it('withdraw the request of a component that is unmounted', async () => {
       const lock = await rival.lock('withdrawn')
-      await inPage('mount', 'root', 'held', 'withdrawn')
+      await inPage('mount', 'root', 'auto', 'withdrawn')
       await shows('waiting ok by [rival]')
       await inPage('mount', 'root', 'nothing')
       await untilLogged('cancel')
@@ -163,43 +167,42 @@ for (const version of reactVersions) {
 
     it('leave the queue of the former key when the key changes while the request waits', async () => {
       const lock = await rival.lock('former')
-      await inPage('mount', 'root', 'held', 'former')
+      await inPage('mount', 'root', 'auto', 'former')
       await shows('waiting ok by [rival]')
-      await inPage('mount', 'root', 'held', 'next')
+      await inPage('mount', 'root', 'auto', 'next')
       await untilLogged('cancel')
       await shows('held ok by [page]')
       await shows('next exclusive')
       await lock.unlock()
       await (await rival.lock('former')).unlock()
       // The entry before these four is the rival's first grant of "former".
-      expect(historyOf('former', 'next').slice(-4)).to.deep.equal([
-        ...['granted next', 'released former', 'granted former', 'released former'],
-      ])
+      const lastFour = ['granted next', 'released former', 'granted former', 'released former']
+      expect(historyOf('former', 'next').slice(-4)).to.deep.equal(lastFour)
     })
 
     for (const pause of ['microtask', 'task', 'frame']) {
       it(`hold only the lock of the last key when the key changes after each ${pause}`, async () => {
         const keys = Array.from({ length: 20 }, (_, i) => `${pause}/${i}`)
-        await inPage('mountInTurn', 'root', 'held', pause, ...keys)
+        await inPage('mountInTurn', 'root', 'auto', pause, ...keys)
         await shows(`${keys.at(-1)} exclusive`)
         await untilHeld(`${pause}/`, [keys.at(-1)!])
       })
 
       it(`hold no lock in the end if the component is mounted or unmounted after each ${pause}`, async () => {
         // An empty key unmounts the component.
-        const keys = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? `${pause}` : ''))
-        await inPage('mountInTurn', 'root', 'held', pause, ...keys)
+        const keys = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? pause : ''))
+        await inPage('mountInTurn', 'root', 'auto', pause, ...keys)
         await untilHeld(pause, [])
         // The page still gets the lock, so nothing of the former components is in the queue.
-        await inPage('mount', 'root', 'held', pause)
+        await inPage('mount', 'root', 'auto', pause)
         await shows('held ok by [page]')
       })
     }
 
     it('close every session of providers that are unmounted at any moment', async () => {
       const pauses = Array.from({ length: 24 }, (_, i) => ['microtask', 'task', 'frame'][i % 3]!)
-      await inPage('flashInTurn', 'root', 'held', 'unmounted', ...pauses)
-      await inPage('mount', 'last', 'held', 'unmounted')
+      await inPage('flashInTurn', 'root', 'auto', 'unmounted', ...pauses)
+      await inPage('mount', 'last', 'auto', 'unmounted')
       await shows('held ok by [page]')
       await inPage('unmount', 'last')
       await log.waitUntil(
@@ -220,19 +223,19 @@ for (const version of reactVersions) {
       await shows('waiting ok by [rival]')
       await lock.unlock()
       await shows('held ok by [page]')
-      const stolen = await rival.lock('edit', { steal: true })
+      const rivalLock = await rival.lock('edit', { steal: true })
       await shows('lost stolen by [rival]')
       await press('acquire')
       await shows('waiting ok by [rival]')
       await press('steal')
       await shows('held ok by [page]')
-      expect(stolen.held).to.equal(false)
+      expect(rivalLock.held).to.equal(false)
       await press('release')
       await shows('idle ok by []')
     })
 
     it('take the lock again in a new session after the connection was lost', async () => {
-      await inPage('mount', 'root', 'held', 'again')
+      await inPage('mount', 'root', 'auto', 'again')
       await shows('held ok by [page]')
       await inPage('dropConnections')
       await log.waitUntil(() => countOf('granted again') === 2)
@@ -281,7 +284,7 @@ for (const version of reactVersions) {
       await shows('fallback')
       await untilLogged('opened page')
       expect(countOf('lock')).to.equal(0)
-      await inPage('show')
+      await inPage('endSuspension')
       await shows('shown held')
       expect(historyOf('suspended')).to.deep.equal(['granted suspended'])
     })
@@ -290,12 +293,12 @@ for (const version of reactVersions) {
       const { renderOnServer } = await loadServerRenderer(version)
       const markup = renderOnServer(site.url, 'hydrated')
       expect(markup).to.include('idle ok by []')
-      await inPage('hydrate', 'root', markup, 'held', 'hydrated')
+      await inPage('hydrate', 'root', markup, 'auto', 'hydrated')
       await shows('held ok by [page]')
       expect(historyOf('hydrated')).to.deep.equal(['granted hydrated'])
     })
 
-    it('show why no broker answers, and connect when a broker answers', async () => {
+    it('show an error while no broker answers, and connect when a broker answers', async () => {
       const port = await freePort()
       await loadReactPage(`ws://127.0.0.1:${port}`)
       await inPage('mount', 'root', 'session')

@@ -9,10 +9,10 @@ import { renderOnServer } from './onServer.js'
 describe('the hooks for React on a server', () => {
   const stage = Stage.forEachTest()
 
-  it('render the state before any request, and request no lock', async () => {
+  it('render an idle lock, and request no lock', async () => {
     const { broker, url, sessions } = await stage.brokerWithSessions('observer')
     expect(renderOnServer(url, 'a')).to.include('idle ok by []')
-    // A message that the rendering had sent would reach the broker before this request.
+    // This request gives a message of the rendering the time to reach the broker.
     await sessions[0]!.stats()
     expect([broker.query().heldCount, broker.query().waitingCount]).to.deep.equal([0, 0])
   })

@@ -15,8 +15,8 @@ interface Status {
 }
 
 // `HoldfastProvider` opens its session through a `SessionStore`, which the package does not export.
-const sessionStore = new URL('./sessionStore.js', import.meta.resolve('@holdfast/client/react'))
-const { SessionStore } = (await import(sessionStore.href)) as {
+const sessionStoreUrl = new URL('./sessionStore.js', import.meta.resolve('@holdfast/client/react'))
+const { SessionStore } = (await import(sessionStoreUrl.href)) as {
   SessionStore: new () => {
     open(url: string, options: object): () => void
     subscribe(listener: () => void): () => void
@@ -24,7 +24,7 @@ const { SessionStore } = (await import(sessionStore.href)) as {
   }
 }
 
-/** Renders a component in a provider, and returns the text that it makes. */
+/** Renders a component in a provider, and returns the text of the component. */
 function textOf(Component: () => string): string {
   const component = createElement(Component as never)
   return renderToString(createElement(HoldfastProvider, { url: 'ws://127.0.0.1:1' }, component))
@@ -49,7 +49,7 @@ describe('useHolders', () => {
     })
   }
 
-  it('returns no error for a valid selection, and for none', () => {
+  it('returns no error for a valid selection, or without a selection', () => {
     for (const selection of [{ key: 'a' }, { prefix: '' }, undefined]) {
       expect(textOf(() => `${useHolders(selection).error?.code}`)).to.equal('undefined')
     }
@@ -68,7 +68,8 @@ describe('HoldfastProvider', () => {
       throw new Error('mine')
     },
   }
-  for (const [name, reconnect] of Object.entries({ throwing, symbol: [Symbol('delay')] })) {
+  const wrongDelays = { 'an iterable that throws': throwing, 'a symbol': [Symbol('delay')] }
+  for (const [name, reconnect] of Object.entries(wrongDelays)) {
     it(`returns an error if no broker answers and the delays are wrong: ${name}`, async () => {
       const store = new SessionStore()
       const url = `ws://127.0.0.1:${await freePort()}`

@@ -41,19 +41,19 @@ describe('cells: the slot of a key', () => {
   const rows = section.split('\n').filter((line) => line.startsWith('| `'))
 
   it('equals the slot of each example in PROTOCOL.md, and leads to the cells of the example', () => {
-    // If there were fewer rows, the patterns above would have missed a part of the table.
+    // With fewer rows, the patterns above miss a part of the table.
     expect(rows.length).to.be.above(10)
     for (const row of rows) {
       const [key, ...numbers] = row.split('|').slice(1, -1)
       const name = key!.trim().slice(1, -1)
       const slot = slotOf(name)
-      // The last columns of the table are the numbers of the cell if there are 2, 3 or 4 cells.
+      // The last three columns are the number of the key's cell among 2, 3 and 4 cells.
       const cells = [2, 3, 4].map((count) => cellOfSlot(slot, count))
       expect([slot, ...cells], name).to.deep.equal(numbers.map(Number))
     }
   })
 
-  it('is the CRC-16/XMODEM of the UTF-8 bytes, also beyond ASCII', () => {
+  it('is the CRC-16/XMODEM of the UTF-8 bytes modulo 1,024, also beyond ASCII', () => {
     // The published check value of CRC-16/XMODEM.
     expect(checksumByDefinition(Buffer.from('123456789'))).to.equal(0x31c3)
     const characters = ['a', '~', '\u0080', '\u07ff', '\u0800', '\uffff', '\u{10000}', '\u{10ffff}']
@@ -68,6 +68,7 @@ describe('cells: the slot of a key', () => {
   it('depends only on the tag in braces, if the key has a tag', () => {
     expect(slotOf('{order:42}:items')).to.equal(slotOf('order:42'))
     expect(slotOf('a{order:42}b{c}')).to.equal(slotOf('order:42'))
+    // Only the first `{` can begin a tag, and a tag is not empty. So these keys have no tag.
     for (const key of ['a{}b', 'a{b', 'a}b{', '{}{b}']) {
       const slot = checksumByDefinition(Buffer.from(key)) % slotCount
       expect(slotOf(key), key).to.equal(slot)
@@ -88,12 +89,14 @@ describe('cells: the slot of a key', () => {
       }
     }
   })
+})
 
-  it('belongs to a cell that can be written in only one form, such as 3/4', () => {
+describe('cells: the text of a cell', () => {
+  it('has only one valid form, such as 3/4', () => {
     expect(parseCell('3/4')).to.deep.equal({ number: 3, count: 4 })
     expect(cellText({ number: 1_024, count: 1_024 })).to.equal('1024/1024')
     expect(parseCell('1024/1024')).to.deep.equal({ number: 1_024, count: 1_024 })
-    const invalidTexts = [
+    const invalidCells = [
       '',
       '1',
       '0/4',
@@ -107,7 +110,7 @@ describe('cells: the slot of a key', () => {
       1,
       null,
     ]
-    for (const value of invalidTexts) expect(parseCell(value), String(value)).to.equal(undefined)
+    for (const value of invalidCells) expect(parseCell(value), String(value)).to.equal(undefined)
   })
 })
 

@@ -1,11 +1,11 @@
 /**
  * Tests a connection of the broker: its first message (`hello`), its frames and messages, invalid
- * input, and `ack`. By an `ack`, the broker tells how many messages it has received. The `ack` of a
- * client confirms answers. The fake clock of the broker begins at 1,000 ms. The lease is the time
- * that the broker keeps a session without a message of its client. An idle session holds nothing
- * and waits for nothing, and may ask for the idle lease, which is twice as long. The grace is the
- * time that a session outlives its connection. A fence is the number of a grant, which rises with
- * every grant.
+ * input, and `ack`. An `ack` of the broker says how many messages the broker has received. An `ack`
+ * of a client confirms answers. The fake clock of the broker begins at 1,000 ms. The lease is the
+ * time that the broker keeps a session without a message of its client. An idle session holds
+ * nothing and waits for nothing, and may ask for the idle lease, which is twice as long. The grace
+ * is the time that a session outlives its connection. A fence is the number of a grant, which rises
+ * with every grant.
  */
 import { brokerFeatures, brokerVersion } from '@holdfast/server/internal'
 import { closeCodes, type Welcome } from '@holdfast/shared'
@@ -18,7 +18,6 @@ function closeCodeOf(socket: FakeSocket): number | undefined {
   return socket.closedWith?.code
 }
 
-/** The types of messages. */
 function typesOf(messages: readonly { readonly type: string }[]): string[] {
   return messages.map(({ type }) => type)
 }
@@ -78,7 +77,7 @@ describe('connection: a hello', () => {
     expect(closeCodeOf(socket)).to.equal(4408)
   })
 
-  it('is accepted after its deadline if the process of the broker was stopped meanwhile', () => {
+  it('is accepted after its deadline if the process of the broker was paused meanwhile', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.environment.pass(1_000)
@@ -107,7 +106,7 @@ describe('connection: a hello', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.say(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
-    expect(socket.heard().map(({ type }) => type)).to.deep.equal(['welcome', 'granted'])
+    expect(typesOf(socket.heard())).to.deep.equal(['welcome', 'granted'])
     expect(socket.frames).to.have.length(1)
   })
 
@@ -155,7 +154,6 @@ describe('connection: the broker', () => {
   it('answers all messages of one turn of the event loop in one frame', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
-    client.heard()
     const frameCount = client.socket.frames.length
     for (let id = 1; id <= 50; id++) client.socket.say({ type: 'lock', id, key: `k${id}` })
     expect(client.socket.frames).to.have.length(frameCount)
@@ -195,6 +193,7 @@ describe('connection: the broker', () => {
       { type: 'lock', id: 1, key: '' },
       { type: 'lock', id: 2, key: 'k', ttl: 0 },
       { type: 'lock', id: 3, key: 'k', timeout: -1 },
+      // A misspelt `ttl`.
       { type: 'lock', id: 4, key: 'k', tll: 5 },
       { type: 'dance', id: 5 },
       { type: 'lock', id: 6, key: 'k' },
@@ -213,6 +212,7 @@ describe('connection: the broker', () => {
 
   it('handles the messages before an invalid message, and none after it', () => {
     const harness = new BrokerHarness()
+    // With a grace, the lock outlives the connection.
     const client = harness.join({ grace: 'lease' })
     client.say({ type: 'lock', id: 1, key: 'k' }, 7, { type: 'lock', id: 2, key: 'l' })
     client.socket.say({ type: 'lock', id: 3, key: 'm' })
@@ -268,6 +268,7 @@ describe('connection: an ack', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     harness.environment.pass(1_234.5)
+    // The broker confirms the `ack` of a client too.
     client.say({ type: 'ack', ids: [] })
     expect(client.heard()).to.deep.equal([{ type: 'ack', n: 2, at: 2_234 }])
   })
@@ -301,7 +302,7 @@ describe('connection: the lease', () => {
     ['waits for a lock', { type: 'lock', id: 2, key: 'held' }],
     ['waits at a barrier', { type: 'barrier', id: 2, key: 'free', parties: 2 }],
   ] as const) {
-    it(`has a ping every half lease, for a session that ${state}`, () => {
+    it(`has a ping after half the lease, for a session that ${state}`, () => {
       const harness = new BrokerHarness()
       const other = harness.join({ lease: 300_000 })
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
@@ -310,6 +311,7 @@ describe('connection: the lease', () => {
       // After a pong, the broker computes the time of the next ping again.
       client.socket.say({ type: 'pong', n: 0 })
       harness.environment.endTurn()
+      // Discards the answers.
       client.heard()
       harness.environment.pass(2_999)
       expect(client.heard()).to.deep.equal([])
@@ -324,7 +326,7 @@ describe('connection: the lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.acquire('k')
-    // The broker pings after 3,000 ms. The client sends only another message, 200 ms later.
+    // The broker pings after 3,000 ms. The client sends no pong, but `stats` 200 ms later.
     harness.environment.pass(3_200)
     client.say({ type: 'stats', id: 2 })
     harness.environment.pass(5_999)
@@ -333,7 +335,7 @@ describe('connection: the lease', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('is doubled by a pong that asks for the idle lease, and has a ping after two thirds', () => {
+  it('is doubled by a pong that asks for the idle lease, and has a ping after two thirds of the doubled lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true })
@@ -350,11 +352,11 @@ describe('connection: the lease', () => {
   })
 
   for (const [event, message] of [
-    ['a request for a lock', { type: 'lock', id: 2, key: 'free' }],
+    ['a granted request', { type: 'lock', id: 2, key: 'free' }],
     ['a request that waits', { type: 'lock', id: 2, key: 'held' }],
     ['a call at a barrier', { type: 'barrier', id: 2, key: 'free', parties: 2 }],
   ] as const) {
-    it(`replaces the idle lease after ${event}, with a ping at half the lease`, () => {
+    it(`is the ordinary lease again after ${event}, with a ping at half the lease`, () => {
       const harness = new BrokerHarness()
       const other = harness.join({ lease: 300_000 })
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
@@ -375,7 +377,7 @@ describe('connection: the lease', () => {
     })
   }
 
-  it('stays the ordinary lease, if the session that asks for the idle lease holds a lock', () => {
+  it('stays the ordinary lease if the session that asks for the idle lease holds a lock', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.socket.say({ type: 'lock', id: 1, key: 'k' }, { type: 'pong', n: 0, idle: true })
@@ -387,7 +389,7 @@ describe('connection: the lease', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('replaces the idle lease after a pong that does not ask for the idle lease', () => {
+  it('is the ordinary lease again after a pong that does not ask for the idle lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true }, { type: 'pong', n: 0 })
@@ -399,10 +401,11 @@ describe('connection: the lease', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('does not shorten the grace if the connection drops in the idle lease', () => {
+  it('is followed by the whole grace if the connection drops in the idle lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000, grace: 4_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true })
+    // Longer than the ordinary lease.
     harness.environment.pass(7_000)
     client.socket.drop()
     harness.environment.pass(3_999)

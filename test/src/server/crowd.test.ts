@@ -34,7 +34,7 @@ function framesOf(clients: readonly Client[]): number {
 }
 
 describe(`crowd: with ${waiterCount} waiters on one key`, () => {
-  it('a release sends exactly one message: the grant to the first waiter', () => {
+  it('a release sends the waiters only one message: the grant to the first waiter', () => {
     const { holder, fence, waiters } = startCrowd()
     const framesBefore = framesOf(waiters)
     holder.unlock(fence)
@@ -45,7 +45,7 @@ describe(`crowd: with ${waiterCount} waiters on one key`, () => {
   it('the broker sends nothing and keeps no request when all waiters disconnect at the same time', () => {
     const { harness, waiters, holder } = startCrowd()
     const framesBefore = framesOf([holder, ...waiters])
-    // The last waiter drops first: in this order a search from the start of the queue is slowest.
+    // The last waiter drops first, because a search from the start of the queue is then slowest.
     for (let i = waiters.length - 1; i >= 0; i--) waiters[i]!.socket.drop()
     harness.environment.endTurn()
     expect(framesOf([holder, ...waiters])).to.equal(framesBefore)
@@ -60,7 +60,7 @@ describe(`crowd: with ${waiterCount} waiters on one key`, () => {
     const holder = harness.join({ lease: 300_000 })
     holder.acquire('k')
     const waiter = harness.join({ lease: 300_000 })
-    // One fewer than `waiterCount`, to stay below the 10,000 locks and requests of a session.
+    // One fewer than `waiterCount`: a full run must stay below 10,000 requests of the session.
     for (let i = 1; i < waiterCount; i++) waiter.lock('k', { timeout: 1_000 })
     waiter.heard()
     harness.environment.pass(1_000)

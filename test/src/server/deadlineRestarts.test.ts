@@ -1,9 +1,9 @@
 /**
- * Tests the start of a broker from a stored lock table, on a fake clock. The deadlines of all locks
- * then start again in full, and a million deadlines must not be set in one turn of the event loop.
- * The tests count the deadlines that each turn sets, and measure no time. The ttl of a lock is how
- * long the lock lasts without a refresh, and its maxHold is how long it lasts at most. The lease of
- * a session is how long the session lasts without a message of its client.
+ * Tests the start of a broker from a stored lock table, on a fake clock. The broker then gives each
+ * lock its full time again, and must not set a million deadlines in one turn of the event loop. The
+ * tests count the deadlines that each turn sets, and measure no time. The ttl of a lock is how long
+ * the lock lasts without a refresh, and its maxHold is how long it lasts at most. The lease of a
+ * session is how long the session lasts without a message of its client.
  */
 import { dump, Lock, type LockTable, type SnapshotItem } from '@holdfast/server/core'
 import { type Log, MemoryLog } from '@holdfast/server/internal'
@@ -15,9 +15,12 @@ import { BrokerHarness, type Client } from './harness.js'
 /** Each lock has an answer, and a session may have 1,024 answers without an `ack` of its client. */
 const locksPerSession = 500
 const sessionCount = count(4, 40)
-/** Many more than the broker may start in one turn. */
+/** Many times the number of deadlines that one turn may set. */
 const lockCount = sessionCount * locksPerSession
-/** The most deadlines that one turn may set: the 125 of a slice of 250 work units, and a margin. */
+/**
+ * The most deadlines that one turn may set. A slice of 250 units of work sets at most 125, at 2
+ * units each. The rest is a margin.
+ */
 const maxPerTurn = 150
 const lease = 60_000
 const ttl = 30_000
@@ -39,13 +42,14 @@ class StoredLog extends MemoryLog {
   }
 }
 
-/** Returns a broker, and clients that can resume their sessions and hold `lockCount` locks. */
+/** Returns a broker, and clients that hold `lockCount` locks in all and can resume. */
 function holdLocks(fields: object = { ttl }): { harness: BrokerHarness; clients: Client[] } {
   const harness = new BrokerHarness()
+  const locksPerFrame = 250
   const clients = Array.from({ length: sessionCount }, (_, n) => {
     const client = harness.join({ lease, grace: 'lease' })
-    for (let from = 0; from < locksPerSession; from += 250) {
-      const ids = Array.from({ length: 250 }, (_, i) => from + i + 1)
+    for (let from = 0; from < locksPerSession; from += locksPerFrame) {
+      const ids = Array.from({ length: locksPerFrame }, (_, i) => from + i + 1)
       client.say(...ids.map((id) => ({ type: 'lock', id, key: `k${n}:${id}`, ...fields })))
     }
     expect(client.socket.heardOf('granted')).to.have.length(locksPerSession)
@@ -109,11 +113,11 @@ describe('a broker that starts with many locks from its log', () => {
     })
   }
 
-  it('ends each lock when its ttl is over from the start of the broker, and not earlier', () => {
+  it('ends each lock exactly one ttl after the start of the broker', () => {
     const { harness: former } = holdLocks()
     const harness = startFrom(former)
     const { table } = harness.broker
-    // The turns that start the deadlines take some time. The broker does not add this time.
+    // The turns that start the deadlines take 50 ms. This time does not prolong the locks.
     for (let i = 0; i < 5; i++) {
       harness.environment.clock.advance(10)
       harness.environment.endOneTurn()
@@ -124,11 +128,11 @@ describe('a broker that starts with many locks from its log', () => {
     expect(table.heldCount).to.equal(0)
   })
 
-  it('ends a lock whose ttl is over before the broker has started its deadline', () => {
+  it('also ends a lock whose ttl is over before the broker has started the deadline', () => {
     const { harness: former } = holdLocks({ ttl: 100 })
     const harness = startFrom(former)
     harness.environment.clock.advance(99)
-    // This turn handles the first locks.
+    // This turn starts the deadlines of the first locks.
     harness.environment.endOneTurn()
     expect(harness.broker.table.heldCount).to.equal(lockCount)
     harness.environment.clock.advance(1)
@@ -138,7 +142,7 @@ describe('a broker that starts with many locks from its log', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('shows the remaining times of a lock before it has started the deadlines', () => {
+  it('shows the remaining times of a lock before the broker has started its deadlines', () => {
     const { harness: former } = holdLocks({ ttl, maxHold: 2 * ttl })
     const harness = startFrom(former)
     harness.environment.clock.advance(40)
@@ -146,7 +150,7 @@ describe('a broker that starts with many locks from its log', () => {
     expect(lock).to.include({ ttlRemaining: ttl - 40, maxHoldRemaining: 2 * ttl - 40 })
   })
 
-  it('starts the deadlines of a session before its client resumes the session', () => {
+  it('starts the deadlines of all locks of a session before its client resumes the session', () => {
     const { harness: former, clients } = holdLocks()
     const client = clients.at(-1)!
     const start = former.environment.clock.monotonic()
@@ -195,6 +199,7 @@ describe('a broker that starts with many locks from its log', () => {
       harness.environment.endTurn()
     })
     expect(thief.heardOf('granted')).to.have.length(2)
+    // The two stolen locks got no deadline, and the locks of the thief have no ttl.
     expect(setCount).to.equal(lockCount - 2)
   })
 })
