@@ -1,7 +1,7 @@
 /**
  * Tests the prefix tree, which finds texts by their prefixes. The broker uses the tree to find the
- * watches of a key. The tests compare the tree to a search through all texts, for any insertions
- * and deletions.
+ * watches (subscriptions to changes of locks) that match a key. After random insertions and
+ * deletions, the tests compare the tree to a search through all texts.
  */
 import { PrefixTree } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -31,11 +31,12 @@ function prefixesOf(tree: PrefixTree<Value>, key: string): string[] {
   return found
 }
 
-/** The texts in the tree that begin with the prefix. */
+/** The texts in the tree that begin with the prefix and are longer, sorted. */
 function extensionsOf(tree: PrefixTree<Value>, prefix: string): string[] {
   const found: string[] = []
   tree.visitExtensionsOf(prefix, (value) => {
     found.push(value.text)
+    // Visits also the longer texts that begin with this text.
     return true
   })
   return found.sort()
@@ -57,10 +58,12 @@ describe('a prefix tree', () => {
         }
         expect(tree.get(changed)?.text).to.equal(isDeleted ? undefined : changed)
       }
-      const all = [...texts].sort((a, b) => a.length - b.length)
-      const prefixes = all.filter((candidate) => key.startsWith(candidate))
+      const shortestFirst = [...texts].sort((a, b) => a.length - b.length)
+      const prefixes = shortestFirst.filter((candidate) => key.startsWith(candidate))
       expect(prefixesOf(tree, key)).to.deep.equal(prefixes)
-      const extensions = all.filter((candidate) => candidate !== key && candidate.startsWith(key))
+      const extensions = shortestFirst.filter(
+        (candidate) => candidate !== key && candidate.startsWith(key),
+      )
       expect(extensionsOf(tree, key)).to.deep.equal(extensions.sort())
     })
     fc.assert(property, runs(300, 5_000))

@@ -1,16 +1,16 @@
 /**
  * Tests that a client can read all locks and waiting requests page by page, by the steps of section
- * 10 of PROTOCOL.md. With every limit, the pages together must list the same locks as one query
- * without pages. Locks of one key are in the order of their fences, the numbers of their grants.
+ * 10 of PROTOCOL.md. With every limit of a page, all pages together must list the same locks as one
+ * query without pages. Locks of one key are in the order of their fences, the numbers of their
+ * grants.
  */
 import { PageBuilder } from '@holdfast/server/internal'
-import type { HeldInfo, ServerMessage, WaitingInfo } from '@holdfast/shared'
+import type { Found, HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { TableDriver } from '../table/tableDriver.js'
 import { BrokerHarness, type Client } from './harness.js'
 
-type Found = Extract<ServerMessage, { type: 'found' }>
 type Listing = Pick<Found, 'held' | 'waiting' | 'heldCount' | 'waitingCount'>
 
 /** Sends a query, and joins the parts of the answer. */
@@ -35,18 +35,19 @@ function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
   for (;;) {
     const page = ask(client, { prefix, limit, ...start })
     const { held, waiting, heldCount, waitingCount } = page
+    // The counts include only locks and requests after `start`.
     const isLast = held.length === heldCount && waiting.length === waitingCount
     if (held.length + waiting.length > 0) pages.push(page)
     // No client releases a lock during this test, so only the last page may be empty.
     else expect(isLast, `empty page after ${JSON.stringify(start)}`).to.equal(true)
     if (isLast) return pages
-    // This test makes far fewer than 100 locks, so 100 pages would be an endless loop.
+    // This test makes far fewer than 100 locks, so 100 pages mean an endless loop.
     expect(pages.length).to.be.below(100)
     const after = [...held, ...waiting]
       .map(({ key }) => key)
       .sort()
       .at(-1)!
-    // Only a page whose locks all belong to one key may list just a part of the locks of this key.
+    // If one key has all locks of a full page, the next page may have further locks of this key.
     const isWithinKey = held.length === limit && held.every(({ key }) => key === after)
     start = isWithinKey ? { after, afterFence: held.at(-1)!.fence } : { after }
   }
@@ -61,10 +62,16 @@ const heldInOrder = (held: readonly HeldInfo[]) =>
 /** Sorts requests by key. `sort` is stable, so requests for one key keep their order. */
 const waitingInOrder = (waiting: readonly WaitingInfo[]) => [...waiting].sort(byKey)
 
-/** Keys whose order by UTF-16 code units differs from the order by code points. */
+/**
+ * Among these keys are two, after `a/2`, whose order by UTF-16 code units differs from their order
+ * by code points.
+ */
 const keys = ['a', 'a/1', 'a/2', 'a/\uffe8', 'a/\u{1f600}', 'b', 'b/1']
 
-/** A random lock request. `shared` is twice in the list, so that keys often have many holders. */
+/**
+ * A random lock request. `shared` is twice in the list, so that keys often have many holders.
+ * `steal` has an effect only during a quiet start.
+ */
 const request = fc.record({
   session: fc.nat(3),
   key: fc.constantFrom(...keys),
@@ -82,8 +89,8 @@ describe('the pages of a query', function () {
         fc.constantFrom('', 'a', 'a/', 'b', 'none'),
         fc.boolean(),
         (requests, prefix, quietStart) => {
-          // During a quiet start the broker grants only steals. So most keys have only requests
-          // that wait.
+          // During a quiet start the broker grants only steals, which must be exclusive. So most
+          // keys have only requests that wait.
           const harness = new BrokerHarness(quietStart ? { quietStart: true } : {})
           const sessions = Array.from({ length: 4 }, () => harness.join())
           for (const { session, key, mode, steal } of requests) {
@@ -115,7 +122,7 @@ describe('the pages of a query', function () {
     )
   })
 
-  it('do not count the locks of a key that the former page has listed completely', () => {
+  it('do not count the locks of a key that the page before has listed completely', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     const fences = ['a', 'b', 'c'].map((key) => client.acquire(key))
@@ -128,13 +135,13 @@ describe('the pages of a query', function () {
 
   it('are not empty if the remaining locks of the first key are released while a page is built', () => {
     const driver = TableDriver.withSessions('s')
+    // The fences are 1 and 2 for `a`, and 3 to 5 for `b`.
     for (const key of ['a', 'a', 'b', 'b', 'b']) driver.lock('s', key, { mode: 'shared' })
     const builder = new PageBuilder({ after: 'a', afterFence: 1 }, 2)
     for (const keyState of driver.table.keys.values()) builder.addKey(keyState)
-    // The fences are 1 and 2 for `a`, and 3 to 5 for `b`.
     driver.unlock('s', 2)
     const { keys: pageKeys, heldCount } = builder.build((key) => driver.table.keys.get(key))
-    // Lock 2 still counts, because the builder counted it before the unlock.
+    // The count includes the second lock of `a`, which was added before the unlock.
     const onlyB = [{ key: 'b', afterFence: 0, held: 2, waiting: 0 }]
     expect([pageKeys, heldCount]).to.deep.equal([onlyB, 4])
   })

@@ -1,7 +1,8 @@
 /**
- * Tests a watch with `queue`, which first sends the requests that wait, and then an event for each
- * change of a queue. If the broker needs many turns of the event loop to send the waiting requests,
- * queues change between these turns. The list and the events together must still be exact.
+ * Tests watches with the field `queue`. For such a watch, the broker first sends a list of the
+ * waiting requests, and then an event for each change of a queue. If the broker needs many turns of
+ * the event loop to send the list, queues change between these turns. The list and the events
+ * together must still be exact.
  */
 import type { QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -12,23 +13,23 @@ import { BrokerHarness, type Client } from './harness.js'
 /** The queues by key, as a client derives them from the messages of its watch. */
 class DerivedQueues {
   readonly queues = new Map<string, string[]>()
-  #isComplete = false
+  #isListComplete = false
 
   /** Applies the messages that the client has received since the last call. */
   update(client: Client): void {
     for (const message of client.heard()) {
       if (message.type === 'watching') {
-        expect(this.#isComplete, 'the list comes once, before any event').to.equal(false)
+        expect(this.#isListComplete, 'the list comes once, before any event').to.equal(false)
         for (const { key, session, request } of message.waiting!) {
           this.#queueOf(key).push(`${session}#${request}`)
         }
-        this.#isComplete = !message.more
+        this.#isListComplete = !message.more
       } else if (message.type === 'event' && 'request' in message.event) this.#apply(message.event)
     }
   }
 
   #apply({ event, key, session, request }: QueueEvent): void {
-    expect(this.#isComplete).to.equal(true)
+    expect(this.#isListComplete).to.equal(true)
     const queue = this.#queueOf(key)
     const name = `${session}#${request}`
     const index = queue.indexOf(name)
@@ -50,8 +51,8 @@ class DerivedQueues {
 
 /**
  * One step of the random test: an action of a client on a key, or (`turn`) one turn of the event
- * loop. `set` locks two keys as one set. `nth` selects the request to cancel or the lock to
- * release.
+ * loop. `set` locks two keys as one set. `nth` is the id of the request to cancel, or selects the
+ * lock to release.
  */
 const step = fc.record({
   act: fc.constantFrom('lock', 'set', 'cancel', 'release', 'turn', 'turn'),
@@ -62,7 +63,7 @@ const step = fc.record({
 describe('a watch with a long queue', function () {
   this.timeout(60_000)
 
-  it('reports each waiting request once, in the list or as an event, and its end', () => {
+  it('reports each waiting request once, in the list or as an event, and reports its end', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
         const harness = new BrokerHarness()
@@ -79,6 +80,7 @@ describe('a watch with a long queue', function () {
         // The watcher reads only in a `turn` step, so the broker needs many turns to send the list.
         watcher.socket.isReading = false
         const watchedKeys = byPrefix ? { prefix: 'k' } : { key: 'k0' }
+        // Unlike `watcher.say`, `socket.say` does not end the turn.
         watcher.socket.say({ type: 'watch', id: 1, queue: true, ...watchedKeys })
         let id = 1_000
         for (const { act, key, nth } of steps) {
@@ -108,7 +110,7 @@ describe('a watch with a long queue', function () {
           expect(derivedQueues.queues.get(key) ?? [], key).to.deep.equal(actual)
         }
       }),
-      // `runs` also sets the seed. A full run is no longer than a quick run.
+      // A full run tries no more cases than a quick run. `runs` also sets the seed.
       runs(30, 30),
     )
   })
@@ -125,7 +127,7 @@ describe('a watch with queue', () => {
     })
   }
 
-  it('sends a lock event once for all watches, and a queue event once for the watches with queue', () => {
+  it('shares a lock event with all watches of its client, and a queue event with those that have queue', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, prefix: '' })
@@ -155,7 +157,7 @@ describe('a watch with queue', () => {
     expect(eventsOf(watcher)).to.deep.equal(['1 locked k'])
   })
 
-  it('reports one event for each key of a set', () => {
+  it('reports one queue event for each key of a set', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, queue: true })
@@ -172,7 +174,7 @@ describe('a watch with queue', () => {
     ])
   })
 
-  it('shows only the keys that the client may watch', async () => {
+  it('shows only the keys that the client may watch', () => {
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation !== 'watch' || key.startsWith('open:'),
     })
@@ -183,9 +185,9 @@ describe('a watch with queue', () => {
       busy.lock(key)
     }
     watcher.say({ type: 'watch', id: 1, queue: true })
-    const [state] = watcher.heard()
-    expect(state).to.have.nested.property('waitingCount', 1)
-    expect(state).to.have.nested.property('waiting[0].key', 'open:k')
+    const [watching] = watcher.heard()
+    expect(watching).to.have.nested.property('waitingCount', 1)
+    expect(watching).to.have.nested.property('waiting[0].key', 'open:k')
     for (const key of ['open:k', 'closed:k']) busy.lock(key)
     expect(eventsOf(watcher)).to.deep.equal(['1 queued open:k'])
   })

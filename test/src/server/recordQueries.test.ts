@@ -1,9 +1,9 @@
 /**
- * Tests queries for the calls that wait at barriers and for the kept results of `once`. A call
- * passes its barrier when enough calls (the parties) have arrived. `once` lets one caller of a key
- * do the work for all callers, and may keep the result for later callers. The tests check
- * permissions, limits, and answers in parts to a client that reads slowly while barriers begin and
- * end.
+ * Tests queries that list the calls at barriers, or the kept results of `once`. A barrier ends, and
+ * its calls pass, when enough calls (the parties) have arrived. `once` lets one caller of a key do
+ * the work for all callers, and may keep the result for later callers. The tests check permissions
+ * and limits. In some tests the client reads slowly, so barriers begin and end between two parts of
+ * its answer.
  */
 import type { Found } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -16,7 +16,10 @@ function ask(client: Client, query: object): Found[] {
   return client.socket.heardOf('found')
 }
 
-/** Makes one call at each of `count` barriers. The keys are `<prefix>0`, `<prefix>1` and so on. */
+/**
+ * Makes one call at each of `count` barriers, which need two calls. The keys are `<prefix>0`,
+ * `<prefix>1` and so on.
+ */
 function arriveAt(client: Client, prefix: string, count: number, firstId = 1): void {
   for (let i = 0; i < count; i++) {
     client.say({ type: 'barrier', id: firstId + i, key: `${prefix}${i}`, parties: 2 })
@@ -66,12 +69,12 @@ describe('a query for barriers or kept results', () => {
     expect(keysOf(ask(client, { kind: 'results', prefix: 'r2' }))).to.deep.equal(['r2'])
   })
 
-  it('encodes only the calls that the answer lists, also of a large barrier', () => {
+  it('encodes only the calls that the answer lists, even of a large barrier', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     for (let id = 1; id <= 900; id++) client.say({ type: 'barrier', id, key: 'b', parties: 1_000 })
     const [call] = harness.broker.table.barriers.get('b')!.calls
-    // All calls have one session. The broker reads the session name once for each encoded call.
+    // All calls have one session, whose name the broker reads once for each call that it encodes.
     let encodedCalls = 0
     Object.defineProperty(call!.session, 'name', {
       get: () => {
@@ -96,11 +99,11 @@ describe('a query for barriers or kept results', () => {
     ask(reader, { kind: 'barriers', key })
     // The socket has room for only a part of the 900 calls.
     expect(encodedCalls).to.be.within(1, 200)
-    // The barrier opens meanwhile. The answer still lists the calls that waited at first.
+    // The barrier ends. The answer has begun to list its calls, so it still lists all of them.
     other.say({ type: 'barrier', id: 1, key, parties: 901 })
     reader.socket.isReading = true
     reader.socket.read()
-    // Fires the timers that are due.
+    // Lets the broker send the rest of the answer.
     harness.environment.pass(0)
     expect(reader.socket.heardOf('found').at(-1)).to.include({ arrivedCount: 900, more: false })
     expect(encodedCalls).to.equal(900)
@@ -124,7 +127,8 @@ describe('a query for barriers or kept results', () => {
     // The socket of the reader has no room.
     reader.socket.bufferedBytes = 1024 * 1024
     expect(ask(reader, { kind: 'barriers' })).to.deep.equal([])
-    // A second call at each of the first 300 barriers ends these barriers. Five barriers are new.
+    // The answer has listed no barrier yet. The second call at each of 300 barriers ends these
+    // barriers. Five barriers are new.
     arriveAt(second, 'b', 300)
     arriveAt(second, 'new', 5, 1_000)
     reader.socket.read()

@@ -26,7 +26,7 @@ class FakeTcpSocket extends PassThrough {
   }
 }
 
-describe('the limit on sockets without a WebSocket', () => {
+describe('the limit on sockets that are not a WebSocket yet', () => {
   let sockets: RequestSockets
 
   beforeEach(() => {
@@ -46,12 +46,12 @@ describe('the limit on sockets without a WebSocket', () => {
     list.filter(({ destroyed }) => destroyed).length
 
   it('destroys further sockets of the address that has the most sockets', () => {
-    // The limit `pendingConnections` is 10. The later sockets begin with another port.
+    // The limit `pendingConnections` is 10. From the port 5,000 on, no port is taken.
     expect(destroyedCount(open('10.0.0.1', burst + 10))).to.equal(0)
     expect(destroyedCount(open('10.0.0.1', 5, 5_000))).to.equal(5)
   })
 
-  it('destroys the oldest sockets of the address that has the most sockets when another address opens one', () => {
+  it('for each new socket of another address, destroys the oldest socket of the address that has the most', () => {
     const flood = open('10.0.0.1', burst + 10)
     expect(destroyedCount(open('10.0.0.2', 2))).to.equal(0)
     expect(flood.map(({ destroyed }) => destroyed).slice(0, 3)).to.deep.equal([true, true, false])
@@ -59,21 +59,21 @@ describe('the limit on sockets without a WebSocket', () => {
 
   it('counts neither closed sockets nor sockets whose upgrade has arrived', () => {
     const flood = open('10.0.0.1', burst + 10)
-    // For TLS, the socket of the upgrade is another object with the same address and port.
+    // As with TLS, the socket of the upgrade is another object with the same address and port.
     sockets.remove(new FakeTcpSocket('10.0.0.1', 1))
     flood[1]!.emit('close')
+    // Two of three new sockets take the places that are free now.
     expect(destroyedCount(open('10.0.0.1', 3, 5_000))).to.equal(1)
-    // A socket that no longer counts has no listener of the limit.
-    const countWithoutLimit = new FakeTcpSocket('10.0.0.2', 1).listenerCount('close')
-    const counts = flood.slice(0, 2).map((socket) => socket.listenerCount('close'))
-    expect(counts).to.deep.equal([countWithoutLimit, countWithoutLimit])
+    // Sockets that no longer count have as many listeners as a socket that never counted.
+    const ownListeners = new FakeTcpSocket('10.0.0.2', 1).listenerCount('close')
+    const remainingListeners = flood.slice(0, 2).map((socket) => socket.listenerCount('close'))
+    expect(remainingListeners).to.deep.equal([ownListeners, ownListeners])
   })
 
   it('applies to the sockets of an HTTP server until their upgrade has arrived', () => {
     const limits = { ...defaultsOf('private'), pendingConnections: 10 }
-    // The server has no TLS and answers no request. The route is for all paths and does nothing.
-    const server = createHttpServer(undefined, limits, () => false)
-    const removeRoute = routeUpgrades(server, undefined, () => {})
+    const server = createHttpServer(/* tls */ undefined, limits, /* answer */ () => false)
+    const removeRoute = routeUpgrades(server, /* path */ undefined, /* handler */ () => {})
     const flood = Array.from({ length: burst + 15 }, (_, i) => new FakeTcpSocket('10.0.0.1', i))
     for (const socket of flood) server.emit('connection', socket)
     expect(destroyedCount(flood)).to.equal(5)

@@ -27,7 +27,7 @@ async function connectAndSettle(
 }
 
 describe('resuming a session', () => {
-  it('gives the client its locks, its waiting requests and its answers', () => {
+  it('gives the client its locks, its waiting requests and its unacknowledged answers', () => {
     const harness = new BrokerHarness()
     const other = harness.join()
     other.acquire('taken')
@@ -42,6 +42,7 @@ describe('resuming a session', () => {
     expect(welcome).to.deep.include({ type: 'welcome', session: client.session, resumed: true })
     const snapshot = answers.pop()
     expect(answers).to.have.length(2)
+    // The fake clock begins at 1,000, and `at` is the time at which the ttl began.
     expect(answers[0]).to.deep.equal({ type: 'granted', id: 1, fence, at: 1_000 })
     expect(answers[1]).to.deep.include({ type: 'failed', id: failedId, code: 'LOCK_HELD' })
     expect(snapshot).to.deep.equal({
@@ -67,12 +68,12 @@ describe('resuming a session', () => {
   it('repeats all answers that the client has not acknowledged', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ grace: 'lease' })
-    const acknowledged = client.lock('a')
-    const unacknowledged = client.lock('b')
-    client.say({ type: 'ack', ids: [acknowledged] })
+    const acknowledgedId = client.lock('a')
+    const unacknowledgedId = client.lock('b')
+    client.say({ type: 'ack', ids: [acknowledgedId] })
     client.socket.drop()
     const socket = harness.connectWithHello(client.resume())
-    expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([unacknowledged])
+    expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([unacknowledgedId])
   })
 
   it('gives a new secret, and accepts the former secret until the client sends a message', () => {
@@ -111,6 +112,7 @@ describe('resuming a session', () => {
         commands.push(command.type)
         submit(command)
       }
+      // The broker submits a command for the first message, and none for the second.
       harness.say(socket, message, message)
       expect(commands).to.deep.equal(['confirm'])
       expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(
@@ -147,7 +149,7 @@ describe('resuming a session', () => {
     ['the session is unknown', ({ secret }) => ({ resume: { session: 'x', secret: secret! } })],
     ['the client has another principal', (client) => client.resume({ token: 'mallory' })],
   ]
-  for (const [why, hello] of refusals) {
+  for (const [why, helloOf] of refusals) {
     it(`opens a new session when ${why}, and does not change the old session`, async () => {
       const harness = new BrokerHarness({ authenticate: tokenAsPrincipal })
       const first = await connectAndSettle(harness, { token: 'alice', grace: 'lease' })
@@ -156,10 +158,11 @@ describe('resuming a session', () => {
       const socket = await connectAndSettle(harness, {
         token: 'alice',
         grace: 'lease',
-        ...hello(client),
+        ...helloOf(client),
       })
       const messages = socket.heard()
       expect(messages.map(({ type }) => type)).to.deep.equal(['welcome'])
+      // The new grace is the default lease, 15 s.
       expect(messages[0]).to.include({ resumed: false, grace: 15_000 })
       expect(messages[0]).not.to.include({ session: client.session })
       expect(client.socket.closedWith).to.equal(undefined)

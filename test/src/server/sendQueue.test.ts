@@ -19,16 +19,16 @@ function message(n: number, bytes = 20): string {
   return `${head}${'x'.repeat(bytes - head.length - 2)}"}`
 }
 
-/** A stream of numbered messages. `read.count` counts the messages that were read from it. */
+/** A stream of numbered messages. `reads.count` is the number of messages that were read. */
 function stream(from: number, to: number, bytes?: number) {
-  const read = { count: 0 }
+  const reads = { count: 0 }
   function* generate(): Generator<string> {
     for (let n = from; n <= to; n++) {
-      read.count++
+      reads.count++
       yield message(n, bytes)
     }
   }
-  return { read, messages: generate() }
+  return { reads, messages: generate() }
 }
 
 /** The numbers of all sent messages, in order. */
@@ -106,7 +106,7 @@ describe('send queue: with messages, the queue', () => {
     expect(queue.backlogBytes).to.equal(0)
   })
 
-  it('sends messages in flushMessages even to a full socket, but no streams', () => {
+  it('sends messages, but no streams, to a full socket in flushMessages', () => {
     const { socket, queue } = setUp()
     socket.bufferedBytes = 10_000_000
     queue.add(message(1))
@@ -130,9 +130,9 @@ describe('send queue: with messages, the queue', () => {
 describe('send queue: with streams, the queue', () => {
   it('reads nothing of a new stream before the next flush', () => {
     const { queue } = setUp()
-    const { read, messages } = stream(1, 3)
+    const { reads, messages } = stream(1, 3)
     queue.addStream(messages)
-    expect(read.count).to.equal(0)
+    expect(reads.count).to.equal(0)
   })
 
   it('keeps the order of messages and streams', () => {
@@ -150,16 +150,16 @@ describe('send queue: with streams, the queue', () => {
   it('reads a stream only while the socket has room', () => {
     const { socket, queue } = setUp()
     socket.isReading = false
-    const { read, messages } = stream(1, 100, 10_000)
+    const { reads, messages } = stream(1, 100, 10_000)
     queue.addStream(messages)
     queue.flush()
     // The socket has room for 64 KiB, which the seventh message exceeds.
-    expect(read.count).to.equal(7)
+    expect(reads.count).to.equal(7)
     queue.flush()
-    expect(read.count).to.equal(7)
+    expect(reads.count).to.equal(7)
     socket.bufferedBytes = 0
     queue.flush()
-    expect(read.count).to.equal(14)
+    expect(reads.count).to.equal(14)
     socket.isReading = true
     socket.bufferedBytes = 0
     queue.flush()
@@ -169,17 +169,17 @@ describe('send queue: with streams, the queue', () => {
   it('reads one message of a stream at each flush if no time is left', () => {
     const socket = new FakeSocket()
     const queue = new SendQueue(socket)
-    const { read, messages } = stream(1, 10)
+    const { reads, messages } = stream(1, 10)
     queue.addStream(messages)
     const isLate = (): boolean => true
-    // Far more units of work than the ten messages need, so only `isLate` stops the queue.
-    const units = 1_000
+    // The ten messages cost far fewer units of work, so only `isLate` stops the queue.
+    const [units, streamUnits] = [1_000, 1_000]
     for (let flushes = 1; flushes <= 3; flushes++) {
-      queue.flush(units, units, isLate)
-      expect(read.count).to.equal(flushes)
+      queue.flush(units, streamUnits, isLate)
+      expect(reads.count).to.equal(flushes)
     }
     queue.flush()
-    expect(read.count).to.equal(10)
+    expect(reads.count).to.equal(10)
   })
 
   it('sends messages that were added after a stream only after the stream', () => {
@@ -212,7 +212,7 @@ describe('send queue: with streams, the queue', () => {
     expect(queue.backlogBytes).to.equal(0)
   })
 
-  it('sends messages at the next flush after the last stream has ended', () => {
+  it('sends a new message at the next flush once the streams have ended', () => {
     const { socket, queue } = setUp()
     queue.addStream(stream(1, 2).messages)
     queue.flush()

@@ -21,7 +21,7 @@ function ask(client: Client, session: string): SessionInfo | undefined {
 }
 
 describe('a query for a session', () => {
-  it('shows the lease, the grace and the connection, and finds no unknown session', () => {
+  it('shows the lease, the grace and whether the client is connected, and finds no unknown session', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 9_000, grace: 4_000 })
     const reader = harness.join()
@@ -47,23 +47,26 @@ describe('a query for a session', () => {
   })
 
   it('shows the principal and the address only with the permission inspect', async () => {
-    // This rule permits `inspect` for one key only, so never, because `inspect` has no key.
-    const may = (operation: Operation, key: string) => operation !== 'inspect' || key === 'secret'
-    const [allowed, denied] = [harnessWith({}, () => true), harnessWith({}, may)]
+    // `inspect` has no key, so a rule that permits `inspect` for one key never applies.
+    const mayForOneKey = (operation: Operation, key: string) =>
+      operation !== 'inspect' || key === 'secret'
+    const [allowed, denied] = [harnessWith({}, () => true), harnessWith({}, mayForOneKey)]
     for (const [harness, isAllowed] of [[allowed, true] as const, [denied, false] as const]) {
       const [ann, bob] = [await join(harness, 'ann'), await join(harness, 'bob')]
       const info = ask(bob, ann.session)!
       const { lease, grace } = ann.welcome
       const common = { session: ann.session, lease, grace, connected: true }
-      const hidden = { principal: 'ann', address: '127.0.0.1' }
-      expect(info).to.deep.equal(isAllowed ? { ...common, ...hidden } : common)
+      const privateFields = { principal: 'ann', address: '127.0.0.1' }
+      expect(info).to.deep.equal(isAllowed ? { ...common, ...privateFields } : common)
     }
   })
 
   it('without permission rules, shows the principal only if the broker authenticates no client', async () => {
+    // By default, an authenticated client does not have the permission `inspect`.
     const authenticated = new BrokerHarness({ authenticate: ({ token }) => token })
     const ann = await join(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')
+    // Without authentication, every client may do everything.
     const client = new BrokerHarness().join()
     const fields = ['session', 'lease', 'grace', 'connected', 'principal', 'address']
     expect(ask(client, client.session)).to.have.all.keys(fields)
@@ -83,7 +86,7 @@ describe('a query for a session', () => {
     expect(ask(client, client.session)).not.to.have.property('principal')
   })
 
-  it('shows the address only at the broker of the connection, in a cluster', async () => {
+  it('in a cluster, shows the address only at the broker that has the connection', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]

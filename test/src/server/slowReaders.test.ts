@@ -80,6 +80,7 @@ describe('slow readers', () => {
     const scenario = setUp({ limits: { slowBytes: 10 * kib } })
     const { harness, slowReader } = scenario
     sendUntilUnread(scenario, 11 * kib)
+    // Unlike `read()`, this tells the broker nothing, so the broker checks only at the deadline.
     slowReader.socket.bufferedBytes = 0
     harness.environment.pass(6_000)
     expect(slowReader.socket.closedWith).to.equal(undefined)
@@ -128,6 +129,7 @@ describe('slow readers', () => {
     expect(earlyMessages!.filter(({ type }) => type === 'granted')).to.deep.equal([])
     const [laterMessages] = passAlive(harness, 200, busy)
     expect(laterMessages!.filter(({ type }) => type === 'granted')).to.have.length(1)
+    // The grant to `busy` is the newest grant of the broker.
     expect(laterMessages).to.deep.include({
       type: 'granted',
       id,
@@ -175,8 +177,8 @@ describe('slow readers', () => {
   })
 
   it('are not aborted if the broker writes slowly, as long as they read all output', () => {
-    // With this `workPerSecond`, the broker writes 640 KB of events a second to a connection. The
-    // events below are 1.6 MB.
+    // One unit of work is 128 bytes of output, so the broker writes 640 KB of events a second to a
+    // connection. The events below are 1.6 MB.
     const limits = { workPerSecond: 5_000, slowBytes: 10 * kib, slowMs: 100 }
     const harness = new BrokerHarness({ limits })
     const reader = harness.join({ lease: 60_000 })
@@ -201,7 +203,7 @@ describe('slow readers', () => {
   })
 
   for (const type of ['query', 'watch'] as const) {
-    it(`are aborted when they read nothing of the answer to a ${type} for five seconds`, () => {
+    it(`are aborted after five seconds in which they read nothing of the answer to a ${type}`, () => {
       const harness = new BrokerHarness()
       const holder = harness.join({ lease: 60_000 })
       for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
@@ -228,6 +230,7 @@ describe('slow readers', () => {
     }
     expect(slowReader.socket.isPaused).to.equal(true)
     const [slowConnection] = harness.broker.connections
+    // Even with less than 256 KiB unread, a paused client must read within five seconds.
     expect(slowConnection!.backlogBytes).to.be.below(256 * kib)
     harness.environment.pass(4_999)
     expect(slowReader.socket.closedWith).to.equal(undefined)

@@ -29,7 +29,7 @@ export class FakeSocket implements Socket {
   /** The calls of the listener that wait until the broker resumes reading. */
   #delayedCalls: ((listener: SocketListener) => void)[] = []
   /** The number of frames that {@link heard} has returned. */
-  #heardFrames = 0
+  #heardCount = 0
 
   set listener(listener: SocketListener) {
     this.#listener = listener
@@ -64,36 +64,36 @@ export class FakeSocket implements Socket {
 
   // -------------------------------------------------------------------- called by the test
 
-  /** The client sends one frame with these messages, or with exactly this text. */
+  /** The client sends these messages in one frame. A single text is sent as it is. */
   say(...messages: readonly unknown[]): void {
     const [only] = messages
     const isText = messages.length === 1 && typeof only === 'string'
     const frame = isText ? only : JSON.stringify(messages.length === 1 ? only : messages)
-    this.#arrive((listener) => listener.onFrame(frame))
+    this.#deliver((listener) => listener.onFrame(frame))
   }
 
   /** Calls the listener now, or, if the broker has paused reading, after the pause. */
-  #arrive(call: (listener: SocketListener) => void): void {
+  #deliver(call: (listener: SocketListener) => void): void {
     if (this.isPaused) this.#delayedCalls.push(call)
     else call(this.#listener!)
   }
 
   /** The client sends a binary frame. */
   sayBinary(): void {
-    this.#arrive((listener) => listener.onBinary())
+    this.#deliver((listener) => listener.onBinary())
   }
 
-  /** The client sends this many pings, pongs or fragments. */
+  /** The client sends this many pings, pongs or fragments, which all cost the same. */
   sayControlFrames(count: number): void {
-    for (let i = 0; i < count; i++) this.#arrive((listener) => listener.onControlFrame())
+    for (let i = 0; i < count; i++) this.#deliver((listener) => listener.onControlFrame())
   }
 
   /** The client violates the WebSocket protocol. */
   sayInvalidFrame(): void {
-    this.#arrive((listener) => listener.onFault())
+    this.#deliver((listener) => listener.onFault())
   }
 
-  /** The client reads this many buffered bytes, by default all. */
+  /** The client reads this many buffered bytes, by default all, so the socket accepts more. */
   read(bytes = this.bufferedBytes): void {
     this.bufferedBytes -= bytes
     this.#listener!.onDrain()
@@ -101,13 +101,13 @@ export class FakeSocket implements Socket {
 
   /** The connection ends, as after a close by either side. */
   drop(): void {
-    this.#arrive((listener) => listener.onClose())
+    this.#deliver((listener) => listener.onClose())
   }
 
   /** Returns the messages that the broker has sent since the last call. */
   heard(): ServerMessage[] {
-    const frames = this.frames.slice(this.#heardFrames)
-    this.#heardFrames = this.frames.length
+    const frames = this.frames.slice(this.#heardCount)
+    this.#heardCount = this.frames.length
     return frames.flatMap((frame) => JSON.parse(frame) as ServerMessage | ServerMessage[])
   }
 

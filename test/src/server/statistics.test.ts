@@ -1,6 +1,6 @@
 /**
  * Tests the broker's counters. A lock request counts once, when the broker grants the request or
- * when the request fails. Invalid requests, requests above a quota and repeated requests do not
+ * when the request fails. Invalid requests, requests beyond a quota and repeated requests do not
  * count. A fence is the number of a grant. The ttl of a lock is the time after which the lock
  * expires.
  */
@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import { BrokerHarness } from './harness.js'
 
 /** The counters of a broker that has handled no request. */
-const noLocks = {
+const initialStats = {
   totalLocks: 0,
   activeLocks: 0,
   failedLocks: 0,
@@ -24,14 +24,14 @@ const noLocks = {
 
 describe('statistics', () => {
   it('start at 0, with a success rate of 0', () => {
-    expect(new BrokerHarness().broker.stats()).to.deep.equal(noLocks)
+    expect(new BrokerHarness().broker.stats()).to.deep.equal(initialStats)
   })
 
   it('count a grant, its refreshes and its release', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     const fence = client.acquire('k', { ttl: 1_000 })
-    const granted = { ...noLocks, totalLocks: 1, activeLocks: 1, successRate: 1 }
+    const granted = { ...initialStats, totalLocks: 1, activeLocks: 1, successRate: 1 }
     expect(harness.broker.stats()).to.deep.equal(granted)
     client.refresh(fence)
     client.refresh(fence)
@@ -65,7 +65,7 @@ describe('statistics', () => {
     client.lock('k')
     client.say({ type: 'bye' })
     expect(harness.broker.stats()).to.deep.equal({
-      ...noLocks,
+      ...initialStats,
       totalLocks: 5,
       activeLocks: 1,
       failedLocks: 4,
@@ -78,14 +78,14 @@ describe('statistics', () => {
     harness.join().acquire('k', { ttl: 1_000 })
     harness.environment.pass(1_000)
     expect(harness.broker.stats()).to.deep.equal({
-      ...noLocks,
+      ...initialStats,
       totalLocks: 1,
       expiredLocks: 1,
       successRate: 1,
     })
   })
 
-  it('do not count a stolen lock, or the end of a session, as expired or unlocked', () => {
+  it('do not count a lock that is stolen, or ends with its session, as expired or unlocked', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.acquire('k')
@@ -93,7 +93,7 @@ describe('statistics', () => {
     client.acquire('l')
     client.say({ type: 'bye' })
     expect(harness.broker.stats()).to.deep.equal({
-      ...noLocks,
+      ...initialStats,
       totalLocks: 3,
       activeLocks: 1,
       successRate: 1,

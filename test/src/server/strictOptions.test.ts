@@ -26,11 +26,14 @@ async function refusalOf(act: () => unknown): Promise<string> {
   return 'nothing'
 }
 
-// Every call with one of these two objects fails in the tests, so neither object ever listens.
+// Each call below that uses these two fails, so they never listen and need no close.
 const broker = createBroker()
 const server = createServer()
-/** Each public function or option that takes an object with options, and names of its options. */
-const functions: Record<string, [(options: never) => unknown, readonly string[]]> = {
+/**
+ * By name, each public function or option that takes an object with options. The values are a call
+ * that passes such an object, and names of its options.
+ */
+const knownOptions: Record<string, [(options: never) => unknown, readonly string[]]> = {
   createBroker: [
     createBroker,
     [
@@ -74,10 +77,10 @@ const functions: Record<string, [(options: never) => unknown, readonly string[]]
 }
 
 describe('the public API of the server', () => {
-  for (const [name, [call, options]] of Object.entries(functions)) {
+  for (const [name, [call, options]] of Object.entries(knownOptions)) {
     it(`refuses misspelt options of ${name}, and suggests the right name`, async () => {
       for (const option of options) {
-        // Even a short name with the extra letter is more similar to `option` than to other names.
+        // Even a short name with an `x` at its end is most similar to `option`.
         const refusal = await refusalOf(() => call({ [`${option}x`]: undefined } as never))
         const expected = `${name} has no option "${option}x": did you mean "${option}"?`
         expect(refusal).to.equal(`INVALID_OPTION ${expected}`)
@@ -162,33 +165,39 @@ describe('the public API of the server', () => {
     })
   }
 
-  it('refuses invalid grants, which could allow more than intended', async () => {
-    const refused = (...grants: object[]) =>
+  it('refuses invalid permission rules in grants, which could allow more than intended', async () => {
+    const refusalOfGrants = (...grants: object[]) =>
       refusalOf(() => jwtTokens({ secret: 'x'.repeat(32), grants: grants as never }))
-    expect(await refused({ keys: ['a'], alow: ['query'] })).to.equal(
+    expect(await refusalOfGrants({ keys: ['a'], alow: ['query'] })).to.equal(
       'INVALID_OPTION jwt.grants has no option "alow": did you mean "allow"?',
     )
     for (const invalid of [{ key: ['a'] }, { keys: 'a' }, { keys: ['a'], allow: ['read'] }]) {
-      expect(await refused(invalid)).to.match(/^INVALID_OPTION jwt\.grants must be a list such as/)
+      expect(await refusalOfGrants(invalid)).to.match(
+        /^INVALID_OPTION jwt\.grants must be a list such as/,
+      )
     }
-    expect(await refused({ keys: ['a'], allow: ['query'] })).to.equal('nothing')
+    expect(await refusalOfGrants({ keys: ['a'], allow: ['query'] })).to.equal('nothing')
   })
 
   it('refuses a port, a host and a server of a wrong type', async () => {
     const firstSentence = async (act: () => unknown) => (await refusalOf(act)).split('.')[0]
-    const listen = (where: object) => firstSentence(() => broker.listen(where))
-    expect(await listen({ port: '7420' })).to.match(/^INVALID_OPTION port must be an integer/)
-    expect(await listen({ host: '' })).to.match(/^INVALID_OPTION host must be an address/)
-    expect(await listen({ host: null })).to.match(/^INVALID_OPTION host must be an address/)
-    const attach = (value: unknown) => firstSentence(() => broker.attach(value as never))
+    const refusalOfListen = (where: object) => firstSentence(() => broker.listen(where))
+    expect(await refusalOfListen({ port: '7420' })).to.match(
+      /^INVALID_OPTION port must be an integer/,
+    )
+    expect(await refusalOfListen({ host: '' })).to.match(/^INVALID_OPTION host must be an address/)
+    expect(await refusalOfListen({ host: null })).to.match(
+      /^INVALID_OPTION host must be an address/,
+    )
+    const refusalOfAttach = (value: unknown) => firstSentence(() => broker.attach(value as never))
     for (const value of [undefined, null, 7420, {}, () => {}]) {
-      expect(await attach(value)).to.equal(
+      expect(await refusalOfAttach(value)).to.equal(
         'INVALID_OPTION attach takes a server of node:http or node:https',
       )
     }
   })
 
-  it('refuses arguments of tokensFromFile and tokenLine that have a wrong type', async () => {
+  it('refuses invalid arguments of tokensFromFile and tokenLine', async () => {
     const invalidCalls: [() => unknown, string][] = [
       [() => tokensFromFile({ file: 'x' } as never), 'tokensFromFile takes the path of a file'],
       [() => tokensFromFile(''), 'tokensFromFile takes the path of a file, not an empty text'],

@@ -5,7 +5,7 @@
  */
 import { BrokerHarness, type Client } from '../harness.js'
 
-/** The share of the usual amounts of data, from 0 to 1. */
+/** The factor for all amounts of data: 1 in a full run, less in a quick run. */
 const scale = Number(process.argv[2] ?? 1)
 /** The program measures the first kind of data and then each `stride`-th kind. */
 const stride = Number(process.argv[3] ?? 1)
@@ -40,9 +40,9 @@ function usedHeap(): number {
  */
 function measure(name: string, prepare: (harness: BrokerHarness) => () => unknown): Measurement {
   // The first run is not measured, because code that runs for the first time needs memory itself.
-  // `warmUp` keeps the first broker alive: the collection of this broker would distort the figures.
-  const warmUp = prepare(new BrokerHarness())
-  warmUp()
+  // The closure keeps the first broker alive, whose collection would distort the figures.
+  const fillUnmeasured = prepare(new BrokerHarness())
+  fillUnmeasured()
   const harness = new BrokerHarness()
   const fill = prepare(harness)
   const [heapBefore, countedBefore] = [usedHeap(), harness.broker.memory.usedBytes]
@@ -52,7 +52,7 @@ function measure(name: string, prepare: (harness: BrokerHarness) => () => unknow
   return { name, counted, heapBytes }
 }
 
-/** Sends messages of a client, and drops the answers. */
+/** Sends `count * scale` messages of a client, and drops the answers. */
 function sayAll(client: Client, count: number, message: (i: number) => object): void {
   for (let i = 0; i < count * scale; i++) {
     client.say(message(i))
@@ -63,6 +63,7 @@ function sayAll(client: Client, count: number, message: (i: number) => object): 
 /** Drops the frames that a fake socket keeps, because they are not memory of the broker. */
 function dropOutput(client: Client): void {
   client.socket.frames.length = 0
+  // Resets the socket's count of the frames that the test has read.
   client.heard()
 }
 
@@ -124,6 +125,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
       const clients = Array.from({ length: 10 }, () => joinWithGrace(harness))
       return () => {
         for (const client of clients) {
+          // No client has a lock, so the broker refuses each unlock.
           sayAll(client, 1_000, (i) => ({ type: 'unlock', id: i + 1, fence: 1 }))
         }
       }
@@ -208,11 +210,12 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
       const watchers = Array.from({ length: 5 }, () => harness.join())
       for (const watcher of watchers) {
         watcher.say({ type: 'watch', id: 1 })
+        // The socket is full, so the events wait in the broker.
         watcher.socket.bufferedBytes = 70_000
       }
       const busy = harness.join()
-      // These 70,000 unread bytes of each fake socket take no heap, so they must not be part of the
-      // result. The broker counts them now, when it sends the events of this lock.
+      // These 70,000 bytes take no heap, so they must not be part of the result. The events of this
+      // lock make the broker count the bytes before the measurement begins.
       busy.unlock(busy.acquire('k'))
       dropOutput(busy)
       return () => {
