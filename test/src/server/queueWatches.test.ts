@@ -51,13 +51,13 @@ class DerivedQueues {
 
 /**
  * One step of the random test: an action of a client on a key, or (`turn`) one turn of the event
- * loop. `set` locks two keys as one set. `nth` is the id of the request to cancel, or selects the
- * lock to release.
+ * loop. `set` locks two keys as one set. `nth` selects the request to cancel or the lock to
+ * release.
  */
 const step = fc.record({
   act: fc.constantFrom('lock', 'set', 'cancel', 'release', 'turn', 'turn'),
   key: fc.nat(5),
-  nth: fc.nat(500),
+  nth: fc.nat(10_000),
 })
 
 describe('a watch with a long queue', function () {
@@ -82,21 +82,23 @@ describe('a watch with a long queue', function () {
         const watchedKeys = byPrefix ? { prefix: 'k' } : { key: 'k0' }
         // Unlike `watcher.say`, `socket.say` does not end the turn.
         watcher.socket.say({ type: 'watch', id: 1, queue: true, ...watchedKeys })
-        let id = 1_000
+        /** The ids of the requests of `busy` are 1 to this number. */
+        let lastBusyId = 600
+        let lastHolderId = 300
         for (const { act, key, nth } of steps) {
           if (act === 'turn') {
             watcher.socket.read()
             harness.environment.endOneTurn()
           } else if (act === 'release') {
             const [fence] = fences.splice(nth % fences.length, 1)
-            holder.socket.say({ type: 'unlock', id: id++, fence })
+            holder.socket.say({ type: 'unlock', id: ++lastHolderId, fence })
           } else if (act === 'cancel') {
-            busy.socket.say({ type: 'cancel', request: nth })
+            busy.socket.say({ type: 'cancel', request: 1 + (nth % lastBusyId) })
           } else if (act === 'lock') {
-            busy.socket.say({ type: 'lock', id: id++, key: `k${key}` })
+            busy.socket.say({ type: 'lock', id: ++lastBusyId, key: `k${key}` })
           } else {
             const items = [{ key: `k${key}` }, { key: `k${key + 1}`, mode: 'shared' }]
-            busy.socket.say({ type: 'lockAll', id: id++, items })
+            busy.socket.say({ type: 'lockAll', id: ++lastBusyId, items })
           }
           derivedQueues.update(watcher)
         }
@@ -104,6 +106,7 @@ describe('a watch with a long queue', function () {
           watcher.socket.read()
           derivedQueues.update(watcher)
         }
+        expect(busy.socket.closedWith).to.equal(undefined)
         for (const { key, queue } of harness.broker.table.keys.values()) {
           if (!byPrefix && key !== 'k0') continue
           const actual = [...queue].map((request) => `${request.session.id}#${request.id}`)

@@ -154,6 +154,7 @@ describe('slow readers', () => {
     const parts = reader.socket.heardOf('found')
     expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
     expect(parts.filter(({ more }) => !more)).to.deep.equal([parts.at(-1)])
+    expect(reader.socket.closedWith).to.equal(undefined)
     // The answer has 4 MB, and the broker puts less than 100 KiB into the socket at a time.
     expect(reads).to.be.above(40)
   })
