@@ -1,7 +1,7 @@
 /**
- * Tests many clients whose tokens an asynchronous `authenticate` has checked in the same turn of
- * the event loop. The broker opens or resumes only a few of their sessions in each turn, fairly
- * between addresses. Between these turns, the broker handles the messages of other clients.
+ * Tests many identified clients: an asynchronous `authenticate` has checked their tokens in the
+ * same turn of the event loop. In each turn, the broker opens or resumes only a few of their
+ * sessions, fairly between addresses. In each turn, the broker also answers other clients.
  */
 
 import { costs, turnBudget } from '@holdfast/server/internal'
@@ -11,8 +11,8 @@ import { BrokerHarness, type Client } from './harness.js'
 import type { FakeSocket } from './socket.js'
 
 /**
- * The most sessions that fit into the budget of a turn. The tests accept twice as many, because the
- * last handshake of a turn may exceed the budget.
+ * About how many sessions the budget of a turn allows. The tests accept up to twice as many, as a
+ * margin: the last handshake of a turn may exceed the budget.
  */
 const sessionsPerTurn = Math.ceil(turnBudget.identified / costs.hello)
 /** The number of clients whose tokens are checked together. */
@@ -57,14 +57,14 @@ function runTurns(
   sockets: readonly FakeSocket[],
 ): number[] {
   const perTurn: number[] = []
-  let formerCount = 0
-  for (let id = 1; formerCount < sockets.length; id++) {
+  let endedBefore = 0
+  for (let id = 1; endedBefore < sockets.length; id++) {
     bystander.socket.say({ type: 'stats', id })
     expect(environment.endOneTurn()).to.equal(true)
     expect(bystander.heard().filter(({ type }) => type === 'stats')).to.have.length(1)
     const endedCount = sockets.filter((socket) => hasEnded(socket)).length
-    perTurn.push(endedCount - formerCount)
-    formerCount = endedCount
+    perTurn.push(endedCount - endedBefore)
+    endedBefore = endedCount
   }
   return perTurn
 }
@@ -83,21 +83,23 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
     expect(Math.max(...perTurn)).to.be.at.most(2 * sessionsPerTurn)
-    // Some turns exceed the budget by a part of a handshake, which may save one turn. The bound is
-    // exclusive.
+    // A turn may exceed its budget by a part of a handshake. These parts may save one of the 50
+    // turns, so the handshakes take at least 49.
     expect(perTurn.length).to.be.above(newClientCount / sessionsPerTurn - 2)
     expect(harness.broker.table.sessions.size).to.equal(newClientCount + 1)
-    const order = [...harness.broker.table.sessions.keys()].slice(1)
-    expect(sockets.map((socket) => socket.heardOf('welcome')[0]!.session)).to.deep.equal(order)
+    // The first session is that of the bystander.
+    const [, ...openedSessions] = harness.broker.table.sessions.keys()
+    const welcomed = sockets.map((socket) => socket.heardOf('welcome')[0]!.session)
+    expect(welcomed).to.deep.equal(openedSessions)
   })
 
-  it('are continued alternately between addresses, so that a crowd of one address delays no other', async () => {
+  it('are continued alternately between addresses, so that a crowd at one address does not delay other addresses', async () => {
     const { harness, bystander, sayHello, answerAll } = await setUp()
     const crowd = Array.from({ length: 200 }, () => sayHello('192.0.2.1'))
     const lateSocket = sayHello('192.0.2.2')
     await answerAll()
     runTurns(harness, bystander, [lateSocket])
-    // The late client has its answer already, but most of the crowd still waits.
+    // The late client has its `welcome` already, but most of the crowd still waits.
     expect(crowd.filter((socket) => hasEnded(socket)).length).to.be.below(3 * sessionsPerTurn)
     // Unlike `endOneTurn`, `endTurn` also runs all later turns until no work is left.
     harness.environment.endTurn()
@@ -115,9 +117,9 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     expect([...codes]).to.deep.equal([closeCodes.unauthorized.code])
   })
 
-  it('are continued in smaller numbers in each turn if they resume sessions with many locks', async () => {
+  it('are spread over more turns if they resume sessions with many locks', async () => {
     const { harness, bystander, sayHello, answerAll } = await setUp()
-    const hellos: object[] = []
+    const resumingHellos: object[] = []
     for (let n = 0; n < 10; n++) {
       const socket = sayHello('192.0.2.1', { grace: 60_000 })
       await answerAll()
@@ -129,16 +131,18 @@ describe('handshakes whose tokens are checked in the same turn', function () {
         key: `${n}/${i}`,
       }))
       client.say(...locks)
-      hellos.push(client.resume())
+      resumingHellos.push(client.resume())
       socket.drop()
     }
     harness.environment.endTurn()
-    const sockets = hellos.map((hello) => sayHello('192.0.2.1', { grace: 60_000, ...hello }))
+    const sockets = resumingHellos.map((hello) => {
+      return sayHello('192.0.2.1', { grace: 60_000, ...hello })
+    })
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
-    // Each resume gathers 500 locks and 500 answers, which costs 250 units of work. Its `hello`
-    // costs 50 units. So four resumes use up the 1,000 units of a turn. As in the other tests, the
-    // limit is twice as high.
+    // Each resume costs 300 units of work: 50 for its `hello`, and 250 to gather 500 locks and 500
+    // answers. So the fourth resume of a turn exceeds its budget of 1,000 units. As in the other
+    // tests, twice as many are accepted.
     expect(Math.max(...perTurn)).to.be.at.most(8)
   })
 

@@ -11,7 +11,7 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client, passAlive } from './harness.js'
 import { slowLog } from './logs.js'
 
-/** Whether a client has received a grant since its messages were read last. */
+/** Whether a client has received a grant since the last call of this function or of `heard`. */
 function isGranted(client: Client): boolean {
   return client.heard().some(({ type }) => type === 'granted')
 }
@@ -71,16 +71,17 @@ describe('leaving: a connection that a draining broker closes', () => {
     return scene
   }
 
-  it('releases its locks as soon as the client has answered the close', () => {
+  it('releases the locks as soon as the client has answered the close', () => {
     const { harness, holder, waiter } = dismissedHolderAndWaiter()
-    // The client answers in time: after 1,000 ms the broker would terminate the socket.
     harness.environment.pass(999)
+    // The client answers the close in time, which ends the connection. The broker would terminate
+    // the socket 1 ms later.
     holder.socket.drop()
     harness.environment.endTurn()
     expect(isGranted(waiter)).to.equal(true)
   })
 
-  it('keeps its locks for the lease if the client does not answer the close', () => {
+  it('keeps the locks for the lease if the client does not answer the close', () => {
     const { harness, holder, waiter } = dismissedHolderAndWaiter()
     harness.environment.pass(1_000)
     expect(holder.socket.terminated).to.equal(true)
@@ -126,8 +127,9 @@ describe('leaving: a connection that drops', () => {
     holder.socket.drop()
     harness.environment.pass(1_000)
     harness.environment.stopFor(60_000)
-    // The stop does not count: 2,000 ms of the grace are left. The broker measures the stop from
-    // its next timer, which was due within 250 ms. So the grace may end 250 ms early.
+    // The stop does not count: 2,000 ms of the grace are left. But the broker notices a stop by a
+    // late timer, and counts the stop from when this timer was due: up to 250 ms after the stop
+    // began. So the grace may end 250 ms early.
     harness.environment.pass(1_700)
     expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(300)
@@ -136,9 +138,10 @@ describe('leaving: a connection that drops', () => {
 })
 
 describe('leaving: a connection that the broker aborts', () => {
-  it('keeps the locks for the lease of a session that has no grace', () => {
+  it('keeps the locks until the lease ends, although the session has no grace', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
     harness.environment.pass(1_000)
+    // The lease runs from this message.
     holder.say('junk')
     expect(holder.socket.closedWith?.code).to.equal(4400)
     holder.socket.drop()
@@ -148,7 +151,7 @@ describe('leaving: a connection that the broker aborts', () => {
     expect(isGranted(waiter)).to.equal(true)
   })
 
-  it('keeps the locks for the lease of a session that has a shorter grace', () => {
+  it('keeps the locks until the lease ends, although the grace is shorter', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000, grace: 1_000 })
     holder.say('junk')
     holder.socket.drop()
@@ -179,7 +182,7 @@ describe('leaving: a connection that the broker aborts', () => {
   })
 })
 
-/** A silent client has a connection, but sends no message. */
+/** A silent client leaves its connection open, but sends no message any more. */
 describe('leaving: a silent client', () => {
   it('loses its session with 4410 when the lease ends, and the next waiter gets the lock', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
@@ -210,6 +213,7 @@ describe('leaving: a silent client', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 2_000 })
     harness.environment.pass(1_900)
     harness.environment.stopFor(10_000)
+    // After the stop, late timers fire before the broker reads the frames that waited.
     harness.environment.fireTimers()
     harness.say(holder.socket, { type: 'pong', n: 1 })
     harness.environment.pass(1_999)
@@ -246,11 +250,12 @@ describe('leaving: the ttl of a lock', () => {
     expect(isGranted(waiter)).to.equal(true)
   })
 
-  it('begins at the time `at` of the grant', () => {
+  it('counts from the time of the grant, which is `at` in `granted`', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     const waiter = harness.join()
     const id = holder.lock('k', { ttl: 1_000 })
+    // The fake clock begins at 1,000 ms.
     expect(holder.heard()).to.deep.equal([{ type: 'granted', id, fence: 1, at: 1_000 }])
     waiter.lock('k', { ttl: 1_000 })
     harness.environment.pass(400)
@@ -282,7 +287,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
-  it('lets cleanExpiredLocks end each expired lock once, if the timer of the broker is late', () => {
+  it('may be over before a late timer of the broker fires: cleanExpiredLocks then ends each expired lock once', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     holder.acquire('a', { ttl: 1_000 })

@@ -5,10 +5,10 @@
 import { limitMessage } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** Runs a function while every use of the data of locales throws. */
+/** Runs a function while any use of locale data throws. */
 function withoutLocales<T>(run: () => T): T {
   const fail = (): never => {
-    throw new Error('The message uses the data of locales')
+    throw new Error('The message uses locale data')
   }
   const originalMethod = Number.prototype.toLocaleString
   const { NumberFormat } = Intl
@@ -23,14 +23,14 @@ function withoutLocales<T>(run: () => T): T {
 }
 
 describe('the error message of a limit', () => {
-  it('has the value with commas between thousands', () => {
+  it('contains the value of the limit, with commas between thousands', () => {
     const valuesInMessages = [7, 256, 1_000, 65_536, 268_435_456].map(
       (value) => /more than (\S+) bytes/.exec(limitMessage('keyBytes', value))?.[1],
     )
     expect(valuesInMessages).to.deep.equal(['7', '256', '1,000', '65,536', '268,435,456'])
   })
 
-  it('does not load the data of locales, which would stop the broker for over 10 ms', () => {
+  it('does not load locale data, which would stop the broker for over 10 ms', () => {
     const message = withoutLocales(() => limitMessage('waitersPerKey', 1_000))
     expect(message).to.equal(
       '1,000 requests wait for this key, the maximum; try again later (waitersPerKey)',

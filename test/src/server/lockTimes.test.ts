@@ -20,12 +20,19 @@ function timeFieldsOf({ ttl, ttlRemaining, maxHold, maxHoldRemaining }: HeldInfo
   return { ttl, ttlRemaining, maxHold, maxHoldRemaining }
 }
 
-/** The time fields of a lock with this ttl, and without a maxHold. */
-const ofTtl = (ttl: number, ttlRemaining: number | undefined) => ({
-  ttl,
-  ttlRemaining,
+/** The time fields of a lock without a ttl and without a maxHold. */
+const noTimes = {
+  ttl: undefined,
+  ttlRemaining: undefined,
   maxHold: undefined,
   maxHoldRemaining: undefined,
+}
+
+/** The time fields of a lock with this ttl, and without a maxHold. */
+const timesWithTtl = (ttl: number, ttlRemaining: number | undefined) => ({
+  ...noTimes,
+  ttl,
+  ttlRemaining,
 })
 
 describe('the times of a lock in queries and watches', () => {
@@ -65,13 +72,13 @@ describe('the times of a lock in queries and watches', () => {
     expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({ ...times, ...newTtl })
   })
 
-  it('are in pages, in the state of a watch, and in a query from inside the process of the broker', () => {
+  it('are in a page of a query, in the initial state of a watch, and in a query by `Broker.find`', () => {
     holder.acquire('k', { ttl: 1_000 })
     passAlive(harness, 100, holder, reader)
-    expect(timeFieldsOf(query(reader, { after: '' })[0]!)).to.deep.equal(ofTtl(1_000, 900))
+    expect(timeFieldsOf(query(reader, { after: '' })[0]!)).to.deep.equal(timesWithTtl(1_000, 900))
     reader.say({ type: 'watch', id: 2 })
     expect(timeFieldsOf(reader.socket.heardOf('watching')[0]!.held[0]!)).to.deep.equal(
-      ofTtl(1_000, 900),
+      timesWithTtl(1_000, 900),
     )
     const [lock] = harness.broker.find({}, 1).held
     expect(harness.broker.remainingTimesOf(lock!)).to.deep.equal({
@@ -90,11 +97,9 @@ describe('the times of a lock in queries and watches', () => {
     const items = ['a', 'b', 'c'].map((key) => ({ key }))
     holder.say({ type: 'lockAll', id: 1, items })
     const { fence } = holder.socket.heardOf('granted')[0]!
-    expect(query(reader).map(timeFieldsOf)).to.deep.equal(
-      items.map(() => timeFieldsOf({} as HeldInfo)),
-    )
+    expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => noTimes))
     holder.say({ type: 'refresh', id: 2, fence, ttl: 700 })
-    expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
+    expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => timesWithTtl(700, 700)))
   })
 
   it('are in an event, except for the remaining times', () => {
@@ -105,7 +110,7 @@ describe('the times of a lock in queries and watches', () => {
     // The lock and the unlock have an event. A refresh has no event.
     const events = reader.socket.heardOf('event').map(({ event }) => event as HeldInfo)
     expect(events.map(timeFieldsOf)).to.deep.equal(
-      [1_000, 2_000].map((ttl) => ({ ...ofTtl(ttl, undefined), maxHold: 9_000 })),
+      [1_000, 2_000].map((ttl) => ({ ...timesWithTtl(ttl, undefined), maxHold: 9_000 })),
     )
   })
 
@@ -113,21 +118,23 @@ describe('the times of a lock in queries and watches', () => {
     holder.acquire('k', { ttl: 10_000 })
     harness.environment.stopFor(3_000)
     const { ttlRemaining } = query(reader)[0]!
-    // The broker measures the stop from its next timer, which was due within 250 ms.
+    // The broker notices the stop by a late timer, and counts the stop from when this timer was
+    // due: up to 250 ms after the stop began.
     expect(ttlRemaining).to.be.within(9_750, 10_000)
   })
 
-  it('are 0 while the broker has not ended a lock whose time is over', () => {
+  it('are 0 when the time of a lock is over, until the broker ends the lock', () => {
     holder.acquire('k', { ttl: 100 })
-    // The timer fires, but no turn ends. So the broker has not ended the lock yet.
-    harness.environment.clock.advance(150, () => {})
+    // The timer fires, but its turn does not end. So the broker has not ended the lock yet.
+    const endNoTurn = () => {}
+    harness.environment.clock.advance(150, endNoTurn)
     const { broker } = harness
     const [lock] = broker.find({}, 1).held
     expect(broker.remainingTimesOf(lock!)).to.include({ ttlRemaining: 0 })
   })
 
   it('make the answer longer, so that the broker needs more turns to send the answer', () => {
-    /** Returns how many turns three queries for 1,000 locks with these options take. */
+    /** Acquires 1,000 locks with these options. Returns how many turns three queries then take. */
     const turnsFor = (options: object): number => {
       const harness = new BrokerHarness()
       const holder = harness.join({ lease: 60_000 })

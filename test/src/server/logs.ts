@@ -8,8 +8,8 @@ type StateMachine = Parameters<Log['start']>[0]
 type Command = Parameters<Log['submit']>[0]
 
 /**
- * Makes a log that keeps submitted commands until the test calls `deliver`, which applies the
- * oldest `count` commands, by default all. `pending` counts the commands that are not applied yet.
+ * Makes a log that keeps submitted commands until the test calls `deliver`. Then the log applies
+ * the oldest `count` commands, or all without a `count`. `pending` counts the kept commands.
  */
 export function slowLog(): { log: Log; deliver: (count?: number) => void; pending: () => number } {
   let stateMachine: StateMachine | undefined

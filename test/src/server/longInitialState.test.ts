@@ -1,8 +1,8 @@
 /**
- * Tests a watch whose initial state is long. A watch first sends the held locks, and then an event
- * for each later change. If the broker needs many turns of the event loop to send the held locks,
- * locks change between these turns. The held locks and the events together must still be exact. A
- * fence, the number of a grant, identifies a lock.
+ * Tests a watch whose initial state is long. For a watch, the broker first sends the held locks,
+ * and then an event for each later change. If sending the held locks takes many turns of the event
+ * loop, locks change between these turns. The client must still learn of each change exactly once.
+ * A fence, the number of a grant, identifies a lock.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -94,10 +94,10 @@ describe('a watch with a long initial state', function () {
           watcher.socket.read()
           derivedState.update(watcher)
         }
-        const actual = [...harness.broker.table.keys.values()]
+        const heldFences = [...harness.broker.table.keys.values()]
           .filter((state) => byPrefix || state.key === 'k0')
           .flatMap(({ holders }) => [...holders].map(({ fence }) => fence))
-        expect([...derivedState.held].sort()).to.deep.equal(actual.sort())
+        expect([...derivedState.held].sort()).to.deep.equal(heldFences.sort())
       }),
       { numRuns: 30 },
     )

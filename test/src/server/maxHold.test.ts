@@ -24,7 +24,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('begins at the grant of a request that waited, and `granted` contains this time', () => {
+  it('begins at the grant if the request waited, and `at` in `granted` is the time of the grant', () => {
     const harness = new BrokerHarness()
     const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     const fence = first.acquire('k')
@@ -49,6 +49,7 @@ describe('maxHold', () => {
       const fence = holder.acquire('k', { mode: 'shared', ...fields })
       harness.environment.pass(600)
       holder.say({ type: 'upgrade', id: 8, fence }, { type: 'downgrade', id: 9, fence })
+      // The answer to an upgrade is `granted`.
       expect(holder.heard().map(({ type }) => type)).to.deep.equal(['granted', 'downgraded'])
       harness.environment.pass(400)
       expect(holder.heard()).to.deep.include({ type: 'lost', fence, reason })
@@ -66,7 +67,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.keys.get('k')?.holders.first?.fence).to.equal(laterFence)
   })
 
-  it('has a limit of the operator, which each `welcome` contains, also after a resume', () => {
+  it('is limited by the operator, and each `welcome` contains the limit, also after a resume', () => {
     const harness = new BrokerHarness({ limits: { maxHoldMs: 1_000 } })
     const holder = harness.join({ lease: 60_000, grace: 'lease' })
     expect(holder.welcome.maxHoldMs).to.equal(1_000)
@@ -82,11 +83,11 @@ describe('maxHold', () => {
     expect(resumed.heard()).to.deep.include.members(fences.map(lost))
   })
 
-  it('is off by default: welcome names no limit', () => {
+  it('has no limit by default, and `welcome` then contains none', () => {
     expect(new BrokerHarness().join().welcome).to.not.have.property('maxHoldMs')
   })
 
-  it('makes a lock count as expired in the counters and in the events of a watch', () => {
+  it('ends a lock with the event `expired`, and the statistics count the lock as expired', () => {
     const harness = new BrokerHarness()
     const [holder, watcher] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     holder.acquire('k', { maxHold: 100 })

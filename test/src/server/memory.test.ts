@@ -1,9 +1,9 @@
 /**
  * Tests the broker's memory account: the count of the bytes that the broker keeps for its clients.
- * The count covers the bytes on the heap, and returns to its first value when all sessions have
- * ended. Beyond `memoryBytes` the broker refuses new sessions and locks, and serves the existing
- * sessions and locks. A fence is the number of a grant. The grace is the time that a session
- * outlives its connection.
+ * The count is hardly ever below the bytes on the heap. The count returns to its first value when
+ * all sessions have ended. Beyond `memoryBytes` the broker refuses new sessions and locks, and
+ * serves the existing sessions and locks. A fence is the number of a grant. The grace is the time
+ * that a session outlives its connection.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -40,14 +40,13 @@ function outcomes(client: Client): string[] {
 }
 
 describe('memory: the account', () => {
-  it('counts at least the bytes on the heap, and at most eight times as many', async function () {
+  it('counts about the bytes on the heap or more, and at most eight times as many', async function () {
     this.timeout(60_000)
     const run = promisify(execFile)
-    // A quick run has half of the data of every fourth kind, and accepts larger errors.
-    const { stdout } = await run(process.execPath, [
-      ...['--expose-gc', program],
-      ...[String(count(0.5, 1)), String(count(4, 1))],
-    ])
+    // `count` chooses its first number in a quick run. A quick run measures half the data, only
+    // every fourth kind of data (the stride), and accepts larger errors.
+    const [scale, stride] = [String(count(0.5, 1)), String(count(4, 1))]
+    const { stdout } = await run(process.execPath, ['--expose-gc', program, scale, stride])
     const measurements = JSON.parse(stdout) as {
       name: string
       counted: number
@@ -74,6 +73,7 @@ describe('memory: the account', () => {
     waiter.lock('k', { metadata: 'waits' })
     waiter.say({ type: 'query', id: 9 })
     const { table, memory } = harness.broker
+    // The account also counts connections, watches and unread output, which are not in the table.
     expect(memory.usedBytes).to.be.above(empty + table.bytes)
     for (const client of clients) {
       client.say({ type: 'bye' })
@@ -98,13 +98,13 @@ describe('memory: the account', () => {
       return harness.broker.memory.usedBytes - bytesBefore
     }
     const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
-    // Each of the nine further watchers adds the unread bytes of its socket, and less than 200
-    // bytes for each of the 40 events.
+    // The 20 locks have 40 events: each lock starts and ends. Each of the nine further watchers
+    // adds the unread bytes of its socket, and less than 200 bytes for each event.
     expect(withTenWatchers - withOneWatcher).to.be.below(9 * (70_000 + 40 * 200))
     expect(withOneWatcher).to.be.above(40 * 3_000)
   })
 
-  it('counts the unread bytes of a paused connection until they are read', () => {
+  it('counts the bytes that a paused connection has received, until the broker reads them', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     const bytesBefore = harness.broker.memory.usedBytes
@@ -128,6 +128,7 @@ describe('memory: the account', () => {
     const bytesBefore = harness.broker.memory.usedBytes
     watcher.socket.isReading = false
     const fence = busy.acquire('k', { metadata: 'm'.repeat(4_000) })
+    // A refresh has no event.
     for (let i = 0; i < 10; i++) busy.refresh(fence)
     busy.unlock(fence)
     for (let i = 0; i < 5; i++) busy.unlock(busy.acquire('k', { metadata: 'm'.repeat(4_000) }))
@@ -172,6 +173,7 @@ describe('memory: beyond memoryBytes', () => {
     const { harness, client } = brokerWithRoom(-1, prepare)
     client.say({ type: 'refresh', id: 2, fence: 1 }, { type: 'unlock', id: 3, fence: 1 })
     client.say({ type: 'ack', ids: [1, 2, 3] }, { type: 'stats', id: 9 })
+    // The broker confirms the client's `ack` by an `ack` of its own.
     expect(outcomes(client)).to.deep.equal(['refreshed', 'unlocked', 'ack', 'stats'])
     client.lock('k')
     expect(harness.broker.table.heldCount).to.equal(0)
@@ -186,15 +188,15 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker grants a waiting request', () => {
-    const { harness, client } = brokerWithRoom(-1, (prepared) => {
-      const holder = prepare(prepared)
-      prepared.join().lock('held')
+    const { harness, client } = brokerWithRoom(-1, (eachHarness) => {
+      const holder = prepare(eachHarness)
+      eachHarness.join().lock('held')
       return holder
     })
-    const waiter = [...harness.broker.connections].at(-1)!
+    const waiterConnection = [...harness.broker.connections].at(-1)!
     client.say({ type: 'unlock', id: 2, fence: 1 })
     expect(harness.broker.table.heldCount).to.equal(1)
-    expect(waiter.session?.held.size).to.equal(1)
+    expect(waiterConnection.session?.held.size).to.equal(1)
   })
 
   it('the broker closes the connection of a new session with 1013, and resumes an existing session', () => {
@@ -227,13 +229,13 @@ describe('memory: beyond memoryBytes', () => {
     expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
-  it('the broker aborts connections with 16 KiB unread if its memory exceeds the limit by an eighth', () => {
+  it('the broker aborts connections with 16 KiB of unread output if its memory exceeds the limit by an eighth', () => {
     const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
     const other = harness.join()
     // The other client has less than 16 KiB unread. The first 250,000 bytes fit into the room.
     other.socket.bufferedBytes = 10_000
     client.socket.bufferedBytes = 250_000
-    // The broker counts the unread bytes of a connection when it answers.
+    // The broker counts the unread output of a connection when it answers a request.
     for (const each of [client, other]) each.say({ type: 'stats', id: 1 })
     expect(client.socket.closedWith).to.equal(undefined)
     client.socket.bufferedBytes = 600_000

@@ -2,8 +2,9 @@
  * Tests the notices on a fake clock: which client gets a notice, how often, and how much work a
  * crowd of holders causes. `queued` tells a client that its request waits. `contended` tells a
  * holder how many requests wait for its lock. A client gets the notices that its request names in
- * `notify`. A fence is the number of a grant, which identifies a lock. `passAlive` lets time pass,
- * and returns the messages that each client got. A turn is a run of the event loop.
+ * `notify`. A fence is the number of a grant, which identifies a lock. `passAlive` lets time pass
+ * while clients answer the pings, and returns the messages that each client got. A turn is a run of
+ * the event loop.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -70,15 +71,15 @@ describe('contended notices', () => {
 
   it('come only to the holders that asked for them', () => {
     const { clients } = setUp(3)
-    const [notified, silent, busy] = clients as [Client, Client, Client]
+    const [notified, unnotified, busy] = clients as [Client, Client, Client]
     notified.acquire('k', { ...contended, mode: 'shared' })
-    silent.acquire('k', { mode: 'shared' })
+    unnotified.acquire('k', { mode: 'shared' })
     busy.lock('k')
     expect(contendedIn(notified.heard())).to.deep.equal([1])
-    expect(silent.heard()).to.deep.equal([])
+    expect(unnotified.heard()).to.deep.equal([])
   })
 
-  it('count the requests for the busiest key of a set, and come once a second for all keys of the set', () => {
+  it('count the requests for the busiest key of a set, and come at most once a second for the whole set', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], ...contended })
@@ -134,7 +135,7 @@ describe('contended notices', () => {
 })
 
 describe('queued notices', () => {
-  it('name the holders of all keys of a set, and the longest queue', () => {
+  it('list the holders of all keys of a set, and count the requests ahead in the longest queue', () => {
     const { clients } = setUp(3)
     const [holder, busy, waiter] = clients as [Client, Client, Client]
     const fence = holder.acquire('l')

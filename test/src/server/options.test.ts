@@ -88,7 +88,7 @@ describe('options', () => {
     expect(lease).to.deep.equal({ min: 2_000, max: 300_000, default: 3_000 })
   })
 
-  it('accept a quiet start in ms, or true for the longest lease', () => {
+  it('accept a quiet start as a number of ms, or as `true`, which means the longest lease', () => {
     expect(settingsFrom({ quietStart: true }).quietStart).to.equal(300_000)
     expect(settingsFrom({ quietStart: 5 }).quietStart).to.equal(5)
     expect(settingsFrom({ quietStart: false }).quietStart).to.equal(0)
@@ -156,13 +156,16 @@ describe('options: the error of listen', () => {
     // Without these options, the broker would refuse to listen on 192.0.2.1, beyond loopback.
     const [authenticate, allowInsecure] = [() => 'ann', true]
     const { broker } = await stage.broker({ authenticate, allowInsecure })
-    const usedPort = await rejection(broker.listen({ port }), 'UNAVAILABLE')
-    expect(usedPort.message).to.equal(
+    const usedPortError = await rejection(broker.listen({ port }), 'UNAVAILABLE')
+    expect(usedPortError.message).to.equal(
       `Cannot listen on 127.0.0.1:${port}: another program is using the port, perhaps another Holdfast broker: stop that program, or set \`port\` to another port`,
     )
     // This address is reserved for documentation.
-    const noAddress = await rejection(broker.listen({ port: 0, host: '192.0.2.1' }), 'UNAVAILABLE')
-    expect(noAddress.message).to.equal(
+    const noAddressError = await rejection(
+      broker.listen({ port: 0, host: '192.0.2.1' }),
+      'UNAVAILABLE',
+    )
+    expect(noAddressError.message).to.equal(
       'Cannot listen on 192.0.2.1:0: this machine has no such address: set `host` to an address of this machine',
     )
   })
@@ -181,8 +184,8 @@ function policyFor(options: BrokerOptions): UpgradePolicy {
   return new UpgradePolicy(settingsFrom(options), nodeEnvironment.clock)
 }
 
-/** The HTTP status of a refused upgrade; undefined if the upgrade is accepted. */
-function statusBy(policy: UpgradePolicy, upgrade: IncomingMessage): string | undefined {
+/** The HTTP status by which the policy refuses an upgrade; undefined if accepted. */
+function refusalStatus(policy: UpgradePolicy, upgrade: IncomingMessage): string | undefined {
   const decision = policy.admit(upgrade)
   return 'status' in decision ? decision.status : undefined
 }
@@ -193,18 +196,18 @@ describe('the upgrade policy', () => {
   it('accepts requests without an origin on loopback', () => {
     const policy = policyFor({})
     for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) {
-      expect(statusBy(policy, request(undefined, address)), address).to.equal(undefined)
+      expect(refusalStatus(policy, request(undefined, address)), address).to.equal(undefined)
     }
   })
 
-  it('refuses clients beyond loopback, unless authenticate or allowUnauthenticated is set', () => {
-    const fromNetwork = request(undefined, '192.168.1.7')
-    const { headers } = fromNetwork
+  it('refuses requests to an address beyond loopback, unless authenticate or allowUnauthenticated is set', () => {
+    const toNetworkAddress = request(undefined, '192.168.1.7')
+    const { headers } = toNetworkAddress
     const withoutAddress = { headers, socket: {} } as unknown as IncomingMessage
-    for (const upgrade of [fromNetwork, withoutAddress]) {
-      expect(statusBy(policyFor({}), upgrade)).to.equal('403 Forbidden')
+    for (const upgrade of [toNetworkAddress, withoutAddress]) {
+      expect(refusalStatus(policyFor({}), upgrade)).to.equal('403 Forbidden')
       for (const options of [{ authenticate }, { allowUnauthenticated: true }]) {
-        expect(statusBy(policyFor(options), upgrade)).to.equal(undefined)
+        expect(refusalStatus(policyFor(options), upgrade)).to.equal(undefined)
       }
     }
   })
@@ -212,7 +215,7 @@ describe('the upgrade policy', () => {
   it('refuses every origin that does not equal an origin in `origins`', () => {
     const origins = ['https://app.example']
     const policy = policyFor({ origins, authenticate })
-    expect(statusBy(policy, request('https://app.example'))).to.equal(undefined)
+    expect(refusalStatus(policy, request('https://app.example'))).to.equal(undefined)
     const refusedOrigins = [
       'https://app.example.evil.example',
       'http://app.example',
@@ -223,14 +226,14 @@ describe('the upgrade policy', () => {
       '',
     ]
     for (const origin of refusedOrigins) {
-      expect(statusBy(policy, request(origin)), origin).to.equal('403 Forbidden')
+      expect(refusalStatus(policy, request(origin)), origin).to.equal('403 Forbidden')
     }
   })
 
   it('accepts origins on loopback with `dev`, and no other origin', () => {
     const policy = policyFor({ dev: true })
     const local = ['http://localhost:5173', 'https://127.0.0.1', 'http://[::1]:8080']
-    for (const origin of local) expect(statusBy(policy, request(origin))).to.equal(undefined)
+    for (const origin of local) expect(refusalStatus(policy, request(origin))).to.equal(undefined)
     const refusedOrigins = [
       'https://app.example',
       'http://localhost.evil.example',
@@ -240,11 +243,11 @@ describe('the upgrade policy', () => {
       'not a url',
     ]
     for (const origin of refusedOrigins) {
-      expect(statusBy(policy, request(origin)), origin).to.equal('403 Forbidden')
+      expect(refusalStatus(policy, request(origin)), origin).to.equal('403 Forbidden')
     }
   })
 
-  it('refuses to listen beyond loopback without authenticate', () => {
+  it('forbids listening beyond loopback, unless authenticate or allowUnauthenticated is set', () => {
     const policy = policyFor({})
     const hasTls = false
     for (const host of ['0.0.0.0', '::', '192.168.1.7', 'example.org', '']) {
@@ -264,7 +267,7 @@ describe('the upgrade policy', () => {
     ).to.equal('nothing')
   })
 
-  it('refuses to receive tokens without TLS, unless allowInsecure or a proxy is set', () => {
+  it('forbids receiving tokens without TLS, unless allowInsecure or a proxy is set', () => {
     const check = (options: BrokerOptions, hasTls: boolean) =>
       refusalOf(() => policyFor({ authenticate, ...options }).checkHost('0.0.0.0', hasTls))
     const [withTls, withoutTls] = [true, false]

@@ -4,49 +4,49 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 describe('the output of a turn', () => {
-  /** Starts a broker. `join` adds a client. For each write to a client, `written` has its name. */
+  /** Starts a broker. `join` adds a client. Each write appends its client's name to `writtenTo`. */
   function start() {
     const harness = new BrokerHarness()
-    const written: string[] = []
+    const writtenTo: string[] = []
     const join = (name: string): Client => {
       const client = harness.join()
       const send = client.socket.send.bind(client.socket)
       client.socket.send = (frame) => {
-        written.push(name)
+        writtenTo.push(name)
         send(frame)
       }
       return client
     }
-    return { harness, written, join }
+    return { harness, writtenTo, join }
   }
 
   it('is written first for connections whose output is encoded already', () => {
-    const { harness, written, join } = start()
+    const { harness, writtenTo, join } = start()
     const [watcher, holder, bystander] = [join('watcher'), join('holder'), join('bystander')]
     watcher.say({ type: 'watch', id: 1, key: 'k' })
     harness.environment.endTurn()
-    written.length = 0
-    // Unlike `say`, `socket.say` does not end the turn. The watcher gets an event, which the broker
-    // encodes when it writes the event. The watcher also sends a message before the bystander, but
-    // the broker does not answer an `unwatch` of an unknown watch.
+    writtenTo.length = 0
+    // Unlike `say`, `socket.say` does not end the turn. The broker encodes the event for the
+    // watcher only when it writes the event. So the watcher comes last, although the watcher sends
+    // a message before the bystander. The broker does not answer an `unwatch` of an unknown watch.
     holder.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'unwatch', watch: 2 })
     bystander.socket.say({ type: 'stats', id: 1 })
     harness.environment.endTurn()
-    expect(written).to.deep.equal(['holder', 'bystander', 'watcher'])
+    expect(writtenTo).to.deep.equal(['holder', 'bystander', 'watcher'])
     watcher.heard()
-    written.length = 0
+    writtenTo.length = 0
     // An answer of this turn does not overtake the event of the same connection.
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
     watcher.socket.say({ type: 'stats', id: 3 })
     bystander.socket.say({ type: 'stats', id: 2 })
     harness.environment.endTurn()
-    expect(written).to.deep.equal(['holder', 'bystander', 'watcher'])
+    expect(writtenTo).to.deep.equal(['holder', 'bystander', 'watcher'])
     expect(watcher.heard().map(({ type }) => type)).to.deep.equal(['event', 'stats'])
   })
 
   it('is written in several turns if encoding it takes long, and other output does not wait', () => {
-    const { harness, written, join } = start()
+    const { harness, writtenTo, join } = start()
     const { environment } = harness
     const watchers = Array.from({ length: 10 }, () => join('watcher'))
     const [holder, bystander] = [join('holder'), join('bystander')]
@@ -62,14 +62,15 @@ describe('the output of a turn', () => {
       }
     }
     holder.socket.say({ type: 'lock', id: 1, key: 'k' })
-    written.length = 0
+    writtenTo.length = 0
     for (let id = 1; id <= 5; id++) {
       bystander.socket.say({ type: 'stats', id })
       environment.endOneTurn()
     }
-    const { encodingMs } = turnBudget
-    const turn = ['bystander', ...Array<string>(encodingMs).fill('watcher')]
-    expect(written).to.deep.equal(['holder', ...turn, ...turn, ...turn, ...turn, ...turn])
+    // A write takes 1 ms.
+    const watchersPerTurn = turnBudget.encodingMs
+    const turn = ['bystander', ...Array<string>(watchersPerTurn).fill('watcher')]
+    expect(writtenTo).to.deep.equal(['holder', ...turn, ...turn, ...turn, ...turn, ...turn])
     for (const watcher of watchers) {
       expect(watcher.heard().filter(({ type }) => type === 'event')).to.have.length(1)
     }

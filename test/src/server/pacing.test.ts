@@ -1,10 +1,10 @@
 /**
- * Tests pacing: the broker charges each client for the work that the client causes, in units. If a
- * client exceeds its share of a turn of the event loop, the broker pauses the client. The broker
- * then reads the client's socket again in a later turn. No message of a paused client is lost or
- * changes its order. The lease is the time that the broker keeps a session without a message of its
- * client. A fence is the number of a grant. The grace is the time that a session outlives its
- * connection. The ttl of a lock is the time after which the lock expires.
+ * Tests pacing: the broker counts the work that each client causes, in units of work. If a client
+ * exceeds its share of a turn of the event loop, the broker pauses the client. The broker then
+ * reads the client's socket again in a later turn. No message of a paused client is lost or changes
+ * its order. The lease is the time that the broker keeps a session without a message of its client.
+ * A fence is the number of a grant. The grace is the time that a session outlives its connection.
+ * The ttl of a lock is the time after which the lock expires.
  */
 import { costs } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -26,7 +26,7 @@ function brokerWithLocks(
     }))
     holder.say(...requests)
   }
-  // After this time, the work of these requests no longer reduces the budget of a turn.
+  // The requests exceeded the budgets of their turns, which reduces later budgets for a while.
   harness.environment.pass(5_000)
   holder.heard()
   return { harness, busy: harness.join({ lease: 60_000 }), other: harness.join({ lease: 60_000 }) }
@@ -43,12 +43,12 @@ function turnsUntil({ environment }: BrokerHarness, client: Client, id: number):
 }
 
 /** Queries with the ids from 1. Each query lists at most one lock. */
-const queries = (count: number, fields = {}): object[] =>
-  Array.from({ length: count }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...fields }))
+const queries = (length: number, fields = {}): object[] =>
+  Array.from({ length }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...fields }))
 
 /** Lock requests with the ids from 1. `fieldsFor` gets the number of the request, from 0. */
-function lockRequests(count: number, fieldsFor: (i: number) => object): object[] {
-  return Array.from({ length: count }, (_, i) => ({ type: 'lock', id: i + 1, ...fieldsFor(i) }))
+function lockRequests(length: number, fieldsFor: (i: number) => object): object[] {
+  return Array.from({ length }, (_, i) => ({ type: 'lock', id: i + 1, ...fieldsFor(i) }))
 }
 
 /** A limit that a client of these tests exceeds, so the broker pauses the client for seconds. */
@@ -67,7 +67,7 @@ const expensiveFrames: Record<string, object[]> = {
 describe('pacing', function () {
   this.timeout(60_000)
 
-  it('charges for reporting each forbidden request to the metrics and the logs', () => {
+  it('charges the sender for the report of each forbidden request to the metrics and the logs', () => {
     const harness = new BrokerHarness({ authorize: () => false })
     const client = harness.join({ lease: 60_000 })
     const requests = Array.from({ length: 400 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' }))
@@ -156,7 +156,8 @@ describe('pacing', function () {
       busy.socket.sayControlFrames(10)
       harness.environment.endTurn()
     }
-    // The broker does the work of one second without a pause. Further frames wait for a second.
+    // Without a pause, the broker does as much work as the limit allows in a second. Then the
+    // connection is paused for at most a second.
     expect(frames * costs.controlFrame).to.be.within(9_000, 10_100)
     harness.environment.pass(1_000)
     expect(busy.socket.isPaused).to.equal(false)
@@ -248,7 +249,8 @@ describe('pacing', function () {
     leaving.acquire('left')
     leaving.socket.say(...queries(100), { type: 'bye' })
     leaving.socket.drop()
-    // A real socket, even if paused, passes on its frames after the connection has closed.
+    // When a connection has closed, a real socket passes on its frames even if the socket is
+    // paused. The fake socket passes on its frames only when it resumes.
     leaving.socket.resume()
     expect(harness.broker.table.sessions.has(leaving.session)).to.equal(true)
     harness.environment.endTurn()
@@ -260,7 +262,7 @@ describe('pacing', function () {
   it('handles the messages before an invalid frame, and then closes the connection', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
-    // Ends the pause, so that the invalid frame arrives while the queries before it wait.
+    // Reads the socket again, so that the invalid frame arrives while the queries before it wait.
     busy.socket.resume()
     busy.socket.say('{"type":')
     harness.environment.endTurn()
@@ -271,7 +273,6 @@ describe('pacing', function () {
   it('drops the unhandled messages of a connection that the broker closes', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
-    // The client does not read any more.
     busy.socket.isReading = false
     for (const connection of [...harness.broker.connections]) harness.broker.dismiss(connection)
     expect(busy.socket.isPaused, 'the broker must read the close frame').to.equal(false)
@@ -325,9 +326,9 @@ describe('pacing', function () {
 const hundredClients = (harness: BrokerHarness, hello = {}): Client[] =>
   Array.from({ length: 100 }, () => harness.join({ lease: 60_000, ...hello }))
 
-/** Acquires `count` locks for a client. */
-function acquireMany(client: Client, prefix: string, count: number, fields = {}): void {
-  for (let i = 0; i < count; i += 500) {
+/** Acquires `lockCount` locks for a client. */
+function acquireMany(client: Client, prefix: string, lockCount: number, fields = {}): void {
+  for (let i = 0; i < lockCount; i += 500) {
     const ids = Array.from({ length: 500 }, (_, j) => i + j + 1)
     client.say(...ids.map((id) => ({ type: 'lock', id, key: `${prefix}${id}`, ...fields })))
   }
@@ -391,12 +392,13 @@ describe('pacing of expensive messages', function () {
   it('charges the sender for a frame with an invalid message', () => {
     const harness = new BrokerHarness()
     const hostile = hundredClients(harness)
-    // An ack may have 1,024 ids. The last of them is invalid, so the check reads all ids.
+    // An ack may have 1,024 ids. The last of them is invalid, so the check reads all ids. The first
+    // ack closes the connection. The others only make the frame expensive to parse.
     const ids = Array.from({ length: 1_023 }, (_, i) => i + 1)
     const invalid = Array.from({ length: 12 }, () => ({ type: 'ack', ids: [...ids, 'x'] }))
     for (const { socket } of hostile) socket.say(...invalid)
     const closed = hostile.filter(({ socket }) => socket.closedWith !== undefined)
-    // The checks of some frames use up the turn, so most of the 100 frames wait.
+    // Parsing and checking some frames uses up the turn, so most of the 100 frames wait.
     expect(closed.length).to.be.within(1, 20)
     harness.environment.endTurn()
     for (const { socket } of hostile) expect(socket.closedWith?.code).to.equal(4400)
@@ -430,7 +432,7 @@ describe('pacing of expensive messages', function () {
     // The first turn answers at most a tenth of the 2,000 requests.
     expect(answeredCount()).to.be.within(1, 200)
     harness.environment.endTurn()
-    // Later turns answer the other requests, at least 1,800.
+    // Later turns answer the others.
     expect(answeredCount()).to.be.above(1_700)
   })
 
@@ -467,7 +469,7 @@ describe('pacing of expensive messages', function () {
     harness.environment.endTurn()
   })
 
-  it('charges the turn for each connection that gets an event', () => {
+  it('charges the sender of a request for each connection that gets an event of the request', () => {
     const harness = new BrokerHarness()
     const watching = hundredClients(harness)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
@@ -480,7 +482,8 @@ describe('pacing of expensive messages', function () {
     }
     const steal = { type: 'lock', key: 'churn', steal: true }
     busy.socket.say(...Array.from({ length: 200 }, (_, i) => ({ ...steal, id: i + 1 })))
-    // The first turn has handled some of the 200 steals. Each steal has one grant.
+    // Each steal has one grant, so the newest fence is the number of handled steals. The turn of
+    // the frame handles only some of the 200 steals.
     expect(harness.broker.table.fence).to.be.within(10, 100)
     harness.environment.endTurn()
     expect(harness.broker.table.fence).to.equal(200)
