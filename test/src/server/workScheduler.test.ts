@@ -48,6 +48,7 @@ describe('the work scheduler', () => {
     const workFor = (name: string, ms: number): PacedWork => ({
       work: (units) => {
         order.push(name)
+        // Unlike `stopFor`, `pass` also fires timers.
         environment.pass(ms)
         // The work reports that it used a tenth of its units, so only its time may end the turn.
         return units / 10
@@ -67,7 +68,7 @@ describe('the work scheduler', () => {
   })
 
   /** Adds work that takes `ms` and then adds itself again. Returns the times at which it began. */
-  function repeat(ms: number): number[] {
+  function addRepeatedWork(ms: number): number[] {
     const beganAt: number[] = []
     const work: PacedWork = {
       work: () => {
@@ -83,7 +84,7 @@ describe('the work scheduler', () => {
 
   it('lets large work wait after a long slice, for the excess time but at most 4 ms', () => {
     for (const [ms, recovery] of [
-      // Here paused work has 1 ms, and may exceed this by 2 ms without a recovery.
+      // Paused work gets half of the turn, which is 1 ms. An excess of at most 2 ms is tolerated.
       [1.5, 0],
       [6, 4],
       [50, 4],
@@ -92,7 +93,7 @@ describe('the work scheduler', () => {
       const { clock, endOfTurn } = environment
       scheduler = new WorkScheduler({ clock, endOfTurn })
       const start = clock.monotonic()
-      const beganAt = repeat(ms)
+      const beganAt = addRepeatedWork(ms)
       environment.endOneTurn()
       expect(scheduler.unitsForLargeWork === 0, `${ms} ms`).to.equal(recovery > 0)
       expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
@@ -109,6 +110,7 @@ describe('the work scheduler', () => {
   })
 
   it('lets large work wait after a message that took long', () => {
+    // The message took exactly the longest time that is tolerated.
     scheduler.endLargeWork(turnBudget.ms + turnBudget.toleratedMs)
     expect(scheduler.unitsForLargeWork).to.be.above(0)
     scheduler.endLargeWork(turnBudget.ms + 3)
@@ -118,23 +120,24 @@ describe('the work scheduler', () => {
     expect(scheduler.unitsForLargeWork).to.be.above(0)
   })
 
-  it('does not extend a recovery, so that large work continues', () => {
+  it('does not extend a recovery because of long work during the recovery', () => {
     let largeTurns = 0
     for (let turn = 0; turn < 20; turn++) {
       scheduler.allowanceNow()
       if (scheduler.unitsForLargeWork > 0) largeTurns++
       environment.stopFor(turnBudget.recoveryMs)
+      // Every turn has a message that took long.
       scheduler.endLargeWork(50)
       scheduler.nextTurn()
     }
-    // The recovery after one turn lasts for the next turn, so large work runs in every second turn.
+    // Every second turn is a recovery. In the other turns large work runs.
     expect(largeTurns).to.equal(10)
   })
 
-  it('begins the time of a turn again at the first frame after the output', () => {
+  it('restarts the time of a turn at the first `allowanceNow` after `resetTurnTime`', () => {
     scheduler.nextTurn()
-    // The broker writes a long answer, and then resets the time of the turn.
     scheduler.allowanceNow()
+    // The broker calls this after it has written a long answer.
     scheduler.resetTurnTime()
     environment.stopFor(100)
     expect(scheduler.allowanceNow()).to.equal(turnBudget.connection)
@@ -171,8 +174,8 @@ describe('the work scheduler', () => {
   })
 
   it('clears the timer of a recovery in `stop`', () => {
-    repeat(50)
-    environment.endTurn()
+    addRepeatedWork(50)
+    environment.endOneTurn()
     expect(environment.timers).to.equal(1)
     scheduler.stop()
     expect(environment.timers).to.equal(0)

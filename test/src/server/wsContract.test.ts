@@ -1,8 +1,8 @@
 /**
  * Checks that the installed `ws` meets the assumptions of the fast path, by which common frames
- * bypass `ws`. `server/src/http/fastPath/index.ts` lists the assumptions. Each check must also fail
- * for a changed `ws` that breaks the assumption. If a release of `ws` fails a check, change or
- * remove the fast path.
+ * bypass `ws`. `server/src/http/fastPath/index.ts` lists the assumptions. If a release of `ws`
+ * fails a check, change or remove the fast path. The checks themselves are tested with changed
+ * versions of `ws`, which must fail.
  *
  * The first byte of a frame is 0x81 for a text and 0x89 for a ping. A text in two frames has the
  * first bytes 0x01 and 0x80.
@@ -39,10 +39,13 @@ function connectReader(connect: Connect): { read: (bytes: Buffer) => void; heard
 }
 
 /**
- * A connection whose writes end immediately, or stay blocked until `written` is called. `written`
- * returns all written text.
+ * A connection whose writes end immediately, or stay blocked until `endWrites` is called.
+ * `endWrites` returns all written text.
  */
-function connectWriter(connect: Connect, isBlocked: boolean): Upgraded & { written: () => string } {
+function connectWriter(
+  connect: Connect,
+  isBlocked: boolean,
+): Upgraded & { endWrites: () => string } {
   const chunks: Buffer[] = []
   const blocked: (() => void)[] = []
   const upgraded = connect((chunk, done) => {
@@ -53,11 +56,11 @@ function connectWriter(connect: Connect, isBlocked: boolean): Upgraded & { writt
   // Ends the write of the upgrade response.
   blocked.shift()?.()
   chunks.length = 0
-  const written = (): string => {
+  const endWrites = (): string => {
     for (let done = blocked.shift(); done; done = blocked.shift()) done()
     return Buffer.concat(chunks).toString()
   }
-  return { ...upgraded, written }
+  return { ...upgraded, endWrites }
 }
 
 const checks: Readonly<Record<string, (connect: Connect) => void>> = {
@@ -71,7 +74,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
       const { read, heard } = connectReader(connect)
       read(encodeFrame(frame(0x81, 'first')))
       read(encodeFrame(frame(0x89, 'p')))
-      // Here the fast path could read texts, which `ws` then does not get.
+      // Before the next text, the fast path could itself read texts, of which `ws` gets no byte.
       for (const part of [text.subarray(0, at), text.subarray(at)]) {
         if (part.length > 0) read(part)
       }
@@ -88,17 +91,17 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
     assert.deepEqual(heard, ['ping p', 'ab'])
   },
 
-  'emits no message that it refuses': (connect) => {
+  'emits neither a refused message nor a later one': (connect) => {
     const { read, heard } = connectReader(connect)
     // The byte 0xff is not UTF-8.
     read(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
-    read(encodeFrame(frame(0x81, 'behind')))
+    read(encodeFrame(frame(0x81, 'after the refused message')))
     assert.deepEqual(heard, [])
   },
 
-  'queues no writes that a raw write would overtake': (connect) => {
+  'keeps its own writes and raw writes in order': (connect) => {
     for (const isBlocked of [false, true]) {
-      const { raw, websocket, written } = connectWriter(connect, isBlocked)
+      const { raw, websocket, endWrites } = connectWriter(connect, isBlocked)
       websocket.send('1')
       raw.write(plainTextFrame('2')!, 'latin1')
       websocket.send('3é')
@@ -108,7 +111,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
       raw.write(plainTextFrame('7')!, 'latin1')
       websocket.close(4_000, '8')
       raw.write(plainTextFrame('9')!, 'latin1')
-      assert.equal(written().replace(/[^1-9]/g, ''), '123456789')
+      assert.equal(endWrites().replace(/[^1-9]/g, ''), '123456789')
     }
   },
 
@@ -127,6 +130,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
     assert.isTrue(raw.isPaused())
     raw.push(encodeFrame(frame(0x81, 'unread')))
     let unread = 0
+    // This listener runs before the listener of `ws`, which reads the bytes.
     raw.prependListener('close', () => {
       unread = raw.readableLength
     })
@@ -196,12 +200,12 @@ const breaches: readonly (readonly [breach: string, checkName: string, connect: 
   ],
   [
     'emits messages that are not UTF-8',
-    'emits no message that it refuses',
+    'emits neither a refused message nor a later one',
     (onWrite) => upgrade(new WebSocketServer({ ...options, skipUTF8Validation: true }), onWrite),
   ],
   [
     'queues messages until the next turn',
-    'queues no writes that a raw write would overtake',
+    'keeps its own writes and raw writes in order',
     withSockets(
       class extends WebSocket {
         override send(data: unknown): void {
@@ -212,7 +216,7 @@ const breaches: readonly (readonly [breach: string, checkName: string, connect: 
   ],
   [
     'keeps pongs back until the close',
-    'queues no writes that a raw write would overtake',
+    'keeps its own writes and raw writes in order',
     withSockets(
       class extends WebSocket {
         readonly #pongs: unknown[] = []

@@ -57,7 +57,7 @@ describe('shared: parseFrame', () => {
 })
 
 describe('shared: joinIntoFrames', () => {
-  it('joins several messages into one array, and does not change a single message', () => {
+  it('joins several messages into an array, and returns a lone message as it is', () => {
     expect(joinIntoFrames(['{"a":1}'])).to.deep.equal(['{"a":1}'])
     expect(joinIntoFrames(['{"a":1}', '{"b":2}'])).to.deep.equal(['[{"a":1},{"b":2}]'])
   })
@@ -90,11 +90,11 @@ describe('shared: joinIntoFrames', () => {
       (messages, maxBytes) => {
         const texts = messages.map((value) => JSON.stringify(value))
         const frames = joinIntoFrames(texts, maxBytes)
-        // `frames[i]` comes immediately before `frame`.
+        // `i` counts from the second frame, so `frames[i]` is the frame before `frame`.
         for (const [i, frame] of frames.slice(1).entries()) {
           const firstMessage = JSON.stringify(parse(frame)[0])
-          const formerMessages = parse(frames[i]!).map((value) => JSON.stringify(value))
-          const joined = `[${[...formerMessages, firstMessage].join(',')}]`
+          const previousMessages = parse(frames[i]!).map((value) => JSON.stringify(value))
+          const joined = `[${[...previousMessages, firstMessage].join(',')}]`
           expect(Buffer.byteLength(joined)).to.be.greaterThan(maxBytes)
         }
       },
@@ -105,14 +105,16 @@ describe('shared: joinIntoFrames', () => {
   it('fills a frame to the last byte of UTF-8', () => {
     // Two brackets and a comma.
     const joiningBytes = 3
-    // The frame also has four quotes. The text `half` fills half of the other bytes with "é", which
-    // has 2 bytes in UTF-8. So the number of "é" is a quarter of the other bytes.
-    const half = `"${'é'.repeat((maxOutputFrameBytes - joiningBytes - 4) >> 2)}"`
-    const bytesLeft = maxOutputFrameBytes - joiningBytes - Buffer.byteLength(half)
-    const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])
+    // Each of the two messages is a string in two quotes.
+    const quoteBytes = 2
+    const stringBytes = maxOutputFrameBytes - joiningBytes - 2 * quoteBytes
+    // The character "é" has 2 bytes in UTF-8, so these fill half of `stringBytes`.
+    const half = `"${'é'.repeat(stringBytes >> 2)}"`
+    const bytesLeft = maxOutputFrameBytes - joiningBytes - Buffer.byteLength(half) - quoteBytes
+    const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft)}"`])
     expect(frames.map((frame) => Buffer.byteLength(frame))).to.deep.equal([maxOutputFrameBytes])
-    // One byte more than the first frame has room for.
-    expect(joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2 + 1)}"`])).to.have.length(2)
+    // With one byte more, the messages need two frames.
+    expect(joinIntoFrames([half, `"${'x'.repeat(bytesLeft + 1)}"`])).to.have.length(2)
   })
 
   it('puts a message that is longer than the limit into a frame of its own', () => {

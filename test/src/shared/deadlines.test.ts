@@ -51,9 +51,11 @@ interface Subject {
 
 // The subjects and times are few, so that random operations often choose the same subject or time.
 const subjects: readonly Subject[] = Array.from({ length: 31 }, (_, name) => ({ name }))
+/** Chooses a subject by its name, which is also its index. */
 const subject = fc.nat(subjects.length - 1)
 const at = fc.nat(40)
-// `forget` deletes the deadline, and frees the memory that the subject keeps for its next deadline.
+// `forget` deletes the deadline. Unlike `delete`, `forget` also frees the memory in which the
+// subject would store its next deadline.
 const operation = fc.oneof(
   { arbitrary: fc.record({ do: fc.constant('set' as const), subject, at }), weight: 5 },
   { arbitrary: fc.record({ do: fc.constant('delete' as const), subject }), weight: 2 },
@@ -98,6 +100,7 @@ describe('shared: DeadlineHeap', () => {
         }
       }
       const end = Number.POSITIVE_INFINITY
+      // Pops each remaining deadline. The last call finds no deadline.
       for (let left = model.size; left >= 0; left--) {
         expect(deadlines.popDue(end)?.name).to.equal(model.popDue(end))
       }
@@ -130,9 +133,10 @@ describe('shared: DeadlineHeap', () => {
     const deadlines = new DeadlineHeap<Subject>()
     const subjectCount = 20_000
     const crowd = Array.from({ length: subjectCount }, (_, name): Subject => ({ name }))
-    // The prime 7,919 does not divide the count, so this sets each time once, in mixed order.
+    // The prime 7,919 does not divide the count. So each number below the count is the deadline of
+    // exactly one subject, and the order is mixed.
     for (const each of crowd) deadlines.set(each, (each.name * 7_919) % subjectCount)
-    // Deletes half of the subjects, also in mixed order.
+    // Deletes the deadlines of half of the subjects, also in mixed order.
     for (let i = 0; i < subjectCount; i += 2) {
       expect(deadlines.delete(crowd[(i * 7_919) % subjectCount]!)).to.equal(true)
     }

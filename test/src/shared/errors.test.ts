@@ -22,7 +22,7 @@ describe('shared: HoldfastError', () => {
     }
   })
 
-  it('has a cause only if the options have a cause, which may be undefined', () => {
+  it('has a cause only if the options have one, even if its value is undefined', () => {
     expect(Object.hasOwn(new HoldfastError('ABORTED'), 'cause')).to.equal(false)
     expect(Object.hasOwn(new HoldfastError('ABORTED', 'stop', {}), 'cause')).to.equal(false)
     const reason = new Error('why')
@@ -37,7 +37,7 @@ describe('shared: HoldfastError', () => {
     expect(new HoldfastError('LOCK_HELD', undefined, { holders }).holders).to.equal(holders)
   })
 
-  it('has a property only for each defined detail of the options', () => {
+  it('has the details that the options define, and no other details', () => {
     const details = {
       key: 'k',
       holders: [],
@@ -61,6 +61,13 @@ describe('shared: HoldfastError', () => {
       'UNAVAILABLE',
     ])
   })
+
+  it('is not an instance of a subclass of HoldfastError', () => {
+    class OwnError extends HoldfastError {}
+    expect(new HoldfastError('ABORTED') instanceof OwnError).to.equal(false)
+    expect(new OwnError('ABORTED') instanceof OwnError).to.equal(true)
+    expect(new OwnError('ABORTED') instanceof HoldfastError).to.equal(true)
+  })
 })
 
 describe('shared: HoldfastError of another copy of the package', () => {
@@ -80,7 +87,7 @@ describe('shared: HoldfastError of another copy of the package', () => {
     expect((error as HoldfastError).retryable).to.equal(true)
   })
 
-  it('does not make other values instances of either class', async () => {
+  it('accepts no other value as an instance of either class', async () => {
     const Other = await otherCopy()
     const otherValues = [
       new Error('no'),
@@ -94,13 +101,6 @@ describe('shared: HoldfastError of another copy of the package', () => {
       expect((other as unknown) instanceof HoldfastError, String(other)).to.equal(false)
       expect((other as unknown) instanceof Other, String(other)).to.equal(false)
     }
-  })
-
-  it('is not an instance of a subclass of HoldfastError', () => {
-    class OwnError extends HoldfastError {}
-    expect(new HoldfastError('ABORTED') instanceof OwnError).to.equal(false)
-    expect(new OwnError('ABORTED') instanceof OwnError).to.equal(true)
-    expect(new OwnError('ABORTED') instanceof HoldfastError).to.equal(true)
   })
 })
 
@@ -128,8 +128,8 @@ describe('shared: close codes', () => {
     const rows = Object.values(closeCodes)
     expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
     for (const { code, reason } of rows) {
-      // An application may choose the codes from 4000 to 4999. The other codes are of the WebSocket
-      // standard, which also limits a reason to 123 bytes.
+      // The listed codes are those of the WebSocket standard. An application may choose the codes
+      // from 4000 to 4999. The standard also limits a reason to 123 bytes.
       const isSendable =
         [1000, 1007, 1009, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 5000)
       expect(isSendable, String(code)).to.equal(true)

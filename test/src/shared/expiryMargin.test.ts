@@ -1,8 +1,9 @@
 /**
  * Tests the formula for the expiry margin. A client relies on periods that the clock of the broker
- * measures, such as a lease or a ttl. The rates of the two clocks may differ by 1 %. So the client
- * subtracts this margin from 99 % of each period, and relies on the rest. The margin is 2 % of the
- * period, but at least 50 ms and at most 10 % of the period. The formula adds 1 ms for rounding.
+ * measures, such as a lease or a ttl. The rates of the two clocks may differ by 1 %, so the client
+ * counts on only 99 % of each period. From these 99 %, the client subtracts the margin. The margin
+ * is the larger one of 50 ms and 2 % of the period, but at most 10 % of the period. The formula
+ * adds 1 ms for rounding.
  */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -28,8 +29,9 @@ describe('shared: the expiry margin', () => {
     expect(safeDuration(15_000)).to.equal(14_549)
   })
 
-  it('depends on the ttl alone, even if the period is longer because it began before the grant', () => {
-    // The period began 200 ms before the grant. The margin of a ttl of 10,000 ms is 201 ms.
+  it('of a lock depends on the ttl alone, even if the client counts a longer period', () => {
+    // The client counts from its request, which arrived 200 ms before the grant. The ttl of
+    // 10,000 ms begins at the grant, and has a margin of 201 ms.
     expect(safeDuration(200 + 10_000, 10_000)).to.equal(10_200 * slowestClockRate - 201)
   })
 

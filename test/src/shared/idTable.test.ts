@@ -47,10 +47,10 @@ describe('shared: IdTable', () => {
     fc.assert(property, runs(40, 2_000))
   })
 
-  it('does not remove a member if the caller passes another object with the same number', () => {
+  it('removes only its members, not another object with the same number', () => {
     const table = new IdTable<{ readonly tableId: number }>()
     const member = { tableId: 7 }
-    // The table has no member yet, so this call does nothing.
+    // The table is still empty, so this call does nothing.
     table.remove(member)
     table.add(member)
     table.remove({ tableId: 7 })
@@ -64,7 +64,7 @@ describe('shared: IdTable', () => {
     'differ only above 32 bits': (i) => i * 2 ** 32,
   }
   for (const [pattern, numberOf] of Object.entries(patterns)) {
-    it(`visits few slots to add and remove numbers that ${pattern}`, () => {
+    it(`reads few members to add and remove numbers that ${pattern}`, () => {
       let readCount = 0
       const members = Array.from({ length: memberCount }, (_, i) => ({
         get tableId() {

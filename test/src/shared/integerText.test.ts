@@ -5,9 +5,10 @@ import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
 describe('shared: integerText', () => {
-  it('writes an integer as a template does', () => {
+  it('writes an integer as a template literal does', () => {
     const anyInteger = fc.maxSafeNat()
-    // Near a multiple of 1,000 and near the highest safe integer, a division could be rounded.
+    // `integerText` divides by 1,000. Near a multiple of 1,000 and near the highest safe integer,
+    // the quotient could be rounded.
     const nearThousands = fc
       .tuple(
         fc.nat({ max: Math.floor(Number.MAX_SAFE_INTEGER / 1_000) }),

@@ -1,4 +1,4 @@
-/** Tests the rules for keys and prefixes of locks, and the length of texts in UTF-8. */
+/** Tests the rules for keys of locks and prefixes of keys, and the UTF-8 length of texts. */
 import { isKey, isPrefix, maxKeyBytes, utf8Length } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
@@ -115,7 +115,7 @@ describe('shared: utf8Length', () => {
     }
   })
 
-  it('does not read a long text of printable ASCII character by character', () => {
+  it('counts a long text of printable ASCII without `codePointAt`', () => {
     const originalMethod = String.prototype.codePointAt
     String.prototype.codePointAt = () => {
       throw new Error('The text is read character by character')
@@ -127,7 +127,7 @@ describe('shared: utf8Length', () => {
     }
   })
 
-  it('counts 1 to 4 bytes for the first and last characters of each UTF-8 length', () => {
+  it('counts the bytes at the limits of each UTF-8 length, and 3 bytes for a lone surrogate', () => {
     const lengths: [string, number][] = [
       ['', 0],
       ['\u007f', 1],

@@ -5,6 +5,7 @@ import { parseBrokerFrame } from '@holdfast/shared'
 import fc from 'fast-check'
 import { comparesWithParseFrame, integer } from './frequentFrames.js'
 
+/** The field `at` says when the ttl of the lock began; locks without a ttl have no such field. */
 const granted = fc.tuple(integer, integer, fc.option(integer)).map(([id, fence, at]) => {
   const atField = at === null ? '' : `,"at":${at}`
   return `{"type":"granted","id":${id},"fence":${fence}${atField}}`

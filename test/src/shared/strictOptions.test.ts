@@ -31,7 +31,7 @@ function messageFor(given: unknown): string | undefined {
 }
 
 describe('shared: refuseUnknownOptions', () => {
-  it('accepts every known option, and an object without options', () => {
+  it('accepts known options, an object without options, and undefined', () => {
     for (const given of [undefined, {}, { timeout: 5 }, { timeout: undefined, metadata: null }]) {
       expect(messageFor(given), JSON.stringify(given)).to.equal(undefined)
     }
@@ -86,13 +86,14 @@ describe('shared: refuseUnknownOptions', () => {
     })
     fc.assert(
       fc.property(mistyped, ({ name, place, letter, deletedCount }) => {
-        const position = place % name.length
-        const typedName = name.slice(0, position) + letter + name.slice(position + deletedCount)
+        // The name `signal` has no place 6.
+        const at = place % name.length
+        const typedName = name.slice(0, at) + letter + name.slice(at + deletedCount)
         expect(nearestName(typedName, names)).to.equal(name)
       }),
     )
     expect(nearestName('port', names)).to.equal(undefined)
-    // Each of these names needs one edit; "tracer" has the longest common beginning.
+    // Each of these names is one edit away from "trace". "tracer" shares the longest beginning.
     expect(nearestName('trace', ['grace', 'tracer', 'brace'])).to.equal('tracer')
   })
 })

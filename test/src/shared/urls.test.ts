@@ -18,6 +18,7 @@ describe('shared: redactUrl', () => {
   })
 
   it('hides user name, password, query and fragment', () => {
+    // In a URL, `new URL` skips line feeds and leading spaces, and reads a backslash as a slash.
     const cases: [string, string][] = [
       ['ws://user:secret@host', 'ws://***@host'],
       ['wss://secret@host:1/path', 'wss://***@host:1/path'],

@@ -1,8 +1,8 @@
 /**
  * An oracle (a check of a simulated run) for brokers that share a command log. A broker must not
- * answer a message that arrived after the other brokers declared that broker dead.
+ * answer a message that arrived after another broker took over its sessions.
  *
- * When a broker is declared dead, another broker takes over its sessions and starts their leases
+ * Another broker does so when the broker is declared dead, and starts the leases of the sessions
  * anew. A lease is how long a broker keeps a silent session. If the dead broker still answered, the
  * client would extend its lease, although the other broker counts the lease from the takeover.
  */
@@ -37,10 +37,10 @@ export class AnswerOracle {
   readonly #now: () => number
   readonly #records = new WeakMap<Connection, ConnectionRecord>()
   /**
-   * The world time at which each broker was declared dead, or at which it restarted under a new
-   * name. The keys are the names of the brokers in the log.
+   * The world time at which the sessions of each broker were taken over. The keys are the names of
+   * the brokers in the log.
    */
-  readonly #declaredDeadAt = new Map<string, number>()
+  readonly #takenOverAt = new Map<string, number>()
 
   constructor(report: RunReport, now: () => number) {
     this.#report = report
@@ -49,11 +49,12 @@ export class AnswerOracle {
 
   /**
    * A command has got its place in the log. With the command `restart`, a broker takes over the
-   * sessions of a dead broker, which is the `formerOwner`.
+   * sessions of `formerOwner`. The former owner was declared dead, has left, or is the same broker
+   * under the name that it had before it restarted.
    */
   appended(command: Command): void {
     if (command.type !== 'restart' || command.formerOwner === undefined) return
-    this.#declaredDeadAt.set(command.formerOwner, this.#now())
+    this.#takenOverAt.set(command.formerOwner, this.#now())
   }
 
   /**
@@ -80,15 +81,15 @@ export class AnswerOracle {
   /** A broker sends a frame. */
   sent(connection: Connection, frame: string): void {
     const record = this.#records.get(connection)
-    const declaredDeadAt = record && this.#declaredDeadAt.get(record.brokerNameInLog)
-    if (record === undefined || declaredDeadAt === undefined) return
+    const takenOverAt = record && this.#takenOverAt.get(record.brokerNameInLog)
+    if (record === undefined || takenOverAt === undefined) return
     for (const [answer, n, id] of frame.matchAll(answerPattern)) {
-      // An `ack` with the number `n` answers the first `n` messages. Message `n` came last of them.
+      // An `ack` answers the first `n` messages, of which message `n` came last.
       const arrivedAt =
         id === undefined ? record.arrivals[Number(n) - 1] : record.firstArrivalById.get(Number(id))
       // `arrivedAt` is undefined if the request arrived on an earlier connection of the session.
-      if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue
-      const detail = `${record.brokerNameInLog}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`
+      if (arrivedAt === undefined || arrivedAt <= takenOverAt) continue
+      const detail = `${record.brokerNameInLog}: ${answer} for a message that arrived ${arrivedAt - takenOverAt} ms too late`
       this.#report.violated(
         'an answered message arrived before its broker was declared dead',
         detail,

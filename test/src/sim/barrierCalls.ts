@@ -1,6 +1,6 @@
 /**
- * The calls of `session.barrier` in a client program, the code that a simulated client runs. The
- * calls at a barrier wait until there are as many calls as `parties`, and then resolve together.
+ * The calls of `session.barrier` by a simulated client. The calls at a barrier wait until their
+ * number is `parties`, and then resolve together.
  */
 import type { Session } from '@holdfast/client'
 import type { ErrorCode } from '@holdfast/shared'

@@ -1,9 +1,9 @@
 /**
- * An oracle (a check of a simulated run) that checks the barriers of the lock table by the commands
- * and effects of the table. The calls at a barrier pass as a group in one step. Each call states
- * the number of parties, and the group has exactly this number of calls. The session of each call
- * is open. Each call leaves the barrier once: the call passes, is given up, or ends with its
- * session.
+ * An oracle (a check of a simulated run) of the barriers of the lock table. The oracle reads each
+ * command to the table, and the effects (changes) of the command. The calls at a barrier pass as a
+ * group, in one command. Each call states the number of parties, and the group has exactly this
+ * number of calls. The session of each call is open. Each call leaves the barrier once: the call
+ * passes, is given up, or ends with its session.
  */
 import type { BarrierCall, Command, Effect, Session } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
@@ -27,7 +27,10 @@ export class BarrierOracle {
 
   /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
-    /** The number of parties of each call that this command lets pass. */
+    /**
+     * The number of parties of each call that this command lets pass. A command opens at most one
+     * barrier.
+     */
     const partiesOfPassed: number[] = []
     for (const effect of effects) {
       if (effect.kind === 'arrived' && command.type === 'barrier') {
@@ -52,7 +55,8 @@ export class BarrierOracle {
   /** Before a session ends, the effects `departed` must have removed all its calls. */
   #sessionEnded(session: string): void {
     for (const name of this.#waiting.keys()) {
-      if (name.startsWith(`${session}#`)) this.#violated('an ended session is no party', name)
+      if (name.startsWith(`${session}#`))
+        this.#violated('an ended session waits at no barrier', name)
     }
   }
 

@@ -140,7 +140,7 @@ export class BrokerMachine implements LogOracleBroker {
     return this.#broker
   }
 
-  /** Creates the engines, through which the broker reads and writes the shared log. */
+  /** The factory of the engines, through which the broker reads and writes the shared log. */
   get source(): SimEngineSource | undefined {
     return this.#source
   }
@@ -163,7 +163,7 @@ export class BrokerMachine implements LogOracleBroker {
     return this.#broker?.table
   }
 
-  get logName(): string {
+  get nameInLog(): string {
     return this.#broker?.logStatus?.name ?? ''
   }
 
@@ -175,6 +175,7 @@ export class BrokerMachine implements LogOracleBroker {
     return this.#deps.log === undefined ? '' : this.#broker?.logStatus?.name
   }
 
+  /** For how many ms more the broker regards itself as a member of the cluster. */
   get selfLeaseMs(): number {
     return this.#broker?.logStatus?.selfLeaseMs ?? 0
   }
@@ -275,7 +276,7 @@ export class BrokerMachine implements LogOracleBroker {
       path: this.path,
       appendFaults: this.isSpared ? noAppendFaults : log.plan,
       onEntry: (entry, apply) => log.logOracle.applyEntry(this, entry, apply),
-      // The engine may fail to deliver an entry if the next entry reveals the loss.
+      // The engine may lose `entry` only if `next` shows the broker that an entry was lost.
       drops: {
         mayDrop: (entry, next) => log.logOracle.provesLoss(next, entry),
         onEntryAfterDrop: (entry, apply) => log.logOracle.applyAfterLoss(this, entry, apply),

@@ -17,7 +17,7 @@ export const lateToleranceMs = 3_000
  * allows for clocks that are wrong by 1 %, and has a margin.
  */
 const minTimeoutFactor = 0.975
-/** A timeout may come earlier by this many ms, because timers count whole ms. */
+/** A timeout may come earlier by this many ms, because client and broker round to whole ms. */
 const earlyToleranceMs = 5
 
 /** The errors with which a lock request may fail. */
@@ -52,10 +52,10 @@ export interface LockRequest {
   signal?: AbortSignal
   steal?: boolean
   /**
-   * `op` is the unique name of the request. `isShared` is set if other callers may wait for the
+   * `op` is the unique name of the request. `joinable` is set if other callers may wait for the
    * same request.
    */
-  metadata: { op: string; isShared?: boolean }
+  metadata: { op: string; joinable?: boolean }
   /** Aborts `signal`; not an option of the client. */
   abortTimer?: Timer
 }
@@ -81,7 +81,7 @@ export class CallOracle {
   readonly #process: SimProcess
   readonly #oracles: CallObserver
   readonly #unsettledCalls = new Set<string>()
-  #calls = 0
+  #callCount = 0
 
   constructor(process: SimProcess, oracles: CallObserver) {
     this.#process = process
@@ -111,7 +111,7 @@ export class CallOracle {
 
   /** Records a call until it settles. */
   async track<T>(call: string, promise: Promise<T>): Promise<T> {
-    const name = `${call} (${++this.#calls})`
+    const name = `${call} (${++this.#callCount})`
     this.#unsettledCalls.add(name)
     this.trace(`calls ${name}`)
     try {
@@ -143,7 +143,7 @@ export class CallOracle {
     this.expect(error, failureCodes, 'lock')
     if (!(error instanceof HoldfastError)) return
     this.count(`refused ${error.code}`)
-    if (request.metadata.isShared !== true) this.#oracles.requestFailed(request.metadata)
+    if (request.metadata.joinable !== true) this.#oracles.requestFailed(request.metadata)
     // The simulated callers abort with the name of the request as the reason.
     if (error.code === 'ABORTED' && error.cause !== request.metadata.op) {
       this.violated('ABORTED has the reason of the abort as its cause', String(error.cause))
@@ -173,7 +173,7 @@ export class CallOracle {
     }
   }
 
-  /** Checks that the error is the loss of a lock, or has one of these codes. */
+  /** Checks that the error is the loss of a lock or session, or has one of these codes. */
   expectLoss(error: unknown, call: string, ...otherCodes: ErrorCode[]): void {
     this.expect(error, new Set([...lossCodes, ...otherCodes]), call)
   }

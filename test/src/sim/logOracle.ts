@@ -16,7 +16,7 @@ import type { StoredEntry } from './sharedStore.js'
 export interface LogOracleBroker {
   readonly name: string
   /** The name of the broker in the log while it serves; otherwise ''. */
-  readonly logName: string
+  readonly nameInLog: string
   /** How long the self-lease of the broker still lasts by the broker's own clock, in ms. */
   readonly selfLeaseMs: number
   readonly members: readonly string[]
@@ -129,8 +129,8 @@ export class LogOracle {
     this.#report.count('broker missed an entry')
     this.#applied = []
     apply()
-    if (broker.logName === '' && this.#applied.length === 0) return
-    const detail = `${broker.name} at ${position}: serves as ${broker.logName || 'nothing'}, applied ${this.#applied.join(' ') || 'nothing'}`
+    if (broker.nameInLog === '' && this.#applied.length === 0) return
+    const detail = `${broker.name} at ${position}: serves as ${broker.nameInLog || 'nothing'}, applied ${this.#applied.join(' ') || 'nothing'}`
     this.#report.violated('a broker that missed an entry stops serving', detail)
   }
 
@@ -197,7 +197,7 @@ export class LogOracle {
   }
 
   #checkDeath(name: string): void {
-    const member = this.#brokers().find(({ logName }) => logName === name)
+    const member = this.#brokers().find(({ nameInLog }) => nameInLog === name)
     if (member === undefined || member.selfLeaseMs <= 0) return
     const detail = `${member.name} as ${name} is a member for ${member.selfLeaseMs} ms more`
     this.#report.violated('a self-lease is over before its broker is declared dead', detail)

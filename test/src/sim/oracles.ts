@@ -153,9 +153,9 @@ export class Oracles {
       executed: (stateMachine) => snapshotOracle.afterCommand(stateMachine),
       beforeSnapshot: () => snapshotOracle.end(),
       served: () => {
-        this.#runsByName.set(machine.logName, run)
+        this.#runsByName.set(machine.nameInLog, run)
         this.report.count('broker serves')
-        this.trace.add(process.name, `serves as ${machine.logName}`)
+        this.trace.add(process.name, `serves as ${machine.nameInLog}`)
         sessionOracle.served()
       },
       restored: () => this.report.count('broker restored a snapshot'),
@@ -263,9 +263,9 @@ export class Oracles {
       },
       received: (connection, frame) => {
         this.#sessionOracleOf(connection)?.received(connection)
-        const logName = this.#machineOf(connection)?.logName
-        if (logName !== undefined && logName !== '')
-          this.#answerOracle.received(connection, frame, logName)
+        const nameInLog = this.#machineOf(connection)?.nameInLog
+        if (nameInLog !== undefined && nameInLog !== '')
+          this.#answerOracle.received(connection, frame, nameInLog)
       },
       closed: (connection, side, code) => {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)

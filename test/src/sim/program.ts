@@ -189,7 +189,7 @@ export class Program {
         delete request.onContended
         if (request.timeout === 0) request.timeout = 1
         // Other callers may wait for this request, even after this call has failed.
-        request.metadata.isShared = true
+        request.metadata.joinable = true
         return this.#request(key, request, (options) => session.singleflightLock(key, options))
       }
       case 'permits': {
