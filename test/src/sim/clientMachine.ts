@@ -16,8 +16,9 @@ import { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
 /**
- * The environment of a client that runs in a simulated process. With `endsTurnsEarly`, a turn of
- * the event loop ends when its promises have settled; otherwise, when all waiting input is handled.
+ * The environment of a client that runs in a simulated process. With `endsTurnsEarly`, the end of a
+ * turn of the event loop is a microtask, as in the real client. Otherwise a turn ends when all
+ * waiting input is handled.
  */
 export function environmentOf(
   process: SimProcess,
@@ -43,7 +44,7 @@ export interface ClientMachineDeps {
   readonly oracles: Oracles
   /** The URLs of the brokers, in the order in which the client tries them. */
   readonly urls: readonly string[]
-  /** Whether faults spare this client and the only broker that this client knows. */
+  /** Whether this client knows only one broker, and faults spare the client and this broker. */
   readonly isSpared: boolean
 }
 
@@ -61,12 +62,12 @@ export class ClientMachine {
     this.name = name
     this.#deps = deps
     const { latencyMs, jitterMs } = deps.plan
-    // On a slow path a short lease may end without a fault. So the paths of a spared client have at
-    // most 20 ms of latency and 10 ms of jitter.
-    const link = deps.isSpared
+    // A drop at a spared client is a violation. On a slow path a connection with a short lease may
+    // drop without a fault. So the paths of a spared client are fast.
+    const newLink = deps.isSpared
       ? () => makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
       : () => makeLink(latencyMs, jitterMs)
-    this.paths = new Map(deps.urls.map((url) => [url, { up: link(), down: link() }]))
+    this.paths = new Map(deps.urls.map((url) => [url, { up: newLink(), down: newLink() }]))
   }
 
   get isSpared(): boolean {
@@ -91,9 +92,9 @@ export class ClientMachine {
     // `client.rate` is relative to the clock of the broker.
     const clock = new SimClock(world, random, plan.brokerRate * client.rate, worldStart + world.now)
     const process = new SimProcess(name, world, random, clock)
-    const check = () => oracles.holderOracle.checkProcess(process)
-    process.onResume = check
-    process.afterUnit = check
+    const checkHolders = () => oracles.holderOracle.checkProcess(process)
+    process.onResume = checkHolders
+    process.afterUnit = checkHolders
     const pathTo = (url: string) => this.paths.get(url)!
     const WebSocket = network.webSocketOf(process, pathTo, client.isBrowser)
     const environment = environmentOf(process, random, WebSocket, client.endsTurnsEarly)

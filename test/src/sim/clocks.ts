@@ -1,14 +1,14 @@
 /**
  * The clocks of one simulated machine. The monotonic clock runs at its own rate and stands still
  * while the machine sleeps. The wall clock may be set forward or back. Timers are as inexact as in
- * Node and browsers. A timer counts whole milliseconds, fires up to 1 ms early, and fires late when
- * the machine is busy.
+ * Node and browsers. A timer counts whole milliseconds, and may fire up to 1 ms early. By chance,
+ * or while the machine is busy, the timer fires late.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Random } from './random.js'
 import type { ScheduledEvent, World } from './world.js'
 
-/** Node and browsers fire a longer timer immediately. */
+/** Node and browsers treat a longer time as 1 ms. */
 const longestTimerMs = 2 ** 31 - 1
 
 interface SimTimer {
@@ -17,7 +17,7 @@ interface SimTimer {
   readonly due: number
   /** Orders timers that are due at the same time. */
   readonly order: number
-  /** The event at which the timer becomes due; undefined if the machine slept at `setTimer`. */
+  /** The event at which the timer becomes due; undefined until `wake` for a timer set in sleep. */
   event: ScheduledEvent | undefined
 }
 
@@ -29,28 +29,28 @@ export class SimClock implements Clock {
   /** The monotonic time at the beginning of the world, in ms. */
   readonly #offset: number
   /** The wall clock time at the beginning of the world plus all jumps since then, in ms. */
-  #wall: number
+  #wallAtStart: number
   /** The world time that passed while this machine slept, in ms. */
   #slept = 0
   #asleepSince: number | undefined = undefined
   readonly #timers = new Set<SimTimer>()
   #dueTimers: SimTimer[] = []
-  #order = 0
+  #nextOrder = 0
   #onDue: () => void = () => {}
   /** Whether the wall clock was ever set by `jump`. */
   wasSet = false
   /**
-   * The longest time by which timers fire later than usual, in ms. Browsers slow the timers of a
-   * hidden tab to one a second.
+   * How much later than usual a late timer may fire, in ms. For example, a browser may fire the
+   * timers of a hidden tab only once a second.
    */
   maxExtraDelayMs = 0
 
-  constructor(world: World, random: Random, rate: number, wall: number) {
+  constructor(world: World, random: Random, rate: number, wallNow: number) {
     this.#world = world
     this.#random = random
     this.#rate = rate
     this.#offset = random.between(0, 1e6)
-    this.#wall = wall - world.now * rate
+    this.#wallAtStart = wallNow - world.now * rate
   }
 
   get rate(): number {
@@ -73,16 +73,15 @@ export class SimClock implements Clock {
   }
 
   wall(): number {
-    return Math.floor(this.#wall + this.#world.now * this.#rate)
+    return Math.floor(this.#wallAtStart + this.#world.now * this.#rate)
   }
 
   setTimer(callback: () => void, ms: number): Timer {
     const wholeMs = ms >= 1 && ms <= longestTimerMs ? Math.trunc(ms) : 1
-    // Each timer may fire up to 1 ms early. One of five timers fires late.
     const early = this.#random.next()
     const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.maxExtraDelayMs) : 0
     const due = this.monotonic() + wholeMs - early + late
-    const timer: SimTimer = { callback, due, order: this.#order++, event: undefined }
+    const timer: SimTimer = { callback, due, order: this.#nextOrder++, event: undefined }
     this.#timers.add(timer)
     if (this.#asleepSince === undefined) this.#schedule(timer)
     return timer
@@ -97,7 +96,7 @@ export class SimClock implements Clock {
   /** Sets the wall clock forward or back. */
   jump(ms: number): void {
     this.wasSet = true
-    this.#wall += ms
+    this.#wallAtStart += ms
   }
 
   /** Suspends the monotonic clock and all timers until `wake`. */

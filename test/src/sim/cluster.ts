@@ -1,7 +1,8 @@
 /**
  * The brokers of a world: one broker with its own command log, or several brokers that share one
  * command log. A command log orders the commands of the lock table. `table` is the lock table that
- * the oracles check: the table of the single broker, or the table that follows from the shared log.
+ * the oracles check: the table of the only broker, or a table to which the oracle of the shared log
+ * applies the commands.
  */
 import type { LockTable } from '@holdfast/server/core'
 import { makeSnapshot } from '@holdfast/server/internal'
@@ -47,7 +48,8 @@ export class Cluster {
     }
     const store = new SharedStore(new Random(`${seed}/log`))
     const logOracle = new LogOracle(oracles.report, () => this.machines)
-    store.listen(0, (entry) => {
+    const beforeFirstEntry = 0
+    store.listen(beforeFirstEntry, (entry) => {
       oracles.trace.add('log', `${entry.position} ${entry.text}`)
       logOracle.appended(entry)
     })
@@ -61,7 +63,7 @@ export class Cluster {
     return this.machines.map(({ url }) => url)
   }
 
-  /** The table that the oracles check; undefined while a single broker does not run. */
+  /** The table that the oracles check; undefined while the only broker does not run. */
   get table(): Omit<LockTable, 'apply'> | undefined {
     return this.logOracle?.table ?? this.machines[0]!.broker?.table
   }
@@ -79,7 +81,8 @@ export class Cluster {
   /** Makes a snapshot of the whole log and removes old entries, in a process without faults. */
   compact(): void {
     const { world, seed } = this.#deps
-    const [store, { deadMs }] = [this.store!, this.shared!]
+    const store = this.store!
+    const { deadMs } = this.shared!
     // `keeper` is a former name of this process. Another name would change the world of each seed.
     const random = new Random(`${seed}/keeper ${this.#compactions++}`)
     const rate = 1

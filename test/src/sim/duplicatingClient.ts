@@ -1,9 +1,9 @@
 /**
- * A raw client (which writes protocol messages itself) that does only what PROTOCOL.md demands of a
- * client. The client sends many messages twice, also sends on connections that it has replaced, and
- * repeats requests after a resume without reading the `snapshot` messages. Even so, each request
- * must run once, and its repetition must get the same answer. Probabilities without a comment only
- * set how often the client does something.
+ * A raw client (which writes protocol messages itself) that makes use of what PROTOCOL.md permits.
+ * The client sends many messages twice, also sends on connections that it has replaced, and repeats
+ * requests after a resume without reading the `snapshot` messages. Even so, each request must run
+ * once, and its repetition must get the same answer. Probabilities without a comment only set how
+ * often the client does something.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
@@ -12,7 +12,7 @@ export interface DuplicatingClientDeps extends RawClientDeps {
   readonly keys: readonly string[]
   /** Whether the client also sends requests that the broker answers without its command log. */
   readonly usesImmediateRequests: boolean
-  /** Whether the client also sends `complete` for its locks, as if `once` had granted them. */
+  /** Whether the client also sends `complete` for its locks, although only `once` permits this. */
   readonly completesLocks: boolean
 }
 
@@ -35,10 +35,11 @@ export class DuplicatingClient {
   #session: { readonly session: string; readonly secret: string } | undefined
   #resumeAttempts = 0
   #lastId = 0
-  /** The text of each unacknowledged request, by id. */
+  /** The text of each request whose answer the client has not acknowledged, by id. */
   readonly #unacknowledged = new Map<number, string>()
-  /** The first answer to each request, by id. */
+  /** The first answer to each of these requests, by id. */
   readonly #answers = new Map<number, string>()
+  /** The fences of all locks that the session has got, even of locks that it has released. */
   readonly #fences: number[] = []
   readonly #loop: ActionLoop
 
@@ -52,8 +53,8 @@ export class DuplicatingClient {
   }
 
   /**
-   * Sends `bye`. If the `bye` is lost, the broker ends the session when its lease (the longest
-   * silence) is over.
+   * Sends `bye`. If the `bye` is lost, the broker ends the session when the lease (the longest
+   * silence of a client) is over.
    */
   stop(): void {
     this.#loop.stop()
@@ -157,7 +158,7 @@ export class DuplicatingClient {
       this.#answers.clear()
       this.#fences.length = 0
     }
-    // With any message, the client confirms that it has the new secret.
+    // The client must confirm the new secret, even if it has no request to repeat.
     this.#send('{"type":"ack","ids":[]}')
     for (const text of this.#unacknowledged.values()) this.#send(text)
   }
@@ -169,7 +170,7 @@ export class DuplicatingClient {
     // The broker forgets an answer that the client has acknowledged. After that, a repetition of
     // the request may get an error, which the client ignores.
     if (!this.#unacknowledged.has(id)) return
-    // The broker does not remember a rejected request, so a repetition may get another answer.
+    // An unavailable broker does not remember the request, so a repetition may get another answer.
     if (code === 'UNAVAILABLE') {
       this.#unacknowledged.delete(id)
       return

@@ -1,15 +1,15 @@
 /**
  * The two ends of a simulated connection: a `WebSocket` for the client and a `Socket` for the
  * broker. Both ends copy the awkward behaviour of `ws` and browsers. A close is a packet that
- * follows the data; its sender waits for an echo. An end learns of a dead peer only when a packet
- * arrives. Frames that arrived before `terminate` may still be delivered.
+ * follows the data; its sender waits for an echo. The death of a process shows at the other end
+ * only when a packet arrives. Frames that arrived before `terminate` may still be delivered.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Socket, SocketListener } from '@holdfast/server/internal'
 import type { Connection, Listener } from './network.js'
 import type { SimProcess } from './simProcess.js'
 
-/** How long an end waits for the echo of its close, in ms. `ws` waits as long. */
+/** How long an end waits for the echo of its close, in ms: as long as `ws`. */
 const closeTimeoutMs = 30_000
 
 type EndState = 'connecting' | 'open' | 'closing' | 'closed'
@@ -35,7 +35,7 @@ export class ServerEnd implements Socket {
     this.#connection = connection
     this.#process = listener.process
     this.#process.receive(() => {
-      // A packet without data: the answer to the upgrade.
+      // The answer to the upgrade, a packet with 0 bytes of data.
       connection.down.send(0, () => connection.client.opened())
       this.#listener = listener.accept(this)
     })
@@ -94,9 +94,10 @@ export class ServerEnd implements Socket {
     const { random } = this.#connection.network
     this.#dropsUnreadFrames = random.chance(0.5)
     const { client, down } = this.#connection
-    // A reset makes the peer's system drop data that the peer has not read. So some of the packets
-    // under way are lost.
-    down.lose(random.int(0, down.packetsUnderWay))
+    // A reset makes the peer's system drop unread data. Here, some packets under way are lost
+    // instead.
+    const kept = random.int(0, down.packetsUnderWay)
+    down.lose(kept)
     down.send(0, () => client.reset())
     this.#finish()
   }

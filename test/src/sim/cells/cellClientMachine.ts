@@ -17,14 +17,14 @@ import type { CellPlan } from './cellPlan.js'
 
 /** A program that runs in a process until `stop` and then `finish` are called. */
 export interface ClientProgram {
-  /** Whether all calls have settled after `stop`. */
+  /** Whether `stop` was called and all calls have settled since then. */
   readonly isIdle: boolean
   /** Whether the program has closed its session after `finish`. */
   readonly isDone: boolean
   /** The calls that have not settled, for an error message. */
   readonly unsettled: string
   run(): Promise<void>
-  /** Starts no new actions. */
+  /** Makes the program start no further actions. */
   stop(): void
   /** Lets an idle program close its session. */
   finish(): void
@@ -38,7 +38,7 @@ export interface CellClientMachineDeps {
   readonly client: ClientPlan
   /** The URLs of all brokers, in the order of their cells. */
   readonly urls: readonly string[]
-  /** Makes the program of a process. The random numbers are for the program alone. */
+  /** Makes the program of a process. `random` is for the program alone. */
   makeProgram(process: SimProcess, environment: Environment, random: Random): ClientProgram
 }
 
@@ -60,13 +60,13 @@ export class CellClientMachine {
     this.paths = new Map(
       deps.urls.map((url, i) => {
         const cell = i + 1
-        // No fault affects the spared cell. But on a slow path a short lease may end without a
-        // fault. So the path to this cell has at most 20 ms of latency and 10 ms of jitter.
-        const link = () =>
+        // A drop in the spared cell is a violation. On a slow path a connection with a short lease
+        // may drop without a fault. So the path to this cell is fast.
+        const newLink = () =>
           cell === sparedCell
             ? makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
             : makeLink(latencyMs, jitterMs)
-        return [url, { up: link(), down: link() }]
+        return [url, { up: newLink(), down: newLink() }]
       }),
     )
   }
@@ -79,7 +79,7 @@ export class CellClientMachine {
     return this.#program
   }
 
-  /** Starts a program, unless a program runs. */
+  /** Starts a process with a program, unless one runs or `stop` was called. */
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
     const { world, network, seed, client, makeProgram } = this.#deps

@@ -1,9 +1,8 @@
 /**
- * Causes faults in a world (a simulated system) with cells, one after another. A cell is a broker
- * that serves a part of the keys. Each fault affects one cell or one client, but never the cell
- * that the plan spares. Each fault uses separate random numbers, so that a run can be repeated
- * without one fault.
- * The ranges of times are in ms, as in `faults.ts`.
+ * Causes faults in a world (a simulated system) with cells, at random times. A cell is a broker
+ * that serves a part of the keys. Each fault affects one cell, one client or the path between them,
+ * but never the cell that the plan spares. Each fault uses separate random numbers, so that a run
+ * can be repeated without some of its faults. All times are in ms.
  */
 import type { BrokerMachine } from '../brokerMachine.js'
 import { killBroker, randomCut } from '../faults.js'
@@ -34,7 +33,7 @@ export class CellFaults {
   readonly #pendingUndos = new Set<() => void>()
   /** The indexes of the faults that have happened. */
   readonly happened: number[] = []
-  #count = 0
+  #nextIndex = 0
   #isOver = false
 
   constructor(deps: CellFaultsDeps) {
@@ -56,7 +55,7 @@ export class CellFaults {
 
   #scheduleNext(): void {
     const { world, plan, seed, only } = this.#deps
-    const index = this.#count++
+    const index = this.#nextIndex++
     const random = new Random(`${seed}/fault ${index}`)
     world.after(random.between(0, 2 * plan.faultGapMs), () => {
       if (this.#isOver) return
@@ -98,7 +97,7 @@ export class CellFaults {
         this.#delay(random.pick(linksTo(machine, client)), random)
         break
       case 'blockPath':
-        // Each direction is blocked with this probability: one direction, both or none.
+        // Blocks one direction, both or none.
         this.#block(
           linksTo(machine, client).filter(() => random.chance(0.7)),
           random,
@@ -106,7 +105,7 @@ export class CellFaults {
         break
       case 'stopBroker': {
         const { process } = machine
-        // The process stops now, or after a few more units of work.
+        // Stops the process as SIGSTOP does: now, or after a few more units of work.
         process?.stop(random.pick([0, random.int(1, 8)]))
         this.#undoAfter(duration(random), () => process?.resume())
         break
@@ -116,11 +115,12 @@ export class CellFaults {
         killBroker(machine, network, random)
         this.#undoAfter(random.between(2, 3_000), restart)
         break
-      case 'drainBroker':
-        machine.drain(random.int(1, 5_000), () =>
-          this.#undoAfter(random.between(2, 3_000), restart),
-        )
+      case 'drainBroker': {
+        const drainMs = random.int(1, 5_000)
+        const restartLater = () => this.#undoAfter(random.between(2, 3_000), restart)
+        machine.drain(drainMs, restartLater)
         break
+      }
       case 'killClient':
         this.#killClient(client, random)
         break

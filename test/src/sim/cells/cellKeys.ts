@@ -4,12 +4,12 @@
  * code of the product, so that a fault in that code shows.
  */
 
-/** The number of slots. A key has a slot by its hash, and each cell has a range of slots. */
+/** The hash of a key gives the slot of the key. Each cell serves a range of slots. */
 const slotCount = 1_024
 
 /**
- * The number of the cell that has a key, from 1 to `cellCount`. If the key has a tag (the text in
- * the first braces), only the tag is hashed.
+ * The number of the cell that serves a key, from 1 to `cellCount`. If the key has a tag (text from
+ * its first `{` to the next `}`), only the tag is hashed.
  */
 export function expectedCell(key: string, cellCount: number): number {
   const [, tag] = /^[^{]*\{([^}]+)\}/.exec(key) ?? []
@@ -32,16 +32,16 @@ function crc16(bytes: Uint8Array): number {
 
 /** The keys of a world. */
 export interface CellKeys {
-  /** All keys, at least one of each cell. */
+  /** At least one key of each cell. */
   readonly all: readonly string[]
-  /** The tags. All keys of a set (one lock of several keys) have the same tag. */
+  /** One tag of each cell. The keys of a set, which a client locks together, share a tag. */
   readonly tags: readonly string[]
 }
 
-/** Keys with braces that reveal a wrong rule for tags. */
+/** Keys whose braces reveal a wrong rule for tags. */
 const oddKeys = ['{}x', 'a{b', '}a{', '{é}ö', 'x{y}{z}', 'x{}{y}', '{{a}}', '🔒{🔑}']
 
-/** Chooses the keys: for each cell a plain key and two keys with one tag, and the odd keys. */
+/** Chooses a plain key and two keys with one tag for each cell. The odd keys come last. */
 export function cellKeys(cellCount: number): CellKeys {
   const plain: string[] = []
   const tags: string[] = []
@@ -53,6 +53,6 @@ export function cellKeys(cellCount: number): CellKeys {
   return { all: [...plain, ...tagged, ...oddKeys], tags }
 }
 
-function firstNameIn(cell: number, cellCount: number, name: (i: number) => string): string {
-  for (let i = 0; ; i++) if (expectedCell(name(i), cellCount) === cell) return name(i)
+function firstNameIn(cell: number, cellCount: number, nameOf: (i: number) => string): string {
+  for (let i = 0; ; i++) if (expectedCell(nameOf(i), cellCount) === cell) return nameOf(i)
 }

@@ -4,7 +4,7 @@
  *
  * - A broker grants only keys of its own cell, and so each key is always locked in the same cell.
  * - At any time, at most one client believes that it holds a given key.
- * - A broker does not fail.
+ * - No broker fails by itself. A broker that a fault kills does not count.
  *
  * The oracle also collects the violations that the programs of the clients find. For example,
  * `CellProgram` checks that the faults of other cells have no effect on the cell without faults.
@@ -37,7 +37,7 @@ export class CellOracle implements BrokerObserver, CallObserver {
 
   /**
    * @param machines The machine of cell 1, then of cell 2, and so on.
-   * @param maxTraceLines The number of lines that the trace keeps.
+   * @param maxTraceLines How many of its last lines the trace keeps.
    */
   constructor(
     world: World,
@@ -66,8 +66,8 @@ export class CellOracle implements BrokerObserver, CallObserver {
   }
 
   /**
-   * A client's program has got a lock. Returns a function that the program calls before the lock is
-   * unlocked.
+   * Call when the program of a client has got a lock. Returns a function that the program must call
+   * before it unlocks the lock.
    */
   acquired(lock: ClientLock, keys: readonly string[], process: SimProcess): () => void {
     const heldLock = { lock, process }
@@ -93,14 +93,16 @@ export class CellOracle implements BrokerObserver, CallObserver {
 
   /** A table has applied a command. */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
-    // 0 for a table whose broker has ended.
-    const cell = this.#machines.findIndex(({ broker }) => broker?.table === table) + 1
-    if (cell === 0) return
+    const index = this.#machines.findIndex(({ broker }) => broker?.table === table)
+    // The broker of this table has ended.
+    if (index === -1) return
+    const cell = index + 1
     for (const effect of effects) {
       if (effect.kind !== 'granted') continue
       const { key, fence } = effect.lock
       this.trace.add(`cell ${cell}`, `${command.type} granted ${key} ${fence}`)
       this.report.count(`granted in cell ${cell}`)
+      // Only the grant of a request that waited names this request.
       if (effect.request !== undefined) this.report.count('granted to a waiter')
       const expected = expectedCell(key, this.#cellCount)
       if (expected === cell) continue

@@ -19,7 +19,7 @@ export const cellFaultKinds = [
 export type CellFaultKind = (typeof cellFaultKinds)[number]
 
 export interface CellClientPlan extends ClientPlan {
-  /** Whether the sessions of the client reconnect after a drop. */
+  /** Whether the client reconnects after its connection has dropped. */
   readonly reconnects: boolean
 }
 
@@ -43,26 +43,29 @@ export interface CellPlan {
   readonly jitterMs: number
   /** The longest time for which the process of a broker is busy, in ms. */
   readonly busyMs: number
-  /** The longest time that a command log takes for a command, in ms; 0 for no time. */
+  /**
+   * The longest time that a command of the lock table spends in the broker's command log, in ms; 0
+   * for the log in memory.
+   */
   readonly logMs: number
   /** The clients use this many keys: the first keys of `cellKeys`. */
   readonly keyCount: number
 }
 
-/** @param count The number of cells. */
-export function planCells(random: Random, count: number): CellPlan {
-  // With tight buffers, brokers disconnect slow readers, even the broker of the spared cell.
+export function planCells(random: Random, cellCount: number): CellPlan {
+  // With tight buffers, even the broker of the spared cell would disconnect slow readers.
   const hasTightBuffers = false
   return {
     clients: Array.from({ length: random.int(2, 4) }, () => ({
       ...planClient(random, hasTightBuffers),
-      // Without a grace a broker frees the locks when it notices a drop, which may be before the
-      // client notices the drop. Then two clients may believe that they hold one key.
+      // A grace is how long the broker keeps a session after a drop. Without a grace, the broker
+      // may free the locks before the client notices the drop. Then two clients may believe that
+      // they hold one key.
       grace: 'lease' as const,
       reconnects: random.chance(0.7),
     })),
-    sparedCell: random.int(1, count),
-    brokerRates: Array.from({ length: count }, () => random.between(0.99, 1.01)),
+    sparedCell: random.int(1, cellCount),
+    brokerRates: Array.from({ length: cellCount }, () => random.between(0.99, 1.01)),
     faults: planFaults(random),
     faultGapMs: random.pick([150, 500, 1500, 5000]),
     thinkMs: random.pick([10, 100, 500]),
@@ -71,18 +74,17 @@ export function planCells(random: Random, count: number): CellPlan {
     jitterMs: random.pick([0, 1, 10, 150]),
     busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
-    // Either three keys for each cell, which excludes `oddKeys` at the end of `cellKeys`; or all
-    // keys, which are fewer than 100.
-    keyCount: random.pick([3 * count, 100]),
+    // Either all keys but the last, which are `oddKeys`; or all keys, if there are at most 100.
+    keyCount: random.pick([3 * cellCount, 100]),
   }
 }
 
 function planFaults(random: Random): Record<CellFaultKind, number> {
-  const probability = random.pick([0.2, 0.5, 0.8])
+  const kindProbability = random.pick([0.2, 0.5, 0.8])
   const weights = cellFaultKinds.map((kind) => {
-    // These faults end sessions, so too many of them would leave little else to happen.
+    // Faults that end sessions are rare, because many of them would leave little else to happen.
     const isRare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
-    return [kind, random.chance(probability) ? (isRare ? 0.3 : 1) : 0]
+    return [kind, random.chance(kindProbability) ? (isRare ? 0.3 : 1) : 0]
   })
   return Object.fromEntries(weights)
 }

@@ -1,8 +1,8 @@
 /**
  * The programs of the clients in a world with cells. A cell is a broker that serves a part of the
  * keys. A `CellProgram` has one session over all cells, and locks keys of all cells. A
- * `WrongProgram` has a wrong list of cells. The program must never lock a key that its list assigns
- * to the wrong broker.
+ * `WrongProgram` has a wrong list of cells, and must never lock a key that this list assigns to the
+ * wrong broker.
  */
 import type { Lock, QueryResult, Session } from '@holdfast/client'
 import type { CellSession } from '@holdfast/client/cells'
@@ -30,42 +30,43 @@ export interface CellProgramDeps {
   readonly finalCodes: readonly ErrorCode[]
 }
 
-/** The errors with which any call of a client of cells may fail. */
+/** The errors with which any call of a program may fail. */
 const callCodes: readonly ErrorCode[] = ['LOCK_HELD', 'LOCK_TIMEOUT', 'LOCK_LOST', 'UNAVAILABLE']
 /** The errors with which `unlock` may fail. */
 const unlockCodes: ReadonlySet<ErrorCode> = new Set(['LOCK_LOST', 'LOCK_NOT_HELD', 'UNAVAILABLE'])
 
 /**
  * How long the effects of the faults last at most, in ms: a drain with its restart (10 s), a quiet
- * start, and a lease. In a quiet start, a broker that has just started grants nothing.
+ * start, and a lease. A quiet start, in which a new broker grants nothing, lasts as long as the
+ * longest lease.
  */
 const faultEffectsMs = 2 * longestLeaseMs + 10_000
 
 /** Runs actions in several loops until `stop`, and closes its session after `finish`. */
 abstract class Program implements ClientProgram {
   readonly deps: CellProgramDeps
-  readonly calls: CallOracle
+  readonly callOracle: CallOracle
   #isStopping = false
   #allowFinish: () => void = () => {}
-  /** Whether all actions and the final calls have ended. The session is still open. */
+  /** Whether all actions and the final calls have ended. */
   isIdle = false
   /** Whether the program has closed its session after `finish`. */
   isDone = false
 
   constructor(deps: CellProgramDeps) {
     this.deps = deps
-    this.calls = new CallOracle(deps.process, deps.oracle)
+    this.callOracle = new CallOracle(deps.process, deps.oracle)
   }
 
   abstract start(): Promise<void>
   abstract act(): Promise<void>
   abstract close(): Promise<void>
 
-  /** The calls after the last action, when the faults have ended. */
+  /** Makes calls after the last action, when the faults have ended. */
   async finalCalls(): Promise<void> {}
 
   get unsettled(): string {
-    return this.calls.unsettled
+    return this.callOracle.unsettled
   }
 
   async run(): Promise<void> {
@@ -76,14 +77,14 @@ abstract class Program implements ClientProgram {
     const loops = Array.from({ length: this.deps.concurrency }, async () => {
       while (!this.#isStopping) {
         await this.act()
-        await this.sleep(this.deps.thinkMs)
+        await this.waitAbout(this.deps.thinkMs)
       }
     })
     await Promise.all(loops)
     await this.finalCalls()
     this.isIdle = true
     await finish
-    await this.calls.track('close', this.close())
+    await this.callOracle.track('close', this.close())
     this.isDone = true
   }
 
@@ -97,7 +98,7 @@ abstract class Program implements ClientProgram {
   }
 
   /** Waits for a random time with this mean, in ms. */
-  sleep(meanMs: number): Promise<void> {
+  waitAbout(meanMs: number): Promise<void> {
     return this.wait(this.deps.random.between(0, 2 * meanMs))
   }
 
@@ -111,12 +112,12 @@ abstract class Program implements ClientProgram {
   async holdAndUnlock(lock: Lock, keys: readonly string[]): Promise<void> {
     const { oracle, process, holdMs } = this.deps
     const endHold = oracle.acquired(lock, keys, process)
-    await this.sleep(holdMs)
+    await this.waitAbout(holdMs)
     endHold()
     try {
-      await this.calls.track(`unlock ${lock.fence}`, lock.unlock())
+      await this.callOracle.track(`unlock ${lock.fence}`, lock.unlock())
     } catch (error) {
-      this.calls.expect(error, unlockCodes, 'unlock')
+      this.callOracle.expect(error, unlockCodes, 'unlock')
     }
   }
 
@@ -125,8 +126,8 @@ abstract class Program implements ClientProgram {
     try {
       await call()
     } catch (error) {
-      this.calls.expect(error, new Set(codes), name)
-      if (error instanceof HoldfastError) this.calls.count(`refused ${error.code}`)
+      this.callOracle.expect(error, new Set(codes), name)
+      if (error instanceof HoldfastError) this.callOracle.count(`refused ${error.code}`)
     }
   }
 }
@@ -162,23 +163,25 @@ export class CellProgram extends Program {
   }
 
   #onEvent(event: string, cell: number): void {
-    this.calls.trace(`${event} in cell ${cell}`)
-    this.calls.count(`event ${event}`)
+    this.callOracle.trace(`${event} in cell ${cell}`)
+    this.callOracle.count(`event ${event}`)
     if (cell === this.#sparedCell)
-      this.calls.violated('a fault of one cell reaches no other cell', `${event} in cell ${cell}`)
+      this.callOracle.violated(
+        'a fault of one cell reaches no other cell',
+        `${event} in cell ${cell}`,
+      )
   }
 
   /**
-   * When all effects of the faults are over, a call for a key of any cell must succeed, or fail
-   * with one of `finalCodes`. Each cell has a tag; all keys with this tag in braces belong to the
-   * cell.
+   * Checks that every cell works when all effects of the faults are over: a call must succeed, or
+   * fail with one of `finalCodes`. `{tag}` is a key of the cell of this tag.
    */
   override async finalCalls(): Promise<void> {
     await this.wait(faultEffectsMs)
     for (const tag of this.deps.keys.tags) {
-      const call = this.#session.withLock(`{${tag}}`, () => {})
-      const track = () => this.calls.track('withLock', call)
-      await this.attempt(`last withLock {${tag}}`, track, this.deps.finalCodes)
+      const result = this.#session.withLock(`{${tag}}`, () => {})
+      const call = () => this.callOracle.track('withLock', result)
+      await this.attempt(`last withLock {${tag}}`, call, this.deps.finalCodes)
     }
   }
 
@@ -193,18 +196,20 @@ export class CellProgram extends Program {
     const key = random.pick(keys.all)
     const tag = random.pick(keys.tags)
     const timeout = random.pick([undefined, random.int(1, 3_000)])
-    const { calls } = this
+    const { callOracle } = this
     switch (action) {
       case 'lock': {
         const lock = session.lock(key, { timeout })
-        await this.holdAndUnlock(await calls.track(`lock ${key}`, lock), [key])
+        await this.holdAndUnlock(await callOracle.track(`lock ${key}`, lock), [key])
         break
       }
-      case 'tryLock':
-        await this.holdAndUnlock(await calls.track(`tryLock ${key}`, session.tryLock(key)), [key])
+      case 'tryLock': {
+        const lock = session.tryLock(key)
+        await this.holdAndUnlock(await callOracle.track(`tryLock ${key}`, lock), [key])
         break
+      }
       case 'withLock':
-        await calls.track(
+        await callOracle.track(
           `withLock ${key}`,
           session.withLock(key, (lock) => this.#hold(lock, [key]), { timeout }),
         )
@@ -212,7 +217,7 @@ export class CellProgram extends Program {
       case 'lockAll': {
         const set = [`{${tag}}a`, `{${tag}}b`]
         const lock = session.lockAll(set, { timeout })
-        await this.holdAndUnlock(await calls.track(`lockAll ${set}`, lock), set)
+        await this.holdAndUnlock(await callOracle.track(`lockAll ${set}`, lock), set)
         break
       }
       case 'scope': {
@@ -223,11 +228,11 @@ export class CellProgram extends Program {
           },
           { tag },
         )
-        await calls.track(`scope ${tag}`, run)
+        await callOracle.track(`scope ${tag}`, run)
         break
       }
       case 'query':
-        this.#checkQuery(await calls.track('query', session.query()))
+        this.#checkQuery(await callOracle.track('query', session.query()))
         break
     }
   }
@@ -235,15 +240,15 @@ export class CellProgram extends Program {
   async #hold(lock: Lock, keys: readonly string[]): Promise<void> {
     const { oracle, process, holdMs } = this.deps
     const endHold = oracle.acquired(lock, keys, process)
-    await this.sleep(holdMs)
+    await this.waitAbout(holdMs)
     endHold()
   }
 
-  /** All locks are exclusive, so a query of all cells lists each key once at most. */
+  /** No program requests a shared lock, so a query of all cells lists each key at most once. */
   #checkQuery({ held }: QueryResult): void {
     const listed = new Set(held.map(({ key }) => key))
     if (listed.size < held.length)
-      this.calls.violated('a query lists each lock once', held.map(({ key }) => key).join(' '))
+      this.callOracle.violated('a query lists each lock once', held.map(({ key }) => key).join(' '))
   }
 }
 
@@ -293,13 +298,13 @@ export class WrongProgram extends Program {
   async #lock(key: string, isAllowed: boolean): Promise<void> {
     const session = await this.#openSession()
     const keys = this.#keysWith(key)
-    const lock = await this.calls.track(`lock ${keys}`, requestLock(session, keys))
+    const lock = await this.callOracle.track(`lock ${keys}`, requestLock(session, keys))
     if (!isAllowed)
-      this.calls.violated('a client with a wrong list locks no key of another cell', key)
+      this.callOracle.violated('a client with a wrong list locks no key of another cell', key)
     await this.holdAndUnlock(lock, keys)
   }
 
-  /** The key, often as the second key of a set whose first key the client may lock. */
+  /** The key alone, or as the second key of a set whose first key the client may lock. */
   #keysWith(key: string): readonly [string, ...string[]] {
     const { random, keys } = this.deps
     const first = keys.all.find(this.#mayLock)
@@ -307,14 +312,14 @@ export class WrongProgram extends Program {
     return [first, key]
   }
 
-  /** Returns the open session. Opens another session if the former session is closed or failed. */
+  /** Returns the session. Opens another session if the former is closed or could not be opened. */
   async #openSession(): Promise<Session | CellSession> {
-    const present = await this.#session?.catch(() => undefined)
-    if (present !== undefined && present.state !== 'closed') return present
-    // Another loop of the program may have opened a session meanwhile.
+    const current = await this.#session?.catch(() => undefined)
+    if (current !== undefined && current.state !== 'closed') return current
+    // Another loop of the program may be opening a session.
     if (this.#isOpening) return this.#session!
     this.#isOpening = true
-    this.#session = this.calls.track('connect', this.#connect())
+    this.#session = this.callOracle.track('connect', this.#connect())
     try {
       return await this.#session
     } finally {

@@ -1,6 +1,6 @@
 /**
- * Tests the oracle (a check) of worlds (simulated runs) with cells. A cell is a broker that serves
- * a part of the keys. The oracle must expect the right cell of each key, and must report a key that
+ * Tests the oracle that checks worlds (simulated runs) with cells. A cell is a broker that serves a
+ * part of the keys. The oracle must expect the right cell of each key, and must report a key that
  * two clients hold at one moment. The worlds themselves run in `sim.test.ts`.
  */
 import { readFileSync } from 'node:fs'
@@ -17,9 +17,9 @@ import { CellOracle } from './cellOracle.js'
 const root = new URL('../../../../', import.meta.url)
 
 describe('simulation: the keys of cells', () => {
-  it('belong to the cells of the table in PROTOCOL.md', () => {
+  it('belong to the cells that a table in PROTOCOL.md lists', () => {
     const page = readFileSync(new URL('shared/PROTOCOL.md', root), 'utf8')
-    // A key, its slot, and its cell among two, three and four cells.
+    // A key, its slot, and the number of its cell if there are two, three or four cells.
     const row = /^\| `([^`]+)` \| \d+ \| (\d+) \| (\d+) \| (\d+) \|$/gm
     const rows = [...page.matchAll(row)]
     // If the table had another form, the pattern would find few rows or none.
@@ -40,7 +40,7 @@ describe('simulation: the keys of cells', () => {
     }
   })
 
-  it('cover every cell if `cellKeys` chooses them', () => {
+  it('include at least one key of each cell', () => {
     for (const count of [1, 2, 3, 16]) {
       const cells = new Set(cellKeys(count).all.map((key) => expectedCell(key, count)))
       expect(cells.size).to.equal(count)

@@ -1,8 +1,8 @@
 /**
  * Runs one simulated world with cells. Each cell is a broker with its own part of the keys; the
- * brokers have no common log. The real client of cells locks keys of all cells, while faults happen
- * in all cells but one, the spared cell. Then the faults end, and all programs close their
- * sessions. At the end no lock, no session and no timer may remain.
+ * brokers have no common log. Clients with the code of the product lock keys of all cells, while
+ * faults happen in all cells but one, the spared cell. Then the faults end, and all clients close
+ * their sessions. At the end no lock, no session and no timer may remain.
  */
 import { connectCellsIn, connectIn, type Environment } from '@holdfast/client/internal'
 import type { ErrorCode } from '@holdfast/shared'
@@ -26,10 +26,7 @@ const settleMs = 180_000
  * in reserve.
  */
 const emptyMs = 2 * longestLeaseMs + 10_000
-/**
- * The probability that one client lists only a single cell. Also the probability that one client
- * lists the cells in a wrong order.
- */
+/** The probability of each of the two clients with a wrong list of cells. */
 const wrongChance = 0.6
 
 export function simulateCells(seed: number, options: SimulationOptions): Promise<Result> {
@@ -50,7 +47,7 @@ class CellSimulation {
   readonly #faults: CellFaults
 
   constructor(seed: number, options: SimulationOptions) {
-    const { cells: count = 1, lines: maxTraceLines = 200, faults } = options
+    const { cells: count = 1, lines: maxTraceLines = 200, faults: only } = options
     const label = `seed ${seed}/cells`
     this.#seed = seed
     this.#label = label
@@ -67,7 +64,7 @@ class CellSimulation {
     this.#clients = [...this.#makeClients(), ...this.#makeWrongClients()]
     const machines = this.#machines
     const clients = this.#clients
-    const deps = { world, network, machines, clients, plan, seed: label, oracle, only: faults }
+    const deps = { world, network, machines, clients, plan, seed: label, oracle, only }
     this.#faults = new CellFaults(deps)
   }
 
@@ -80,9 +77,12 @@ class CellSimulation {
           network: this.#network,
           seed: this.#label,
           plan: {
-            ...{ busyMs, logMs, brokerRate },
-            // Limits that do not matter in a world with cells.
-            ...{ keptResults: 1_000, hasTightBuffers: false, maxHoldLimit: undefined },
+            busyMs,
+            logMs,
+            brokerRate,
+            keptResults: 1_000,
+            hasTightBuffers: false,
+            maxHoldLimit: undefined,
             // A broker that starts again grants no lock until the former leases are over. Otherwise
             // the broker may grant a key that a client still believes it holds.
             quietStart: true,
@@ -115,28 +115,30 @@ class CellSimulation {
       .filter((_, number) => only === undefined || only.has(number))
   }
 
-  /** Makes at most one client for each kind of wrong list of cells. */
+  /**
+   * Makes none, one or both of two clients with a wrong list of cells: `single` lists only one
+   * cell; `rotated` lists all cells in a wrong order.
+   */
   #makeWrongClients(): CellClientMachine[] {
     const random = new Random(`${this.#label}/wrong clients`)
     const urls = this.#urls
-    const [client] = this.#plan.clients as [CellClientPlan]
+    const [clientPlan] = this.#plan.clients as [CellClientPlan]
     const machines: CellClientMachine[] = []
-    /** The only cell in the list of the client `single`. */
-    const cell = random.int(1, this.#cellCount)
-    /** The list of the client `rotated`: it begins with the second cell and ends with the first. */
+    const singleCell = random.int(1, this.#cellCount)
+    // Each broker has a wrong number in this list, so the client may lock no key.
     const rotated = [...urls.slice(1), urls[0]!].map((url) => [url])
     if (random.chance(wrongChance)) {
-      const machine = this.#machineOf('single', client, (deps, environment) => {
+      const machine = this.#machineOf('single', clientPlan, (deps, environment) => {
         const connect = () =>
-          connectIn(urls[cell - 1]!, optionsOf(client, deps.process.name), environment)
-        const mayLock = (key: string) => expectedCell(key, this.#cellCount) === cell
+          connectIn(urls[singleCell - 1]!, optionsOf(clientPlan, deps.process.name), environment)
+        const mayLock = (key: string) => expectedCell(key, this.#cellCount) === singleCell
         return new WrongProgram(deps, 'INVALID_KEY', mayLock, connect)
       })
       machines.push(machine)
     }
     if (random.chance(wrongChance)) {
-      const machine = this.#machineOf('rotated', client, (deps, environment) => {
-        const options = optionsOf(client, deps.process.name)
+      const machine = this.#machineOf('rotated', clientPlan, (deps, environment) => {
+        const options = optionsOf(clientPlan, deps.process.name)
         const connect = () => connectCellsIn({ cells: rotated, ...options }, environment)
         return new WrongProgram(deps, 'INVALID_OPTION', () => false, connect)
       })
@@ -154,9 +156,9 @@ class CellSimulation {
     const { all, tags } = cellKeys(this.#cellCount)
     const keys = { all: all.slice(0, keyCount), tags }
     const { concurrency } = client
-    // A client tests its connection by a `pong`. The client drops the connection if it gets no
-    // acknowledgement within a tenth of the lease. On a slow path, this happens without a fault.
-    // Then the calls of a client that does not reconnect fail.
+    // After some silence, a client sends `pong` and expects an `ack` within a tenth of the lease.
+    // Without the `ack` the client drops the connection. On a slow path, this happens without a
+    // fault. Then the calls of a client that does not reconnect fail.
     const { latencyMs, jitterMs } = this.#plan
     const mayDrop = !client.reconnects && 2 * (latencyMs + jitterMs) > client.lease / 10
     const finalCodes: readonly ErrorCode[] = mayDrop ? ['UNAVAILABLE'] : []
@@ -169,9 +171,8 @@ class CellSimulation {
       urls: this.#urls,
       makeProgram: (process, environment, random) => {
         const oracle = this.#oracle
-        const times = { thinkMs, holdMs }
-        const programDeps = { process, random, oracle, keys, ...times, concurrency, finalCodes }
-        return makeProgram(programDeps, environment)
+        const common = { oracle, keys, thinkMs, holdMs, concurrency, finalCodes }
+        return makeProgram({ process, random, ...common }, environment)
       },
     }
     return new CellClientMachine(name, deps)
@@ -199,7 +200,8 @@ class CellSimulation {
     for (const machine of this.#machines) machine.start()
     for (const client of this.#clients) client.start()
     this.#faults.start()
-    await world.run(() => this.#oracle.hasViolation || world.events >= this.#options.events)
+    const isOver = () => this.#oracle.hasViolation || world.events >= this.#options.events
+    await world.run(isOver)
     this.#oracle.trace.add('world', 'has no more faults')
     this.#faults.stop()
     for (const client of this.#clients) client.stop()
@@ -253,15 +255,16 @@ class CellSimulation {
   }
 
   /**
-   * Runs the world until `listed` returns an empty list, but at most for `ms`. Reports a violation
-   * of `rule` if the list is not empty then. Does nothing after a violation.
+   * Runs the world until `leftovers` returns an empty list, but at most for `ms`. Reports a
+   * violation of `rule` if the list is not empty then. Does nothing after a violation.
    */
-  async #expect(rule: string, ms: number, listed: () => readonly string[]): Promise<void> {
+  async #expect(rule: string, ms: number, leftovers: () => readonly string[]): Promise<void> {
     const oracle = this.#oracle
     const end = this.#world.now + ms
-    const isOver = () => oracle.hasViolation || this.#world.now >= end || listed().length === 0
+    const isOver = () => oracle.hasViolation || this.#world.now >= end || leftovers().length === 0
     await this.#world.run(isOver)
-    if (!oracle.hasViolation && listed().length > 0) oracle.violated(rule, listed().join('; '))
+    if (!oracle.hasViolation && leftovers().length > 0)
+      oracle.violated(rule, leftovers().join('; '))
   }
 }
 
