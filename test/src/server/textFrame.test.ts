@@ -1,6 +1,6 @@
 /**
- * Tests the broker's fast path for output, which encodes common text frames and writes the frames
- * to the raw socket, without `ws`. A client of the package `ws` must read these frames.
+ * Tests the text frames that the broker encodes itself and writes to the raw socket, without `ws`
+ * (the fast path). A client of the package `ws` must read these frames.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -13,10 +13,10 @@ import { type RawData, WebSocket, WebSocketServer } from 'ws'
 describe('a text frame of the fast path', () => {
   let server: Server
   let client: WebSocket
-  /** The raw socket of the server, to which the fast path writes. */
+  /** The server's raw socket, to which the tests write the frames of the fast path. */
   let raw: Duplex
   /** The server's end of the WebSocket, to which `ws` writes. */
-  let peer: WebSocket
+  let serverEnd: WebSocket
 
   before(async () => {
     server = createServer().listen(0, '127.0.0.1')
@@ -26,7 +26,7 @@ describe('a text frame of the fast path', () => {
       raw = socket as Duplex
       return new Promise<void>((resolve) => {
         webSocketServer.handleUpgrade(request, socket, head, (websocket) => {
-          peer = websocket
+          serverEnd = websocket
           resolve()
         })
       })
@@ -54,7 +54,7 @@ describe('a text frame of the fast path', () => {
     })
   }
 
-  // The header has one byte for a length up to 125, and two more bytes for a length up to 65,535.
+  // The length takes one byte of the header up to 125, and two more bytes up to 65,535.
   for (const length of [0, 1, 2, 125, 126, 127, 255, 256, 32_768, 65_535]) {
     it(`of ${length} characters arrives unchanged`, async () => {
       // The 95 printable characters of ASCII, from the space (32) on.
@@ -67,14 +67,14 @@ describe('a text frame of the fast path', () => {
   it('arrives in order with the frames that ws writes', async () => {
     const texts = await received(4, () => {
       raw.write(plainTextFrame('1')!, 'latin1')
-      peer.send('2é')
+      serverEnd.send('2é')
       raw.write(plainTextFrame('3')!, 'latin1')
-      peer.send('4')
+      serverEnd.send('4')
     })
     assert.deepEqual(texts, ['1', '2é', '3', '4'])
   })
 
-  it('is undefined for long texts and for characters beyond printable ASCII', () => {
+  it('is not made for long texts, nor for characters beyond printable ASCII', () => {
     for (const text of ['é', 'a\u007f', 'a\nb', '\u0000', '😀', 'x'.repeat(65_536)]) {
       assert.isUndefined(plainTextFrame(text), JSON.stringify(text.slice(0, 8)))
     }

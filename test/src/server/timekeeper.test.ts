@@ -1,10 +1,14 @@
 /**
- * Tests the timekeeper, which reports the deadlines of clients, such as the ends of leases and
- * ttls, and the broker's own timers. While the process of the broker is stopped, clients cannot
- * renew anything. So the timekeeper shifts client deadlines by the time of the stop, but not the
- * broker's timers. A client deadline expires only after the broker has handled all input that
- * has already arrived. The lease is the time that the broker keeps a session without a message of
- * its client. The ttl of a lock is the time after which the lock expires.
+ * Tests the timekeeper, which reports each deadline that has passed. The deadlines of clients are,
+ * for example, the ends of leases and ttls. A lease is the time that the broker keeps a session
+ * without a message of its client. A ttl is the time after which a lock expires. The broker also
+ * has timers of its own.
+ *
+ * While the process of the broker is stopped, clients cannot renew anything. So the timekeeper
+ * shifts the deadlines of clients by the time of the stop, but not the broker's timers. The
+ * timekeeper checks for stops at least every 250 ms: a timer that is late by more than 100 ms
+ * shows a stop. A deadline is reported only after the broker has handled all input that has
+ * already arrived.
  */
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -36,7 +40,7 @@ function setUp() {
     owners.set(name, owner)
     return owner
   }
-  const time = {
+  const keeper = {
     now: () => timekeeper.now(),
     hasPassed: (at: number) => timekeeper.hasPassed(at),
     clearDeadline: (name: string) => timekeeper.clearClientDeadline(ownerOf(name)),
@@ -51,15 +55,15 @@ function setUp() {
   }
   /** Sets a client's deadline this many ms from now. */
   const deadlineIn = (name: string, ms: number): void =>
-    timekeeper.setClientDeadline(ownerOf(name), time.now() + ms)
-  return { environment, events, time, deadlineIn }
+    timekeeper.setClientDeadline(ownerOf(name), keeper.now() + ms)
+  return { environment, events, keeper, deadlineIn }
 }
 
 describe('timekeeper', () => {
   it('reports each deadline and timer on time, the earliest first', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 300)
-    time.setTimer('ping', 100)
+    keeper.setTimer('ping', 100)
     deadlineIn('ttl', 200)
     environment.pass(99)
     expect(events).to.deep.equal([])
@@ -72,12 +76,12 @@ describe('timekeeper', () => {
   })
 
   it('reports no cleared deadline or timer, and a changed deadline only at its new time', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('cleared', 100)
     deadlineIn('moved', 100)
-    time.setTimer('cancelled', 100)
-    time.clearDeadline('cleared')
-    time.clearTimer('cancelled')
+    keeper.setTimer('cancelled', 100)
+    keeper.clearDeadline('cleared')
+    keeper.clearTimer('cancelled')
     deadlineIn('moved', 500)
     environment.pass(499)
     expect(events).to.deep.equal([])
@@ -86,24 +90,24 @@ describe('timekeeper', () => {
   })
 
   it('returns the deadline of a client', () => {
-    const { time, deadlineIn } = setUp()
+    const { keeper, deadlineIn } = setUp()
     deadlineIn('ttl', 1_000)
-    expect(time.deadlineOf('ttl')).to.equal(time.now() + 1_000)
-    expect(time.deadlineOf('unknown')).to.equal(undefined)
+    expect(keeper.deadlineOf('ttl')).to.equal(keeper.now() + 1_000)
+    expect(keeper.deadlineOf('unknown')).to.equal(undefined)
   })
 
-  it('sets one timer of the clock for any number of deadlines', () => {
-    const { environment, time, deadlineIn } = setUp()
+  it('uses a single timer of the clock for any number of deadlines and broker timers', () => {
+    const { environment, keeper, deadlineIn } = setUp()
     for (let i = 0; i < 1_000; i++) {
       deadlineIn(`lease ${i}`, 10_000 - i)
-      time.setTimer(`ping ${i}`, 5_000 + i)
+      keeper.setTimer(`ping ${i}`, 5_000 + i)
     }
     expect(environment.timers).to.equal(1)
     environment.pass(4_000)
     expect(environment.timers).to.equal(1)
   })
 
-  it('sets no further timer of the clock for a deadline that is later than the next check', () => {
+  it('sets no further timer of the clock for a deadline after the next check for stops', () => {
     const { environment, deadlineIn } = setUp()
     deadlineIn('first', 1_000)
     const before = environment.timersSet
@@ -111,43 +115,68 @@ describe('timekeeper', () => {
     expect(environment.timersSet).to.equal(before)
   })
 
-  it('has no timer of the clock without deadlines, nor after a call of `stop`', () => {
-    const { environment, time, deadlineIn } = setUp()
+  it('uses no timer of the clock without deadlines, nor after its method `stop` was called', () => {
+    const { environment, keeper, deadlineIn } = setUp()
     expect(environment.timers).to.equal(0)
     deadlineIn('ttl', 100)
     environment.pass(100)
     expect(environment.timers).to.equal(0)
     deadlineIn('lease', 100)
-    time.stop()
+    keeper.stop()
     expect(environment.timers).to.equal(0)
     deadlineIn('too late', 100)
     expect(environment.timers).to.equal(0)
   })
 
-  it('reports no deadline after a call of `stop`, even in the same turn', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+  it('reports no deadline after its method `stop` was called, even in the same turn', () => {
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 100)
     environment.stopFor(100)
     environment.fireTimers()
-    time.stop()
+    keeper.stop()
     environment.endTurn()
     expect(events).to.deep.equal([])
     expect(environment.timers).to.equal(0)
   })
 
-  it('reports expired deadlines, and no others, when run is called', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+  it('reports expired deadlines, and no others, when its method `run` is called', () => {
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('due', 100)
     deadlineIn('later', 200)
     environment.stopFor(100)
-    time.run()
+    keeper.run()
     expect(events).to.deep.equal(['deadline due'])
+  })
+
+  it('shifts no deadline if a timer of the clock is only a little late', () => {
+    const { environment, events, keeper, deadlineIn } = setUp()
+    deadlineIn('ttl', 200)
+    // The timer is 90 ms late. Only a lateness above 100 ms counts as a stop.
+    environment.stopFor(290)
+    environment.fireTimers()
+    environment.endTurn()
+    expect(keeper.pausedMs).to.equal(0)
+    expect(events).to.deep.equal(['deadline ttl'])
+  })
+
+  it('does not depend on the wall clock', () => {
+    const { environment, events, keeper, deadlineIn } = setUp()
+    deadlineIn('lease', 1_000)
+    keeper.setTimer('ping', 500)
+    environment.moveWall(3_600_000)
+    environment.pass(499)
+    environment.moveWall(-7_200_000)
+    expect(events).to.deep.equal([])
+    environment.pass(1)
+    expect(events).to.deep.equal(['timer ping'])
+    environment.pass(500)
+    expect(events).to.deep.equal(['timer ping', 'deadline lease'])
   })
 })
 
 describe('timekeeper: after the process of the broker was stopped, the timekeeper', () => {
   it('shifts the deadlines of clients by the time of the stop', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
     environment.pass(1_000)
     environment.stopFor(60_000)
@@ -155,7 +184,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     environment.endTurn()
     expect(events).to.deep.equal([])
     // The timekeeper checks every 250 ms, so it may miss up to 250 ms of a stop.
-    expect(time.pausedMs).to.be.within(60_000 - 250, 60_000)
+    expect(keeper.pausedMs).to.be.within(60_000 - 250, 60_000)
     environment.pass(700)
     expect(events).to.deep.equal([])
     environment.pass(300)
@@ -163,33 +192,22 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   it('does not shift the broker’s own timers', () => {
-    const { environment, events, time } = setUp()
-    time.setTimer('timeout', 2_000)
+    const { environment, events, keeper } = setUp()
+    keeper.setTimer('timeout', 2_000)
     environment.stopFor(60_000)
     environment.fireTimers()
     environment.endTurn()
     expect(events).to.deep.equal(['timer timeout'])
   })
 
-  it('shifts nothing if a timer is only a little late', () => {
-    const { environment, events, time, deadlineIn } = setUp()
-    deadlineIn('ttl', 200)
-    // The timer is 90 ms late. Only a lateness above 100 ms counts as a stop.
-    environment.stopFor(290)
-    environment.fireTimers()
-    environment.endTurn()
-    expect(time.pausedMs).to.equal(0)
-    expect(events).to.deep.equal(['deadline ttl'])
-  })
-
-  it('reports a deadline only after the broker has handled the waiting input', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+  it('reports a deadline only after the broker has handled the input that arrived during the stop', () => {
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 200)
     environment.stopFor(250)
     environment.fireTimers()
     expect(events).to.deep.equal([])
-    // The waiting input clears the deadline.
-    time.clearDeadline('lease')
+    // The input clears the deadline.
+    keeper.clearDeadline('lease')
     environment.endTurn()
     expect(events).to.deep.equal([])
   })
@@ -197,7 +215,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   it('shifts deadlines also by a stop between the timer and the end of the turn', () => {
     const { environment, events, deadlineIn } = setUp()
     deadlineIn('lease', 300)
-    // The first check is due now. Only the next 60,000 ms count as a stop.
+    // The check is due after 250 ms, so only the later 60,000 ms count as a stop.
     environment.stopFor(250)
     environment.fireTimers()
     environment.stopFor(60_000)
@@ -210,51 +228,55 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   it('shifts deadlines before `run` reports expired deadlines', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
     environment.pass(1_000)
     environment.stopFor(60_000)
-    time.run()
+    keeper.run()
     expect(events).to.deep.equal([])
   })
 
-  it('returns times that never go back, although it detects the stop later', () => {
-    const { environment, time, deadlineIn } = setUp()
+  it('leaves the stop out of the returned times, even before the late timer fires', () => {
+    const { environment, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 15_000)
     environment.pass(1_000)
     environment.stopFor(60_000)
-    const seen = time.now()
-    // The clock began at 1,000 ms, and the stop of 60,000 ms does not count.
+    const seen = keeper.now()
+    // The time is 1,000 ms at the start, plus 1,000 ms, plus at most 250 ms of the stop.
     expect(seen).to.be.below(3_000)
     environment.fireTimers()
     environment.endTurn()
-    expect(time.now()).to.equal(seen)
+    expect(keeper.now()).to.equal(seen)
   })
 
   it('returns times that never go back, even if a late timer becomes late enough to count as a stop', () => {
-    const { environment, time, deadlineIn } = setUp()
+    const { environment, keeper, deadlineIn } = setUp()
     deadlineIn('ttl', 100)
-    const start = time.now()
+    const start = keeper.now()
     environment.stopFor(199)
-    expect(time.now()).to.equal(start + 199)
+    expect(keeper.now()).to.equal(start + 199)
     // The timer of the ttl is now 101 ms late, which counts as a stop of 101 ms.
     environment.stopFor(2)
-    expect(time.now()).to.equal(start + 199)
-    expect(time.pausedMs).to.equal(101)
+    expect(keeper.now()).to.equal(start + 199)
+    expect(keeper.pausedMs).to.equal(101)
     // The clock has advanced by 201 ms, of which 100 ms do not belong to the stop.
-    expect([time.hasPassed(start + 100), time.hasPassed(start + 101)]).to.deep.equal([true, false])
-    // These 99 ms do not count as a stop. The clock minus the stop reaches the returned time.
+    expect([keeper.hasPassed(start + 100), keeper.hasPassed(start + 101)]).to.deep.equal([
+      true,
+      false,
+    ])
+    // Another 99 ms are too few for another stop. So 199 ms have now passed without the stop.
     environment.stopFor(99)
-    expect(time.now()).to.equal(start + 199)
+    expect(keeper.now()).to.equal(start + 199)
     environment.fireTimers()
     environment.endTurn()
     environment.pass(1)
-    expect(time.now()).to.equal(start + 200)
+    expect(keeper.now()).to.equal(start + 200)
   })
 
-  it('lets no lease end early, even if `now` has already returned a later time', () => {
+  it('ends no lease early, although `now` returned a later time just before the stop', () => {
     const { environment, other, hasEnded } = brokerWithSilentSession()
-    // Another client makes the broker read the clock while the timer is late.
+    // The message makes the broker read the clock, 65 ms after the end of the lease. The timer of
+    // the broker is late.
     environment.stopFor(95)
     other.say({ type: 'stats', id: 1 })
     environment.stopFor(60_000)
@@ -268,7 +290,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
 
   /**
    * Starts a broker with two clients. The timeout of a request of `other` ends now. The lease of
-   * the silent client ends in 30 ms, because it sent a message 30 ms after its session began.
+   * the silent client, 5,000 ms, ends in 30 ms: its last message was 4,970 ms ago.
    */
   function brokerWithSilentSession() {
     const harness = new BrokerHarness()
@@ -277,7 +299,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const silent = harness.join({ lease: 5_000 })
     environment.pass(30)
     silent.say({ type: 'stats', id: 1 })
-    // The silent client does not answer the ping that comes after two thirds of its lease.
+    // The silent client does not answer the ping that the broker sends meanwhile.
     environment.pass(4_870)
     other.acquire('k')
     other.lock('k', { timeout: 100 })
@@ -292,8 +314,8 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     }
   }
 
-  it('shifts deadlines once for each of two stops', () => {
-    const { environment, events, time, deadlineIn } = setUp()
+  it('shifts a deadline by each of two stops', () => {
+    const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
     for (const stop of [10_000, 20_000]) {
       environment.pass(500)
@@ -301,25 +323,11 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
       environment.fireTimers()
       environment.endTurn()
     }
-    expect(time.pausedMs).to.be.within(30_000 - 500, 30_000)
+    expect(keeper.pausedMs).to.be.within(30_000 - 500, 30_000)
     environment.pass(400)
     expect(events).to.deep.equal([])
     environment.pass(600)
     expect(events).to.deep.equal(['deadline lease'])
-  })
-
-  it('does not depend on the wall clock', () => {
-    const { environment, events, time, deadlineIn } = setUp()
-    deadlineIn('lease', 1_000)
-    time.setTimer('ping', 500)
-    environment.moveWall(3_600_000)
-    environment.pass(499)
-    environment.moveWall(-7_200_000)
-    expect(events).to.deep.equal([])
-    environment.pass(1)
-    expect(events).to.deep.equal(['timer ping'])
-    environment.pass(500)
-    expect(events).to.deep.equal(['timer ping', 'deadline lease'])
   })
 })
 
@@ -344,12 +352,12 @@ describe('timekeeper: for any steps of the clock, the timekeeper', () => {
     ),
   )
 
-  it('returns times that never go back, and compensates each stop', () => {
+  it('returns times that never go back, and leaves out each stop', () => {
     const property = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const environment = new FakeEnvironment()
       const { clock, endOfTurn } = environment
       const timekeeper = new Timekeeper<{ readonly at: number }, object>({ clock, endOfTurn })
-      /** The time of the clock without the stops. */
+      /** The time of the clock minus all stops so far. */
       const runningTime = () => clock.monotonic() - timekeeper.pausedMs
       timekeeper.listen({
         onClientDeadline: ({ at }) => {
@@ -385,7 +393,7 @@ describe('timekeeper: for any steps of the clock, the timekeeper', () => {
         expect(timekeeper.hasPassed(runningTime() + 1)).to.equal(false)
         const addedMs = timekeeper.pausedMs - lastPaused
         if (action === 'stop' && ms > checkMs + toleratedMs) {
-          expect(addedMs, 'compensates the stop').to.be.within(ms - checkMs, ms + toleratedMs)
+          expect(addedMs, 'leaves out the stop').to.be.within(ms - checkMs, ms + toleratedMs)
         }
         ;[lastNow, lastClock, lastPaused] = [now, clock.monotonic(), timekeeper.pausedMs]
       }

@@ -1,8 +1,7 @@
 /**
- * Tests the release of a key with thousands of shared requests. The broker grants these requests in
- * parts, one part in each turn of the event loop, and serves other clients between the parts. A key
- * is unfinished until the broker has granted all requests of the key that can be granted. A fence
- * is the number of a grant.
+ * Tests the release of a key for which thousands of shared requests wait. The broker grants these
+ * requests in parts, one part in each turn of the event loop, and serves other clients between the
+ * parts. Until the last part, the broker calls the key unfinished. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
@@ -12,6 +11,7 @@ function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
   const harness = new BrokerHarness()
   const holder = harness.join()
   holder.acquire('k')
+  // The broker also stores the answers to a session with a grace.
   const crowd = Array.from({ length: 2 }, () => harness.join({ grace: 'lease' }))
   for (const client of crowd) {
     for (let from = 0; from < 1_250; from += 250) {
@@ -22,6 +22,12 @@ function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
   return { harness, holder, crowd }
 }
 
+/** Releases the key. Unlike `holder.unlock`, does not end the turn. */
+function release(holder: Client): void {
+  holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
+}
+
+/** How many grants these clients have received since the last call. */
 const grantCount = (crowd: readonly Client[]): number =>
   crowd.reduce((sum, { socket }) => sum + socket.heardOf('granted').length, 0)
 
@@ -29,26 +35,24 @@ describe('a release with thousands of shared requests', () => {
   it('grants all requests in parts, and the broker serves other clients between the parts', () => {
     const { harness, holder, crowd } = setUp()
     const { table } = harness.broker
-    // Unlike `holder.say`, this does not end the turn.
-    holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
+    release(holder)
     // The first part has 1,000 of the 2,500 requests.
     expect(table.heldCount).to.equal(1_000)
     harness.environment.endOneTurn()
-    // The broker opens a session between two parts.
     const otherSocket = harness.connect()
     otherSocket.say({ type: 'hello' })
-    expect(table.heldCount).to.be.below(2_500)
-    // The holder, the crowd of two clients, and the other client.
+    // The holder, the crowd of two clients, and the other client have a session, although the
+    // broker has not granted all requests.
     expect(table.sessions.size).to.equal(4)
+    expect(table.heldCount).to.be.below(2_500)
     harness.environment.endTurn()
     expect(table.heldCount).to.equal(2_500)
     expect(grantCount(crowd)).to.equal(2_500)
   })
 
-  it('grants all remaining requests although a client with granted requests sends a bye', () => {
+  it('grants all requests of one client although the other client ends its session between two parts', () => {
     const { harness, holder, crowd } = setUp()
-    holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
-    // The message `bye` ends the session of the client.
+    release(holder)
     crowd[0]!.say({ type: 'bye' })
     harness.environment.endTurn()
     expect(harness.broker.table.heldCount).to.equal(1_250)

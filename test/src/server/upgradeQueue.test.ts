@@ -1,8 +1,8 @@
 /**
  * Tests the queue of upgrades, on a fake clock. An upgrade is the HTTP request that opens a
- * WebSocket. A turn is one round of the event loop, and a budget limits the work of each turn. The
- * tests check how many upgrades the broker accepts in a turn, and in which order. They also check
- * which upgrade the broker refuses if too many wait.
+ * WebSocket. Each turn (one round of the event loop) has a budget for all work, of which upgrades
+ * may use a part: the budget for upgrades. The tests check how many upgrades the broker accepts in
+ * a turn, and in which order. They also check which upgrade the broker refuses if too many wait.
  */
 import { PassThrough } from 'node:stream'
 import {
@@ -16,7 +16,7 @@ import {
 import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
 
-/** The number of upgrades that fit into the budget of a turn. */
+/** The number of upgrades that fit into the budget for upgrades: five. */
 const upgradesPerTurn = turnBudget.upgrades / costs.upgrade
 
 describe('the queue of upgrades', () => {
@@ -56,14 +56,14 @@ describe('the queue of upgrades', () => {
     return names
   }
 
-  it('accepts upgrades immediately while the turn has work budget left', () => {
+  it('accepts upgrades immediately while both budgets of the turn have units left', () => {
     scheduler.spend(turnBudget.all / 2)
     const names = addMany('a', upgradesPerTurn, '192.0.2.1')
     expect(accepted).to.deep.equal(names)
     expect(scheduler.unitsLeft).to.equal(turnBudget.all / 2 - upgradesPerTurn * costs.upgrade)
   })
 
-  it('accepts the upgrades that exceed the budget of a turn in later turns, in order', () => {
+  it('accepts the upgrades beyond the budget for upgrades in later turns, in order', () => {
     const names = addMany('a', 3 * upgradesPerTurn, '192.0.2.1')
     for (const turns of [1, 2, 3]) {
       expect(accepted).to.deep.equal(names.slice(0, turns * upgradesPerTurn))
@@ -72,7 +72,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(names)
   })
 
-  it('accepts no upgrade immediately if messages have used up the budget of the turn', () => {
+  it('accepts no upgrade immediately if messages have used up the budget for all work', () => {
     scheduler.spend(turnBudget.all)
     add('late')
     expect(accepted).to.deep.equal([])
@@ -80,7 +80,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(['late'])
   })
 
-  it('accepts at least one upgrade in a turn, even if upgrades take very long', () => {
+  it('accepts one upgrade in a turn, even if that upgrade takes longer than a turn may take', () => {
     addMany('a', upgradesPerTurn, '192.0.2.1')
     for (const name of ['slow', 'next']) {
       queue.add({
@@ -105,16 +105,15 @@ describe('the queue of upgrades', () => {
     addMany('b', 2, '192.0.2.2')
     addMany('c', 1, '192.0.2.3')
     environment.endOneTurn()
-    // Five upgrades fit into the budget of a turn.
     expect(accepted).to.deep.equal(['a1', 'b1', 'c1', 'a2', 'b2'])
   })
 
-  it('refuses an upgrade of the busiest address if too many upgrades wait', () => {
+  it('refuses an upgrade of the address with the most waiting upgrades if too many wait', () => {
     scheduler.spend(turnBudget.all)
     addMany('a', 21, '192.0.2.1')
-    // The address of the new upgrade has the most upgrades, so the queue refuses the new upgrade.
+    // At most 20 may wait. If the new upgrade is from this address, the queue refuses the new one.
     expect(refused).to.deep.equal(['a21'])
-    // Otherwise the queue refuses the oldest upgrade of the address that has the most upgrades.
+    // Otherwise the queue refuses the oldest upgrade of this address.
     add('b1', '192.0.2.2')
     expect(refused).to.deep.equal(['a21', 'a1'])
     environment.endTurn()
@@ -123,10 +122,10 @@ describe('the queue of upgrades', () => {
 
   it('forgets an upgrade whose socket closes', async () => {
     scheduler.spend(turnBudget.all)
-    const raw = add('gone')
+    const socket = add('gone')
     add('stays')
-    raw.destroy(new Error('The client has gone'))
-    await new Promise((resolve) => raw.once('close', resolve))
+    socket.destroy(new Error('The connection broke'))
+    await new Promise((resolve) => socket.once('close', resolve))
     environment.endTurn()
     expect(accepted).to.deep.equal(['stays'])
   })
@@ -143,6 +142,7 @@ describe('the queue of upgrades', () => {
   it('asks for no further turn while no upgrade waits', () => {
     add('a')
     environment.endTurn()
+    // False: the queue has not asked for the end of this turn.
     expect(environment.endOneTurn()).to.equal(false)
   })
 })

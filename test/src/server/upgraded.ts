@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
 import { WebSocket, type WebSocketServer } from 'ws'
 
-/** The broker's end of a connection. */
+/** The broker's end of a connection, after the upgrade. */
 export interface Upgraded {
   /** The socket below the WebSocket. The test pushes the bytes that the client sends. */
   readonly raw: Duplex
@@ -39,8 +39,8 @@ interface WithSetSocket {
 }
 
 /**
- * Makes a connection without an upgrade by `ws`. The broker does so when it first needs `ws`
- * after the upgrade.
+ * Makes a WebSocket for a socket whose upgrade `ws` has not answered. The broker does so for an
+ * upgrade that the broker itself has answered, when it first needs `ws`.
  *
  * @param options The options of `ws`.
  */
@@ -51,7 +51,7 @@ export function adoptSocket(raw: Duplex, options: object): Upgraded {
   return { raw, websocket }
 }
 
-/** Makes a connection by an upgrade. */
+/** Makes a connection whose upgrade `ws` answers. */
 export function upgrade(server: WebSocketServer, onWrite?: OnWrite): Upgraded {
   const duplex = makeSocket(onWrite)
   const headers = {
@@ -67,22 +67,23 @@ export function upgrade(server: WebSocketServer, onWrite?: OnWrite): Upgraded {
   return { raw: duplex, websocket: accepted! }
 }
 
-/** A frame of a client. */
+/** A frame that a client sends, valid or invalid. */
 export interface Frame {
   /** The first byte: the end flag, the reserved bits and the opcode. */
   readonly first: number
   readonly payload: Buffer
+  /** A valid frame of a client has a mask of four bytes. */
   readonly mask: Buffer | undefined
-  /** Whether the length is encoded in eight bytes. */
+  /** Whether the length is encoded in eight bytes, even if fewer would do. Default: false. */
   readonly isLong?: boolean
 }
 
 /** Makes a frame with a mask. */
-export function frame(first: number, text: string): Frame {
-  return { first, payload: Buffer.from(text), mask: Buffer.from([1, 2, 3, 4]) }
+export function frame(firstByte: number, text: string): Frame {
+  return { first: firstByte, payload: Buffer.from(text), mask: Buffer.from([1, 2, 3, 4]) }
 }
 
-/** The bytes of a frame. A frame of a client has a mask. */
+/** Returns the bytes of a frame. */
 export function encodeFrame({ first, payload, mask, isLong = false }: Frame): Buffer {
   const head = header(first, payload.length, mask === undefined ? 0 : 0x80, isLong)
   if (mask === undefined) return Buffer.concat([head, payload])
@@ -91,16 +92,16 @@ export function encodeFrame({ first, payload, mask, isLong = false }: Frame): Bu
 }
 
 /**
- * The first bytes of a frame: its kind and its length. In place of the length, 127 and 126 announce
- * that the length follows in eight or two bytes.
+ * The header of a frame, without the mask. The second byte is the length, or announces that the
+ * length follows: 126 announces two bytes, and 127 announces eight bytes.
  */
-function header(first: number, length: number, maskBit: number, isLong: boolean): Buffer {
+function header(firstByte: number, length: number, maskBit: number, isLong: boolean): Buffer {
   if (isLong) {
-    const bytes = Buffer.from([first, maskBit | 127, 0, 0, 0, 0, 0, 0, 0, 0])
+    const bytes = Buffer.from([firstByte, maskBit | 127, 0, 0, 0, 0, 0, 0, 0, 0])
     bytes.writeUInt32BE(length, 6)
     return bytes
   }
   return length < 126
-    ? Buffer.from([first, maskBit | length])
-    : Buffer.from([first, maskBit | 126, length >> 8, length & 0xff])
+    ? Buffer.from([firstByte, maskBit | length])
+    : Buffer.from([firstByte, maskBit | 126, length >> 8, length & 0xff])
 }

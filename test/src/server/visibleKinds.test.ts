@@ -1,15 +1,14 @@
 /**
- * Tests what queries, watches and counters (`stats`) show of scopes, upgrades and refused
- * deadlocks. A scope is one logical task of a session. An upgrade makes a shared lock
- * exclusive.
+ * Tests what queries, watches and the statistics (`stats`) show of scopes, upgrades and refused
+ * deadlocks. A scope is one logical task of a session. An upgrade makes a shared lock exclusive.
  */
 import type { Found, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 /**
- * Makes a deadlock: two scopes each hold one key and request the key of the other scope. The broker
- * refuses the second request. Returns the clients of the scopes.
+ * Makes a deadlock: scope 1 of `ann` and scope 2 of `bob` each hold one key and request the other
+ * key. The broker refuses the second request, which is from `bob`. Returns both clients.
  */
 function makeRefusedDeadlock(harness: BrokerHarness, keys: readonly [string, string]): Client[] {
   const clients = [harness.join({ name: 'ann' }), harness.join({ name: 'bob' })]
@@ -22,7 +21,7 @@ function makeRefusedDeadlock(harness: BrokerHarness, keys: readonly [string, str
 
 /** Sends a query with these fields, and returns the first part of the answer. */
 function query(client: Client, fields: object): Found {
-  // Drops unread parts of an earlier answer.
+  // Drops the messages that the client has not read, such as later parts of an earlier answer.
   client.heard()
   client.say({ type: 'query', id: 1, ...fields })
   return client.socket.heardOf('found')[0]!
@@ -39,17 +38,19 @@ describe('queries and watches', () => {
       ['b', 2],
     ])
     expect(waiting.map(({ key, scope }) => [key, scope])).to.deep.equal([['b', 1]])
+    // A program that embeds the broker queries the broker itself.
     expect(harness.broker.find({}, 10).waiting[0]!.extras!.scope!.number).to.equal(1)
   })
 
-  it('show a waiting upgrade before the queue of its key, and count the upgrade', () => {
+  it('list a waiting upgrade before the requests that wait for its key, and count the upgrade', () => {
     const harness = new BrokerHarness()
     const [upgrader, other, writer, reader] = [1, 2, 3, 4].map(() => harness.join())
     const fence = upgrader!.acquire('k', { mode: 'shared' })
     const fenceOfOther = other!.acquire('k', { mode: 'shared' })
     writer!.lock('k')
-    // No other request of this test has this id.
+    // The id identifies the upgrade in the events of the queue.
     upgrader!.say({ type: 'upgrade', id: 900, fence })
+    // Queries of all keys, of one key, and of the first page of all keys.
     for (const fields of [{}, { key: 'k' }, { after: '' }]) {
       const { waiting, waitingCount } = query(reader!, fields)
       expect(waitingCount, JSON.stringify(fields)).to.equal(2)
@@ -59,10 +60,7 @@ describe('queries and watches', () => {
     }
     reader!.say({ type: 'watch', id: 2, queue: true })
     const [watching] = reader!.socket.heardOf('watching')
-    expect(watching!.waiting!.map(({ upgrade, request }) => [upgrade, request])[0]).to.deep.equal([
-      true,
-      900,
-    ])
+    expect(watching!.waiting![0]).to.include({ upgrade: true, request: 900 })
     expect(watching!.waitingCount).to.equal(2)
     other!.unlock(fenceOfOther)
     const [dequeued] = reader!.socket
@@ -73,16 +71,17 @@ describe('queries and watches', () => {
   })
 })
 
-describe('the counters of refused deadlocks', () => {
+describe('the statistics of refused deadlocks', () => {
   it('contain the cycle of the newest refused deadlock, and its time', () => {
     const harness = new BrokerHarness()
     const [ann, bob] = makeRefusedDeadlock(harness, ['a', 'b'])
     const { refusedDeadlocks, newestDeadlock } = harness.broker.stats()
     expect(refusedDeadlocks).to.equal(1)
+    // `since` is the time of the refusal.
     expect(newestDeadlock!.since).to.equal(harness.environment.clock.wall())
-    const [refused, waiter] = newestDeadlock!.cycle
-    expect(refused).to.include({ key: 'a', session: bob!.session, name: 'bob', scope: 2 })
-    expect(waiter).to.include({ key: 'b', name: 'ann', scope: 1 })
+    const [refusedRequest, waitingRequest] = newestDeadlock!.cycle
+    expect(refusedRequest).to.include({ key: 'a', session: bob!.session, name: 'bob', scope: 2 })
+    expect(waitingRequest).to.include({ key: 'b', name: 'ann', scope: 1 })
     makeRefusedDeadlock(harness, ['c', 'd'])
     expect(harness.broker.stats()).to.include({ refusedDeadlocks: 2 })
     expect(harness.broker.stats().newestDeadlock!.cycle[0]!.key).to.equal('c')
@@ -108,7 +107,8 @@ describe('the counters of refused deadlocks', () => {
 
   it('keep at most 32 KiB of refused deadlocks, and count these bytes as memory', () => {
     const harness = new BrokerHarness()
-    const memoryOfDeadlocks = () => {
+    /** Without open connections, only the deadlocks take this memory. */
+    const memoryOutsideTable = () => {
       const { memory, table } = harness.broker
       return memory.usedBytes - table.bytes - table.keys.idleBytes
     }
@@ -119,21 +119,21 @@ describe('the counters of refused deadlocks', () => {
         client.socket.drop()
       }
     }
-    const bytesBefore = memoryOfDeadlocks()
+    const bytesBefore = memoryOutsideTable()
     refuse(0)
-    const bytesOfOne = memoryOfDeadlocks() - bytesBefore
+    const bytesOfOne = memoryOutsideTable() - bytesBefore
     // The cycle has two keys of 500 characters, and each character counts as two bytes.
     expect(bytesOfOne).to.be.within(2 * 2 * 500, 4_000)
     for (let i = 1; i < 40; i++) refuse(i)
     const { length: deadlockCount } = harness.broker.stats().deadlocks!
     // 32 KiB have room for 8 to 16 deadlocks of 2,000 to 4,000 bytes.
     expect(deadlockCount).to.be.within(8, 16)
-    expect(memoryOfDeadlocks() - bytesBefore).to.be.within(deadlockCount * 2_000, 32 * 1024)
+    expect(memoryOutsideTable() - bytesBefore).to.be.within(deadlockCount * 2_000, 32 * 1024)
     const newest = harness.broker.stats().newestDeadlock!
     expect(newest.cycle[0]!.key).to.match(/^39a/)
   })
 
-  it('do not show a client the keys and names that the client may not query', () => {
+  it('hide from a client each key that the client may not query, and the session name of its request', () => {
     let visible = new Set(['a'])
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation !== 'query' || visible.has(key),
@@ -144,13 +144,16 @@ describe('the counters of refused deadlocks', () => {
       reader.say({ type: 'stats', id: 1 })
       return reader.socket.heardOf('stats').at(-1)!.stats
     }
-    const [refused, waiter] = readStats().newestDeadlock!.cycle
-    expect(refused).to.include({ key: 'a', name: 'bob' })
-    expect(waiter).to.have.all.keys('session', 'scope')
+    const [refusedRequest, waitingRequest] = readStats().newestDeadlock!.cycle
+    expect(refusedRequest).to.include({ key: 'a', name: 'bob' })
+    // Without `key` and `name`.
+    expect(waitingRequest).to.have.all.keys('session', 'scope')
     makeRefusedDeadlock(harness, ['c', 'd'])
-    const hidden = readStats()
-    expect(hidden).to.include({ refusedDeadlocks: 2 }).and.not.have.property('newestDeadlock')
-    expect(hidden.deadlocks!.map(({ cycle }) => cycle)).to.deep.equal([[refused, waiter]])
+    const stats = readStats()
+    expect(stats).to.include({ refusedDeadlocks: 2 }).and.not.have.property('newestDeadlock')
+    expect(stats.deadlocks!.map(({ cycle }) => cycle)).to.deep.equal([
+      [refusedRequest, waitingRequest],
+    ])
     visible = new Set()
     expect(readStats()).to.deep.include({ refusedDeadlocks: 2, deadlocks: [] })
   })

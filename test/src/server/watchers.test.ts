@@ -1,7 +1,7 @@
 /**
- * Tests watches and queries. A watch sends the held locks first, then every event of its keys once.
- * A fence is the number of a grant, which identifies a lock. The fake wall clock of the broker
- * begins at 1,700,000,000,000 ms.
+ * Tests watches and queries. For a watch, the broker sends the held locks first, and then each
+ * event of the watched keys once. A fence is the number of a grant, and identifies the granted
+ * lock. The fake wall clock of the broker begins at 1,700,000,000,000 ms.
  */
 import type { WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -9,7 +9,10 @@ import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** The events of a client since the last call, once for each watch, as `watch: event key`. */
+/**
+ * The events that a client got since the last call. An event for several watches is listed once for
+ * each watch, as `watch: event key`.
+ */
 function events(client: Client): string[] {
   return client
     .heard()
@@ -49,24 +52,24 @@ describe('a watch', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
     const stealer = harness.join()
-    // The name of each key says how its lock ends.
-    busy.unlock(busy.acquire('unlocked'))
-    busy.acquire('expired', { ttl: 100 })
+    busy.unlock(busy.acquire('a'))
+    busy.acquire('b', { ttl: 100 })
     harness.environment.pass(100)
-    busy.acquire('stolen')
-    stealer.lock('stolen', { steal: true })
-    busy.acquire('ended')
+    busy.acquire('c')
+    stealer.lock('c', { steal: true })
+    busy.acquire('d')
+    // The end of the session releases `d`.
     busy.say({ type: 'bye' })
     expect(events(watcher)).to.deep.equal([
-      '1: locked unlocked',
-      '1: unlocked unlocked',
-      '1: locked expired',
-      '1: expired expired',
-      '1: locked stolen',
-      '1: lost stolen',
-      '1: locked stolen',
-      '1: locked ended',
-      '1: lost ended',
+      '1: locked a',
+      '1: unlocked a',
+      '1: locked b',
+      '1: expired b',
+      '1: locked c',
+      '1: lost c',
+      '1: locked c',
+      '1: locked d',
+      '1: lost d',
     ])
   })
 
@@ -128,7 +131,7 @@ describe('a watch', () => {
     expect(watcher.socket.frames).to.have.length(frameCount)
   })
 
-  it('sends no events to another client whose watch has the same id', () => {
+  it('is independent of another client’s watch with the same id', () => {
     const { harness, watcher, busy } = setUp()
     const other = harness.join()
     watcher.say({ type: 'watch', id: 1, key: 'a' })
@@ -142,7 +145,7 @@ describe('a watch', () => {
     expect(events(other)).to.deep.equal([])
   })
 
-  it('fails beyond watchesPerSession, until the client ends another watch', () => {
+  it('fails beyond `watchesPerSession`, until the client ends another watch', () => {
     const harness = new BrokerHarness({ limits: { watchesPerSession: 2 } })
     const client = harness.join()
     client.say(
@@ -157,7 +160,7 @@ describe('a watch', () => {
     ).to.deep.equal(['watching 1', 'watching 2', 'failed 3', 'watching 4'])
   })
 
-  it('sends a long state in parts, and the events after the last part', () => {
+  it('sends many held locks in parts, and the events after the last part', () => {
     const { harness, watcher, busy } = setUp()
     for (let i = 0; i < 100; i++) busy.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
     watcher.socket.isReading = false
@@ -170,7 +173,7 @@ describe('a watch', () => {
     const heard = watcher.heard()
     expect(heard.pop()).to.deep.include({ type: 'event', watch: 1 })
     const parts = heard.filter((message) => message.type === 'watching')
-    expect(parts).to.have.length(heard.length)
+    expect(parts, 'all messages before the event').to.have.length(heard.length)
     expect(parts.flatMap(({ held }) => held)).to.have.length(100)
     expect(parts.map(({ more }) => more)).to.deep.equal(parts.map((_, i) => i < parts.length - 1))
   })
@@ -199,10 +202,11 @@ describe('watches of one connection that match the same event', () => {
     ])
   })
 
-  it('do not get events from before the watch, even if the broker sends these events later', () => {
+  it('each get only the events after its own start, even if the broker writes earlier events later', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
     watcher.heard()
+    // `socket.say` does not end the turn, so the broker has not written this event yet.
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'watch', id: 2, prefix: 'k' })
     busy.socket.say({ type: 'lock', id: 2, key: 'k2' })
@@ -243,7 +247,7 @@ describe('watches of one connection that match the same event', () => {
     for (const client of crowd) expect(client.heard()).to.have.length(1)
   })
 
-  it('get a new frame for every few long messages, so that no turn is long', () => {
+  it('get many long messages in several frames, so that no turn encodes all of them', () => {
     const { watcher, busy } = setUp()
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     watcher.say(...ids.map((id) => ({ type: 'watch', id })))
@@ -252,8 +256,8 @@ describe('watches of one connection that match the same event', () => {
     busy.socket.say(...locks)
     // The pong does nothing, but `busy.say` ends the turn.
     busy.say({ type: 'pong', n: 1 })
-    // The watcher has got 100 events, each with the ids of 1,000 watches.
     expect(watcher.socket.frames.length).to.be.above(5)
+    // The watcher has got 100 events, each for 1,000 watches.
     expect(events(watcher)).to.have.length(100 * 1_000)
   })
 
@@ -274,7 +278,8 @@ describe('watches of one connection that match the same event', () => {
     )
     const property = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const { harness, watcher, busy } = setUp()
-      const model = new Map<number, { readonly text: string; readonly isKey: boolean }>()
+      /** By id, the watches that have begun and not ended. */
+      const openWatches = new Map<number, { readonly text: string; readonly isKey: boolean }>()
       const expected: string[] = []
       let id = 0
       let fence = 0
@@ -282,21 +287,21 @@ describe('watches of one connection that match the same event', () => {
         if ('watch' in action) {
           const { watch, text, isKey } = action
           if (isKey && text === '') continue
-          // The end of the turn sends the events of the former watch with this id. Otherwise the
-          // new watch would drop these events.
-          if (model.has(watch)) harness.environment.endTurn()
+          // A watch replaces the former watch with its id, and the broker drops the events of the
+          // former watch that are not written. So the end of the turn writes these events first.
+          if (openWatches.has(watch)) harness.environment.endTurn()
           watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
           harness.environment.endTurn()
-          model.set(watch, action)
+          openWatches.set(watch, action)
         } else if ('unwatch' in action) {
           harness.environment.endTurn()
           watcher.socket.say({ type: 'unwatch', watch: action.unwatch })
-          model.delete(action.unwatch)
+          openWatches.delete(action.unwatch)
         } else if ('touch' in action) {
           busy.socket.say({ type: 'lock', id: ++id, key: action.touch })
           busy.socket.say({ type: 'unlock', id: ++id, fence: ++fence })
           for (const event of ['locked', 'unlocked']) {
-            for (const [watch, { text, isKey }] of model) {
+            for (const [watch, { text, isKey }] of openWatches) {
               if (isKey ? action.touch !== text : !action.touch.startsWith(text)) continue
               expected.push(`${watch}: ${event} ${action.touch}`)
             }
@@ -321,6 +326,7 @@ describe('a query', () => {
     watcher.say({ type: 'query', id: 1, prefix: 'a:', limit: 1 })
     const [found] = watcher.heard()
     const since = 1_700_000_000_000
+    // The counts include `a:2`, which the limit leaves out. `more` is false in the last part.
     expect(found).to.deep.equal({
       type: 'found',
       id: 1,
@@ -332,7 +338,7 @@ describe('a query', () => {
     })
   })
 
-  it('returns nothing for an unused key', () => {
+  it('returns nothing for an unused key, even if every object has a property with this name', () => {
     const { watcher } = setUp()
     watcher.say({ type: 'query', id: 1, key: '__proto__' })
     expect(watcher.heard()).to.deep.equal([

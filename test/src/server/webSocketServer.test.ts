@@ -29,16 +29,16 @@ import { encodeFrame, frame } from './upgraded.js'
  */
 const maxUnreadBytes = (32 + 1) * 1024
 
-/** A client on a fake TCP socket, and the events of the broker's socket. */
+/** Both ends of a connection: a client on a fake TCP socket, and the broker's WebSocket. */
 class Peer {
-  /** The frames and other events that the broker's listener got, in order. */
-  readonly heard: string[] = []
+  /** The texts and other events that the broker got from its WebSocket, in order. */
+  readonly events: string[] = []
   /** The broker's WebSocket. */
   readonly socket: Socket
   /** The fake TCP socket under {@link socket}. */
   readonly raw: Duplex
   /** Called after each event except `close`. */
-  onHeard: () => void = () => {}
+  onEvent: () => void = () => {}
   /** The bytes that the broker has written. */
   written = ''
   /** Whether the broker's writes stay pending, as when the client does not read. */
@@ -60,17 +60,17 @@ class Peer {
       },
     })
     let socket: Socket | undefined
-    const hear = (event: string): void => {
-      this.heard.push(event)
-      this.onHeard()
+    const record = (event: string): void => {
+      this.events.push(event)
+      this.onEvent()
     }
     const socketListener: SocketListener = {
-      onFrame: hear,
-      onBinary: () => hear('binary'),
-      onControlFrame: () => hear('control'),
-      onFault: () => hear('fault'),
+      onFrame: record,
+      onBinary: () => record('binary'),
+      onControlFrame: () => record('control'),
+      onFault: () => record('fault'),
       onDrain: () => {},
-      onClose: () => this.heard.push('close'),
+      onClose: () => this.events.push('close'),
     }
     const options: UpgradeOptions = {
       path: undefined,
@@ -107,25 +107,26 @@ class Peer {
       Buffer.alloc(0),
     )
     this.socket = socket!
+    // Drops the answer to the upgrade.
     this.written = ''
   }
 
-  /** Sends these texts, each in a frame, in one chunk. */
+  /** The client sends these texts, each in a frame, in one chunk. */
   say(...texts: readonly string[]): void {
     this.raw.push(Buffer.concat(texts.map((text) => encodeFrame(frame(0x81, text)))))
   }
 
-  /** Sends a WebSocket ping. */
+  /** The client sends a WebSocket ping. */
   ping(data: string): void {
     this.raw.push(encodeFrame(frame(0x89, data)))
   }
 
-  /** Sends a frame with this first byte. */
+  /** The client sends a frame with this first byte. */
   sendFrame(first: number, text: string): void {
     this.raw.push(encodeFrame(frame(first, text)))
   }
 
-  /** Lets all writes end. */
+  /** Lets all writes of the broker end. */
   unblock(): void {
     this.isBlocked = false
     for (let done = this.#blocked.shift(); done; done = this.#blocked.shift()) done()
@@ -137,10 +138,7 @@ async function turns(count = 5): Promise<void> {
   for (let i = 0; i < count; i++) await turn()
 }
 
-/**
- * What may happen to a WebSocket. The test takes no further step after the broker has read the end
- * of the client's side.
- */
+/** What may happen to a WebSocket. */
 const steps: Readonly<Record<string, (peer: Peer) => void>> = {
   'the client sends a text': (peer) => peer.say('text'),
   'the client sends two texts in a chunk': (peer) => peer.say('one', 'two'),
@@ -172,6 +170,7 @@ describe('a WebSocket of the broker', () => {
       // `ws` answers an upgrade that offers more than one subprotocol.
       const peers = [new Peer(), new Peer(`${subprotocol}, other`)]
       for (const name of chosen) {
+        // After the broker has read the end of the client's side, the test takes no further step.
         for (const peer of peers) if (!peer.raw.readableEnded) steps[name]!(peer)
         await turns()
       }
@@ -180,9 +179,9 @@ describe('a WebSocket of the broker', () => {
         socket.terminate()
       }
       await turns()
-      const [byBroker, byWs] = peers.map(({ heard, written }) => ({ heard, written }))
+      const [byBroker, byWs] = peers.map(({ events, written }) => ({ events, written }))
       assert.deepEqual(byBroker, byWs)
-      assert.equal(byBroker!.heard.at(-1), 'close')
+      assert.equal(byBroker!.events.at(-1), 'close')
     })
     await fc.assert(property, runs(300, 10_000))
   })
@@ -193,25 +192,26 @@ describe('a WebSocket of the broker', () => {
     peer.say('1', '2')
     peer.ping('data')
     await turns()
-    expect(peer.heard).to.deep.equal(['1', '2'])
+    // The ping causes no event 'control', because `ws` reports only messages to the broker.
+    expect(peer.events).to.deep.equal(['1', '2'])
     expect(peer.written).to.equal('\u008a\u0004data')
     expect(chunkCount).to.equal(2)
   })
 
   it('reads no further frame of a chunk after a pause', async () => {
     const peer = new Peer()
-    peer.onHeard = () => peer.socket.pause()
+    peer.onEvent = () => peer.socket.pause()
     peer.say('1', '2', '3')
     await turns()
-    expect(peer.heard).to.deep.equal(['1'])
+    expect(peer.events).to.deep.equal(['1'])
     expect(peer.socket.unreadBytes).to.equal(2 * encodeFrame(frame(0x81, '2')).length)
     peer.socket.resume()
-    expect(peer.heard).to.deep.equal(['1'])
+    expect(peer.events).to.deep.equal(['1'])
     await turns()
-    expect(peer.heard).to.deep.equal(['1', '2'])
+    expect(peer.events).to.deep.equal(['1', '2'])
     peer.socket.resume()
     await turns()
-    expect(peer.heard).to.deep.equal(['1', '2', '3'])
+    expect(peer.events).to.deep.equal(['1', '2', '3'])
     expect(peer.socket.unreadBytes).to.equal(0)
   })
 
@@ -223,15 +223,15 @@ describe('a WebSocket of the broker', () => {
     peer.socket.resume()
     peer.socket.pause()
     await turns()
-    expect(peer.heard).to.deep.equal([])
+    expect(peer.events).to.deep.equal([])
     peer.socket.resume()
     await turns()
-    expect(peer.heard).to.deep.equal(['1'])
+    expect(peer.events).to.deep.equal(['1'])
   })
 
   it('reads the remaining frames after resume if its TCP socket broke during a pause', async () => {
     const peer = new Peer()
-    peer.onHeard = () => peer.socket.pause()
+    peer.onEvent = () => peer.socket.pause()
     peer.say('1', '2')
     peer.say('bye')
     await turns()
@@ -241,36 +241,36 @@ describe('a WebSocket of the broker', () => {
     // No pause can delay the close, so `close` follows `bye` immediately.
     for (const count of [1, 2, 4]) {
       await turns()
-      expect(peer.heard).to.deep.equal(allEvents.slice(0, count))
+      expect(peer.events).to.deep.equal(allEvents.slice(0, count))
       peer.socket.resume()
     }
     await turns()
-    expect(peer.heard).to.deep.equal(allEvents)
+    expect(peer.events).to.deep.equal(allEvents)
   })
 
   for (const method of ['close', 'terminate'] as const) {
     it(`drops its unread frames after ${method} if its TCP socket broke during a pause`, async () => {
       const peer = new Peer()
-      peer.onHeard = () => peer.socket.pause()
+      peer.onEvent = () => peer.socket.pause()
       peer.say('1', '2')
       await turns()
       peer.raw.destroy()
       await turns()
-      expect(peer.heard).to.deep.equal(['1'])
+      expect(peer.events).to.deep.equal(['1'])
       peer.socket[method](4_000, 'enough')
       await turns()
-      expect(peer.heard).to.deep.equal(['1', 'close'])
+      expect(peer.events).to.deep.equal(['1', 'close'])
     })
   }
 
   it('reads no frame after terminate', async () => {
     const peer = new Peer()
-    peer.onHeard = () => peer.socket.pause()
+    peer.onEvent = () => peer.socket.pause()
     peer.say('1', '2')
     await turns()
     peer.socket.terminate()
     await turns()
-    expect(peer.heard).to.deep.equal(['1', 'close'])
+    expect(peer.events).to.deep.equal(['1', 'close'])
   })
 
   it('ends when the close frame of its client arrives, even if the client keeps TCP open', async () => {
@@ -279,7 +279,7 @@ describe('a WebSocket of the broker', () => {
       if (isClosedByBroker) peer.socket.close(4_000, 'enough')
       peer.raw.push(encodeFrame(frame(0x88, '')))
       await turns()
-      expect(peer.heard).to.deep.equal(['close'])
+      expect(peer.events).to.deep.equal(['close'])
       expect(peer.written).to.match(/^\u0088/)
     }
   })
@@ -289,17 +289,17 @@ describe('a WebSocket of the broker', () => {
     // The payload of a close frame is invalid with one byte, because a close code has two bytes.
     peer.raw.push(encodeFrame(frame(0x88, 'x')))
     await turns()
-    expect(peer.heard).to.deep.equal(['fault'])
+    expect(peer.events).to.deep.equal(['fault'])
     peer.raw.push(null)
     await turns()
-    expect(peer.heard).to.deep.equal(['fault', 'close'])
+    expect(peer.events).to.deep.equal(['fault', 'close'])
   })
 
   it('answers only the newest ping of a turn', async () => {
     const peer = new Peer()
     for (const data of ['one', 'two', 'three']) peer.ping(data)
     await turns()
-    expect(peer.heard).to.deep.equal(['control', 'control', 'control'])
+    expect(peer.events).to.deep.equal(['control', 'control', 'control'])
     // A pong with five bytes.
     expect(peer.written).to.equal('\u008a\u0005three')
     peer.ping('four')
@@ -307,7 +307,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.written).to.equal('\u008a\u0005three\u008a\u0004four')
   })
 
-  it('answers no ping while its buffer is full, and afterwards only the newest of these pings', async () => {
+  it('answers no ping while its buffer is full, and then only the newest ping of that time', async () => {
     const peer = new Peer()
     peer.isBlocked = true
     for (let i = 0; i < 1_000; i++) {
@@ -315,7 +315,7 @@ describe('a WebSocket of the broker', () => {
       // Each ping arrives in another turn, so each is the newest ping of its turn.
       await turns(2)
     }
-    // The broker has answered many pings, until the socket was full.
+    // The broker answered pings until the socket was full. The lower bound is generous.
     expect(peer.socket.bufferedBytes).to.be.within(16 * 1024, maxUnreadBytes)
     peer.unblock()
     await turns()

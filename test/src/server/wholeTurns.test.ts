@@ -2,8 +2,9 @@
  * Tests many clients that each send one message of very much work in the same turn of the event
  * loop. Each message releases many locks, grants many waiters, or visits many scopes in a check for
  * deadlocks. The broker handles only a few of these messages in each turn, and answers another
- * client in each turn. The last tests end many connections in one turn. A scope is one task of a
- * session; a fence is the number of a grant.
+ * client in each turn. After a message that took too long, the broker recovers: for a few ms it
+ * handles only cheap messages. The last tests end many connections in one turn. A scope is one task
+ * of a session; a fence is the number of a grant.
  */
 import { costs, turnBudget } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -45,7 +46,10 @@ class Scene {
     return client
   }
 
-  /** Makes many scopes. All share the key `of all scopes`, and each waits for a different key. */
+  /**
+   * Makes many scopes, each with a shared lock of the key `of all scopes`. Each scope waits for a
+   * different key.
+   */
   addWaitingScopes(): void {
     const holder = this.join()
     const waiter = this.join()
@@ -74,7 +78,7 @@ function holdersWithWaiters(scene: Scene): { client: Client; key: string; fence:
   })
 }
 
-/** Prepares a message of each holder, after which the broker grants the requests for the key. */
+/** Makes a message for each holder. The message lets the broker grant the requests for the key. */
 const fromEachHolder =
   (messageFor: (key: string, fence: number) => object) =>
   (scene: Scene): [Client, object][] =>
@@ -117,7 +121,7 @@ const kinds: Record<string, MessageKind> = {
     workEach: recordsEach,
     prepare: (scene) =>
       scene.joinMany().map((client) => {
-        const message = { type: 'lock', key: `crowd`, mode: 'shared', scope: 1 }
+        const message = { type: 'lock', key: 'crowd', mode: 'shared', scope: 1 }
         scene.requestMany(message, recordsEach, client)
         return [client, { type: 'endScope', id: recordsEach + 1, scope: 1 }]
       }),
@@ -143,9 +147,8 @@ const kinds: Record<string, MessageKind> = {
   },
   'a value for many followers': {
     // The first `once` of a key is granted, and the later ones, the followers, wait for its value.
-    // One command may make 1,000 grants, and an answer of 30,000 characters counts as 59 grants. So
-    // one command answers only 17 of the 20 followers; `workEach` counts only 15 answers.
-    // The meter counts about 240 units for the bytes of one answer.
+    // One message answers 17 of the 20 followers at most, because the values are long. `workEach`
+    // counts fewer answers, 15. The meter counts about 240 units for the bytes of an answer.
     workEach: 15 * 240,
     prepare: (scene) =>
       scene.joinMany().map((client, i) => {
@@ -168,7 +171,7 @@ const kinds: Record<string, MessageKind> = {
   },
 }
 
-describe('messages and disconnects of much work in one turn', function () {
+describe('expensive messages and disconnects in one turn', function () {
   this.timeout(60_000)
 
   for (const [name, { prepare, workEach }] of Object.entries(kinds)) {
@@ -203,7 +206,7 @@ describe('messages and disconnects of much work in one turn', function () {
     })
   }
 
-  it('wait while the broker recovers from an expensive message that took long', () => {
+  it('wait while the broker recovers from a message that took too long', () => {
     const { prepare, workEach } = kinds['a request that visits many scopes']!
     const scene = new Scene()
     const { harness, meter } = scene
@@ -214,7 +217,8 @@ describe('messages and disconnects of much work in one turn', function () {
     environment.endTurn()
     bystander.heard()
     const countEffect = meter.onEffect.bind(meter)
-    // Each effect takes 20 ms, longer than a turn may take.
+    // Each effect (a change of the lock table, or an answer) takes 20 ms, longer than a turn may
+    // take.
     meter.onEffect = () => {
       countEffect()
       environment.stopFor(20)
@@ -265,7 +269,7 @@ describe('messages and disconnects of much work in one turn', function () {
     expect(broker.table.sessions.size).to.equal(0)
   })
 
-  it('are spread over turns: the ends of connections that take longer than usual', () => {
+  it('are spread over turns: disconnects that each take longer than usual', () => {
     const { harness } = new Scene()
     const { environment, broker } = harness
     const leaving = Array.from({ length: 50 }, () => harness.join({ lease }))
@@ -274,7 +278,7 @@ describe('messages and disconnects of much work in one turn', function () {
       client.socket.drop()
       environment.stopFor(turnBudget.ms / 10)
     }
-    // After about 10 of the 50 ends, the time of the turn is used up.
+    // After about 10 of the 50 disconnects, the time of the turn is used up.
     expect(broker.table.sessions.size).to.be.within(30, 45)
     environment.pass(turnBudget.recoveryMs)
     expect(broker.table.sessions.size).to.equal(0)

@@ -3,7 +3,10 @@
  * connection has a budget of units (of work) and of time. The time is a multiple of the time that
  * the units usually take. The budget is used up when the units or the time are used up. The limit
  * of time protects the other clients from a client with slow messages. A connection that has used
- * up its budget is paused: it works in slices in later turns. Each slice has a budget.
+ * up its budget continues in later turns, in slices that each have a budget.
+ *
+ * The connections share the time of the turn. If the turn has used up its time, each connection
+ * still gets a small budget, the minimum.
  */
 import { turnBudget, unitsPerMs, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -22,6 +25,11 @@ describe('the work allowance of a connection', () => {
     // Only the test of the rate budget reaches this rate.
     allowance = new WorkAllowance({ scheduler, workPerSecond: 1_000_000 })
   })
+
+  /** Begins the time of the turn, as the first frame of a turn does. */
+  function beginTurnTime(): void {
+    scheduler.allowanceNow()
+  }
 
   it('ends a slice when the time of a slice has passed', () => {
     // A slice of 200 units, which begins at 1,000 ms.
@@ -47,11 +55,12 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(0)
   })
 
-  // The rate budget limits the work of a connection in one second.
-  it('drops its rate budget only after the budget has refilled', () => {
+  // The rate budget limits the work of a connection in one second. A full budget takes no memory.
+  it('forgets its rate budget only when the budget is full', () => {
     allowance.chargeRate(500_000, 1_000)
+    // The budget is full at 1,500 ms.
     expect(allowance.dropFullRateBudget(1_499)).to.equal(false)
-    // If the call had dropped the budget, a full budget would now allow this work without a wait.
+    // A new, full budget would allow this work without a wait.
     allowance.chargeRate(999_999, 1_499)
     expect(allowance.waitMs(1_499)).to.be.greaterThan(0)
     expect(allowance.dropFullRateBudget(3_000)).to.equal(true)
@@ -68,15 +77,13 @@ describe('the work allowance of a connection', () => {
       }
       allowance.chargeTurn(1)
     }
-    // The connection looks first after `turnBudget.minimum`, and then after each
-    // `turnBudget.lookAtClock`. So a frame of 16 `lock` or `unlock` messages, which costs at most
-    // 80 units, needs no look.
+    // The first look is after `turnBudget.minimum`, 96 units. Each further look is after
+    // `turnBudget.lookAtClock`. So a frame of at most 96 units needs no look.
     expect(unitsAtLooks).to.deep.equal([96, 128, 160, 192])
   })
 
-  it('limits the time of the guaranteed minimum of a connection', () => {
-    // The first call begins the time of the turn.
-    scheduler.allowanceNow()
+  it('gives the minimum after the time of the turn, and limits the time for the minimum', () => {
+    beginTurnTime()
     environment.stopFor(turnBudget.ms)
     allowance.beginTurn(1_000 + turnBudget.ms)
     expect(allowance.unitsLeft).to.equal(turnBudget.minimum)
@@ -85,8 +92,8 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(0)
   })
 
-  it('begins the next turn without the time limit of the last turn', () => {
-    scheduler.allowanceNow()
+  it('gives the whole budget in the turn after a turn that used up its time', () => {
+    beginTurnTime()
     environment.stopFor(50)
     allowance.beginTurn(1_050)
     scheduler.nextTurn()
@@ -96,15 +103,16 @@ describe('the work allowance of a connection', () => {
   })
 
   it('measures the time of a turn by the clock, also if compensated time is behind the clock', () => {
-    // Compensated time leaves out the pauses of the broker. Here the pauses lasted for 5 s.
-    scheduler.allowanceNow()
+    // Compensated time is the clock minus the time for which the process was stopped, here 5 s.
+    beginTurnTime()
     allowance.beginTurn(environment.clock.monotonic() - 5_000)
+    // By the clock, the turn has its whole time left.
     expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
   })
 })
 
 describe('a connection whose messages take longer than usual', () => {
-  it('handles fewer messages in a turn', () => {
+  it('handles only a part of a long frame in a turn', () => {
     const harness = new BrokerHarness({
       authorize: () => {
         harness.environment.stopFor(0.1)
