@@ -1,7 +1,7 @@
 /**
  * Tests the release of a key for which thousands of shared requests wait. The broker grants these
  * requests in parts, one part in each turn of the event loop, and serves other clients between the
- * parts. Until the last part, the broker calls the key unfinished. A fence is the number of a grant.
+ * parts. Until the last part, the key is unfinished. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
