@@ -1,16 +1,16 @@
 /**
  * An oracle (a check of a simulated run) of the two notices of the broker: `queued` tells a client
  * that its request waits, and `contended` tells a holder that requests wait for its lock. `queued`
- * comes once for a request. In a world without faults, `contended` comes at most about once a
- * second for a lock, and each notice that a client wants comes soon.
+ * comes once for a request. In a run without faults, `contended` comes at most about once a second
+ * for a lock, and each notice that a client wants comes soon.
  */
 import type { Effect, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { RunReport } from './runReport.js'
 
 /**
- * The shortest time between two `contended` of one lock on the network, in ms. The broker keeps 1 s
- * between two notices. But if the broker writes a notice late, the next notice follows sooner.
+ * The shortest time between two `contended` of one lock on the network, in ms. The broker waits 1 s
+ * after each notice. But a delay before the broker writes the notice shortens this gap.
  */
 const shortestGapMs = 500
 
@@ -29,8 +29,9 @@ export class NoticeOracle {
   /** Requests for which the broker must send `queued`, by `session#id`. */
   readonly #expectedQueued = new Map<string, Waiting>()
   /**
-   * Requests for which the broker must send `contended` to the holder, by the holder's fence, in
-   * the order in which they began to wait. One `contended` is for all of them.
+   * Requests for which the broker must send `contended` to the holder, by the holder's fence
+   * (number of the grant), in the order in which they began to wait. One `contended` tells the
+   * holder about all of them.
    */
   readonly #expectedContended = new Map<number, Waiting[]>()
   /** The requests for which a broker has sent `queued`, as `session#id`. */
@@ -77,7 +78,7 @@ export class NoticeOracle {
    * @param lateMs How late a notice may be.
    */
   checkOverdue(lateMs: number): void {
-    // The broker sends the next `contended` for a lock at the earliest after 1,000 ms.
+    // After a `contended` for a lock, the broker waits 1,000 ms before the next.
     for (const [fence, [oldest]] of this.#expectedContended)
       this.#checkInTime(`contended ${fence}`, oldest!, lateMs + 1_000)
     for (const [name, waiting] of this.#expectedQueued)

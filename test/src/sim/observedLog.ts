@@ -1,24 +1,24 @@
 /**
- * Wraps a command log, which orders the commands of the lock table. The wrapper tells the oracles
- * (the checks of a simulated run) which commands its broker proposes and when the broker begins to
- * serve. The broker works in the same way as without the wrapper.
+ * Wraps the command log of a broker; the log orders the commands of the lock table. The wrapper
+ * tells the oracles (the checks of a simulated run) what the broker and the log do. The broker
+ * works in the same way as without the wrapper.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, Membership, StateMachine } from '@holdfast/server/internal'
 import type { HoldfastError } from '@holdfast/shared'
 
 export interface LogObserver {
-  /** The broker submits a command to the log. */
+  /** The broker is about to submit a command to the log. */
   proposed(command: Command): void
   /** The broker has executed a command. */
   executed(stateMachine: StateMachine): void
-  /** The log will begin a snapshot of the table. */
+  /** The log is about to take a snapshot of the table. */
   beforeSnapshot(): void
-  /** The log has replaced the table by a snapshot. */
+  /** The log has replaced the table by an earlier snapshot. */
   restored(): void
   /** The broker has begun to serve clients. */
   served(): void
-  /** The broker has stopped serving, because it may no longer be a member of the cluster. */
+  /** The broker has stopped serving, because it is perhaps no longer a member of the cluster. */
   resigned(): void
   /** An error of the log has stopped the broker for good. */
   failed(error: HoldfastError): void

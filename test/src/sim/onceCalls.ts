@@ -1,8 +1,8 @@
 /**
- * The calls of `session.once` in a client program. The function of each call returns a value that
- * names its run, so that the oracle of `once` can check the values that callers get. Sometimes a
- * crowd of callers shares a run with a large value. The table then needs several commands to answer
- * the crowd.
+ * The calls of `session.once` in a client program. Each call passes a function. Each run of a
+ * function returns a value that names this run, so that the oracle of `once` can check the values
+ * that callers get. Sometimes a crowd of callers shares a run with a large value. The table then
+ * needs several commands to answer the crowd.
  */
 import type { Session } from '@holdfast/client'
 import type { CallOracle, LockRequest } from './callOracle.js'
@@ -27,7 +27,7 @@ export interface CallDeps {
 
 /** The probability that a crowd calls. */
 const crowdChance = 0.2
-/** More callers than the table answers with a large value in one command. */
+/** So many callers that the table cannot answer them with a large value in one command. */
 const crowdSize = 25
 /** Characters of a large value; the broker accepts at most 32 KiB. */
 const largeValueLength = 30_000
@@ -65,21 +65,22 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
   }
   const start = callOracle.start()
   // An abort ends the waiting, but not a run that has begun.
-  callOracle.watchAbort(request, () => isSettled || ownFence !== undefined)
+  const isWaitOver = () => isSettled || ownFence !== undefined
+  callOracle.watchAbort(request, isWaitOver)
   try {
     const task = session.once(key, run, { keep, metadata, timeout, ttl, signal })
     const value = await callOracle.track(`once ${metadata.op} ${key}`, task)
     oracles.onceOracle.valueReturned(key, value, start.at, ownFence)
+    // The timeout covers the waiting, not the run.
     if (ownFence === undefined) callOracle.checkTimeout(request, start)
   } catch (error) {
     if (error === failure) return
-    // The timeout covers the waiting, not the run.
     if (ownFence === undefined) callOracle.checkFailure(error, request, start)
     else callOracle.expectLoss(error, 'once', 'UNAVAILABLE')
   } finally {
     isSettled = true
     process.clock.clearTimer(request.abortTimer)
-    // A call whose lock is lost rejects before its function ends.
+    // Waits for the function, because a call whose lock is lost rejects earlier.
     await work
   }
 }

@@ -7,14 +7,15 @@
  * programs get. Only the `complete` of a runner gives a value. A follower gets only the value of
  * the run that it waited for, and every other caller only a kept value. No request gets two
  * answers. A kept value answers every call until the table forgets this value. The table forgets a
- * value when its time is over, when the key has a newer value, or as the oldest of too many values.
+ * value when its time is over, or when the key has a newer value. When the table keeps too many
+ * values, it forgets the oldest.
  */
 import type { Command, Effect, Lock } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
 
 /**
  * The factor by which a time may be longer or shorter. The clock of a broker may be wrong by 1 %,
- * and among several brokers by 0.5 % more. The last 0.1 % allows for times in whole ms.
+ * and in a world with several brokers by 1.5 %. The last 0.1 % allows for times in whole ms.
  */
 const clockTolerance = 1.016
 /** A time may be shorter by this many ms, because timers fire early. */
@@ -25,7 +26,7 @@ type EffectOf<K extends Effect['kind']> = Extract<Effect, { kind: K }>
 interface Waiter {
   readonly key: string
   /** The fence of the run whose value must answer this waiter; undefined before the run ends. */
-  run: number | undefined
+  runFence: number | undefined
 }
 
 /** The value of a run that the table has accepted. */
@@ -33,14 +34,14 @@ interface RunResult {
   readonly key: string
   /** JSON text. */
   readonly value: string | undefined
-  /** Time of the `complete` in the world (the simulated run). */
+  /** World time (time of the simulation) of the `complete`. */
   readonly at: number
   /**
    * World time at which the table forgot the value. Undefined for a value that the table still
    * keeps, or has never kept.
    */
   keptUntil: number | undefined
-  /** Whether the table has kept the value. */
+  /** Whether the table keeps the value, or has kept it. */
   wasKept: boolean
 }
 
@@ -99,7 +100,7 @@ export class OnceOracle {
 
   /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
-    /** Whether this command has already made the table keep its value. */
+    /** Whether the table already keeps the value that this command gives. */
     let hasKept = false
     for (const effect of effects) {
       switch (effect.kind) {
@@ -180,7 +181,7 @@ export class OnceOracle {
 
   #queued(key: string, name: string): void {
     if (this.#kept.has(key)) this.#violated('a kept result answers a call immediately', name)
-    this.#waiters.set(name, { key, run: undefined })
+    this.#waiters.set(name, { key, runFence: undefined })
   }
 
   #granted({ lock, request }: EffectOf<'granted'>, command: Command): void {
@@ -191,7 +192,7 @@ export class OnceOracle {
     } else {
       const waiter = this.#waiters.get(name)
       if (waiter === undefined) return
-      if (waiter.run !== undefined)
+      if (waiter.runFence !== undefined)
         this.#violated('a follower of a run that has ended does not run', name)
       this.#waiters.delete(name)
     }
@@ -212,7 +213,7 @@ export class OnceOracle {
     const result = { key, value, at: this.#now(), wasKept: false, keptUntil: undefined }
     this.#results.set(fence, result)
     for (const waiter of this.#waiters.values())
-      if (waiter.key === key && waiter.run === undefined) waiter.run = fence
+      if (waiter.key === key && waiter.runFence === undefined) waiter.runFence = fence
   }
 
   #checkResult({ session, id, answer }: EffectOf<'answer'>, command: Command): void {
@@ -222,8 +223,8 @@ export class OnceOracle {
     const waiter = this.#waiters.get(name)
     if (waiter !== undefined) {
       this.#waiters.delete(name)
-      if (waiter.run !== fence) {
-        const detail = `${name} got the value of ${fence} and waited for ${waiter.run}`
+      if (waiter.runFence !== fence) {
+        const detail = `${name} got the value of ${fence} and waited for ${waiter.runFence}`
         this.#violated('a follower gets the value of the run that it waited for', detail)
       }
     } else if (command.type !== 'once' || command.session !== session.id || command.id !== id) {
@@ -259,6 +260,7 @@ export class OnceOracle {
   #keepRestarted({ kept }: EffectOf<'keepRestarted'>, command: Command): void {
     const keptValue = this.#kept.get(kept.key)
     if (keptValue !== undefined) keptValue.since = this.#now()
+    // Only a `restart` has this effect, so the first condition only narrows the type.
     if (command.type === 'restart' && kept.ownerBroker !== command.ownerBroker) {
       const detail = `${kept.key} belongs to ${kept.ownerBroker}, not to ${command.ownerBroker}`
       this.#violated('a broker that takes over owns the kept results', detail)
@@ -283,8 +285,8 @@ export class OnceOracle {
     } else if (command.type !== 'complete') {
       this.#violated('the table forgets a result for a reason', detail)
     } else if (hasKept) {
-      // Before the table keeps the new value, it forgets the old value of the same key. Afterwards
-      // it forgets a value only because it keeps too many.
+      // The table forgets the old value of the same key before it keeps the new value. So a value
+      // that it forgets after that must be the oldest of too many.
       this.#report.count('once: kept too many')
       const [oldestKey] = this.#kept.keys()
       if (this.#kept.size <= this.#maxKept || oldestKey !== key)
@@ -299,6 +301,7 @@ export class OnceOracle {
   }
 }
 
+/** The name of a request, such as `s1#2`. A lock has the session and the id of its request. */
 function nameOf({ session, id }: { session: { id: string }; id: number }): string {
   return `${session.id}#${id}`
 }

@@ -30,8 +30,8 @@ import { Trace } from './trace.js'
 import type { World } from './world.js'
 
 /**
- * The number of events between two checks for overdue deadlines. The check is slow, and deadlines
- * are seconds long.
+ * The number of events between two checks that the brokers meet their deadlines. The check is slow,
+ * and deadlines are seconds long.
  */
 const eventsBetweenChecks = 64
 
@@ -67,8 +67,9 @@ export class Oracles {
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
   /**
-   * The runs by the present and former log names of their brokers. Without a shared log, the name
-   * is ''. With a shared log, no session has the owner broker ''.
+   * The runs by the present and former names of their brokers in the log. Without a shared log,
+   * the only broker always has the name '', which stands for its newest run. With a shared log, the
+   * item '' is not used, because no session has the owner broker ''.
    */
   readonly #runsByName = new Map<string, BrokerRun>()
   /**
@@ -88,6 +89,7 @@ export class Oracles {
     this.report = new RunReport(() => ({ time: world.now, event: world.events }))
     const { report } = this
     const { quietStart, hasPassiveOracles } = plan
+    // A broker that lags behind the log for longer is declared dead.
     const maxLogDelayMs = shared?.deadMs ?? 0
     const now = () => world.now
     this.holderOracle = new HolderOracle({
@@ -137,6 +139,7 @@ export class Oracles {
     }
     const sessionOracle = new SessionOracle(this.report, {
       process,
+      // Getters, because both values change while the process runs.
       get ownerBroker() {
         return machine.ownerBroker
       },
@@ -206,7 +209,7 @@ export class Oracles {
   #checkFailedRequests(table: Omit<LockTable, 'apply'>): void {
     for (const { holders, queue } of table.keys.values()) {
       for (const { metadata, session } of [...holders, ...queue]) {
-        // A request without metadata is not in `#failedRequests`.
+        // The text '' is never a key of `#failedRequests`.
         const requestKey = metadata ?? ''
         if (session.suspended && this.#failedRequests.has(requestKey))
           this.#failedRequests.set(requestKey, this.now)
@@ -219,9 +222,9 @@ export class Oracles {
 
   /**
    * A broker or the log oracle has applied a command to its table. The log oracle applies the
-   * commands of a shared log to a table of its own. A session oracle checks the commands of its own
-   * broker. The other oracles check the commands of the log oracle. Without a shared log, they
-   * check the commands of the only broker.
+   * commands of a shared log to a table of its own. A session oracle checks the commands that its
+   * own broker applies. The other oracles check the commands that the log oracle applies; without a
+   * shared log, those that the only broker applies.
    */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
     const { logOracle, machines } = this.cluster!
@@ -247,11 +250,14 @@ export class Oracles {
       if (logOracle !== undefined) this.#answerOracle.appended(command)
       this.secrets.follow(table, command, effects, this.report)
     }
+    // Comes last, because the oracles above may ask the session oracle about an ended session.
     for (const effect of effects)
       if (effect.kind === 'ended') run?.sessionOracle.forget(effect.session.id)
   }
 
-  /** Passes on to the oracles what the network sends, delivers and closes. */
+  /**
+   * Passes on to the oracles what the network sends and closes, and what it delivers to brokers.
+   */
   get network(): NetworkObserver {
     return {
       sent: (connection, direction, frame) => {
@@ -271,8 +277,8 @@ export class Oracles {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
         if (side === 'broker') this.#sessionOracleOf(connection)?.closedAtBroker(connection)
         else this.report.count(`closed with ${code}`)
-        // Only the client of a session resumes the session. So the broker must never replace the
-        // newest connection of that client.
+        // The broker may replace a connection only when the same client resumes its session on a
+        // newer connection.
         if (code === closeCodes.replaced.code && connection.isNewest) {
           this.violated(
             'an older connection does not replace a newer connection',

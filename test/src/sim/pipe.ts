@@ -1,7 +1,8 @@
 /**
  * One direction of one connection, with the behaviour of TCP. Packets arrive in the order of
- * sending. After a lost packet, no data arrives, but a reset may arrive. A blocked link delays
- * packets until it is unblocked; a cut loses the last packets.
+ * sending. After a lost packet, the sender sends no data, but perhaps a reset. A blocked link
+ * delays packets until it is unblocked. A cut loses the last packets under way, and all later
+ * packets.
  */
 import type { Random } from './random.js'
 import type { World } from './world.js'
@@ -20,7 +21,7 @@ export interface Link {
   readonly waiting: Set<Pipe>
 }
 
-/** Makes a link. @param latency In ms. @param jitter The largest further delay, in ms. */
+/** Makes a link. @param latency In ms. @param jitter In ms. */
 export function makeLink(latency: number, jitter: number): Link {
   return { latency, jitter, isBlocked: false, waiting: new Set() }
 }
@@ -51,10 +52,10 @@ export class Pipe {
   readonly #random: Random
   readonly #link: Link
   #underWay: Packet[] = []
-  /** The arrival of the newest packet, before which no later packet may arrive. */
+  /** When the newest packet arrives. A later packet must not arrive earlier. */
   #lastArrival = 0
   /** False while packets wait for `unblock`. */
-  #isOpen = true
+  #isFlowing = true
   #isCut = false
   /** The number of bytes that were sent and have not arrived. */
   bytes = 0
@@ -74,7 +75,7 @@ export class Pipe {
     if (this.#isCut) return
     this.bytes += bytes
     this.#underWay.push({ bytes, arrive })
-    if (this.#isOpen) this.#schedule()
+    if (this.#isFlowing) this.#schedule()
   }
 
   /** Loses all packets under way except the first `kept`. */
@@ -88,10 +89,10 @@ export class Pipe {
     this.#isCut = true
   }
 
-  /** Schedules the waiting packets, because the link is unblocked. */
+  /** Schedules all packets under way again, because the link is unblocked. */
   flush(): void {
-    if (this.#isOpen) return
-    this.#isOpen = true
+    if (this.#isFlowing) return
+    this.#isFlowing = true
     for (let i = 0; i < this.#underWay.length; i++) this.#schedule()
   }
 
@@ -104,14 +105,14 @@ export class Pipe {
 
   readonly #arrive = (): void => {
     // `flush` schedules the packet again when the link is unblocked.
-    if (!this.#isOpen) return
+    if (!this.#isFlowing) return
     if (this.#link.isBlocked) {
-      this.#isOpen = false
+      this.#isFlowing = false
       this.#link.waiting.add(this)
       return
     }
     const packet = this.#underWay.shift()
-    // `flush` also schedules packets that are still scheduled, so a call may find no packet.
+    // `send` and `flush` may both schedule a packet. A later call then finds no packet.
     if (packet === undefined) return
     this.bytes -= packet.bytes
     packet.arrive()

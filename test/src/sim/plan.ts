@@ -50,7 +50,7 @@ type LateAction = 'once' | 'upgrade' | 'scope'
 export type Action = (typeof actions)[number]
 
 export interface ClientPlan {
-  /** The lease that the client requests, in ms: how long the broker keeps a silent session. */
+  /** The requested lease, in ms. A lease is how long the broker keeps a silent session. */
   readonly lease: number
   /** How long the broker keeps the session after a drop, in ms; 'lease' for the whole lease. */
   readonly grace: number | 'lease'
@@ -59,8 +59,8 @@ export interface ClientPlan {
   /** Whether the client has a WebSocket as in a browser, without `terminate`. */
   readonly isBrowser: boolean
   /**
-   * When the end of a turn of the event loop comes. True: when the promises have settled, as in the
-   * real client. False: after all waiting input, which gives another order of events.
+   * When the client regards a turn of the event loop as over. True: when the promises have settled,
+   * as in the real client. False: after all waiting input, which gives another order of events.
    */
   readonly endsTurnsEarly: boolean
   /** Whether the program watches keys and follows which locks are held. */
@@ -102,7 +102,7 @@ export interface Plan {
   readonly jitterMs: number
   /** The clock rate of the broker, relative to world time (time of the simulation). */
   readonly brokerRate: number
-  /** Whether a restarted broker grants only steals, for as long as the longest lease. */
+  /** Whether a restarted broker first grants only steals, for the time of the longest lease. */
   readonly quietStart: boolean
   /**
    * The longest time by which other work sometimes delays the broker's event loop, in ms; too short
@@ -128,14 +128,14 @@ export interface Plan {
   readonly hasDuplicatingClient: boolean
   /** Whether a client revokes locks. */
   readonly hasRevoker: boolean
-  /** The operator's limit of the kept results of `once`. */
+  /** The operator's limit for the number of kept results of `once`. */
   readonly keptResults: number
 }
 
 /** The least weight of an action in {@link WorldNeeds}. */
 const minNeededWeight = 6
 
-/** The properties that every world of a run must have, whatever its seed draws. */
+/** The properties that the caller of `planFor` demands, whatever the seed of a world draws. */
 export interface WorldNeeds
   extends Partial<Pick<Plan, 'ttl' | 'maxHold' | 'abort' | 'notices' | 'logMs'>> {
   readonly actions?: readonly Action[] | undefined
@@ -178,7 +178,7 @@ export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
     maxHoldLimit: random.chance(0.1) ? random.int(500, 4_000) : undefined,
     notices: random.pick(chances),
   }
-  // The numbers of newer properties are drawn last, so that earlier seeds keep their worlds.
+  // Newer properties are drawn last, so that each seed still gives the older properties as before.
   const once = random.chance(0.3) ? 3 : 0
   const keptResults = random.pick([1, 2, 1_000])
   const upgrade = random.chance(0.3) ? 4 : 0
@@ -199,7 +199,7 @@ export function planClient(random: Random, hasTightBuffers: boolean): ClientPlan
     endsTurnsEarly: random.chance(0.7),
     // The events of watches fill small buffers.
     watches: random.chance(hasTightBuffers ? 0.7 : 0.2),
-    // The lease allows for clock rates that differ by 1 %. Extreme rates are more likely here.
+    // The lease allows for clock rates that differ by 1 %. Draws these extreme rates often.
     rate: random.pick([0.99, 1, 1.01, random.between(0.99, 1.01)]),
   }
 }

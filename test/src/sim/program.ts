@@ -42,15 +42,15 @@ export class Program {
   readonly #heldLocks = new Set<HeldLock>()
   readonly #callOracle: CallOracle
   #session: Session | undefined
-  /** The locks that the watches of the program report as held. */
+  /** What the watches of the program report; undefined without watches. */
   watchViews: WatchViews | undefined
-  /** The elections that this program campaigns for or leads, at most once each. */
+  /** The keys of the elections in which this program takes part, at most once in each. */
   readonly #campaigns = new Set<string>()
   #isStopping = false
   #allowFinish: () => void = () => {}
   /** The number of requests so far, which makes the name of each request unique. */
   #ops = 0
-  /** Whether every call has settled and every lock was unlocked. The session is still open. */
+  /** Whether all calls have settled and all locks are unlocked. The program waits for `finish`. */
   isIdle = false
   /** Whether the program has closed its session after `finish`. */
   isDone = false
@@ -67,12 +67,12 @@ export class Program {
   }
 
   async run(): Promise<void> {
-    const finish = new Promise<void>((resolve) => {
+    const finishAllowed = new Promise<void>((resolve) => {
       this.#allowFinish = resolve
     })
     while (!this.#isStopping) await this.#runSession()
     this.isIdle = true
-    await finish
+    await finishAllowed
     await this.#close()
     this.isDone = true
   }
@@ -82,7 +82,7 @@ export class Program {
     this.#isStopping = true
   }
 
-  /** Lets an idle program close its session. */
+  /** Lets an idle program close its session, from the next turn of its process. */
   finish(): void {
     this.process.receive(this.#allowFinish)
   }
@@ -129,7 +129,7 @@ export class Program {
       }
     })
     await Promise.all(loops)
-    // Forgets a closed session. `run` still needs an open session. `#close` forgets its session.
+    // Keeps an open session, which `run` will close. `#close` has already forgotten its session.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined
@@ -166,12 +166,12 @@ export class Program {
     this.#callOracle.count(`action ${action}`)
     const key = random.pick(plan.keys)
     if (this.watchViews !== undefined && random.chance(0.2)) {
-      const isReopened = random.chance(0.5)
-      this.watchViews.closeWatchOfAllKeys(isReopened)
+      const reopens = random.chance(0.5)
+      this.watchViews.closeWatchOfAllKeys(reopens)
     }
     switch (action) {
       case 'lock':
-        return this.#request(key, this.#newRequest(), (request) => session.lock(key, request))
+        return this.#request(key, this.#newRequest(), (options) => session.lock(key, options))
       case 'tryLock': {
         // `tryLock` never waits, so it has neither `timeout` nor `onQueued`.
         const { timeout: _, onQueued: __, ...request } = this.#newRequest()
@@ -179,7 +179,7 @@ export class Program {
       }
       case 'steal': {
         const steal: LockRequest = { steal: true, metadata: this.#newMetadata() }
-        return this.#request(key, steal, (request) => session.lock(key, request))
+        return this.#request(key, steal, (options) => session.lock(key, options))
       }
       case 'singleflight': {
         // Only callers with equal mode, ttl and maxHold share a request, so these options are left
@@ -188,8 +188,8 @@ export class Program {
         delete request.onQueued
         delete request.onContended
         if (request.timeout === 0) request.timeout = 1
-        // Other callers may wait for this request, even after this call has failed.
-        request.metadata.joinable = true
+        // `isShared`: other callers may wait for this request, even after this call has failed.
+        request.metadata.isShared = true
         return this.#request(key, request, (options) => session.singleflightLock(key, options))
       }
       case 'permits': {
@@ -229,7 +229,7 @@ export class Program {
   async #campaign(session: Session, key: string): Promise<void> {
     if (this.#campaigns.has(key)) return
     this.#campaigns.add(key)
-    // A campaign is for an exclusive lock without a ttl.
+    // A campaign has no `mode` and no `ttl`. So `#hold` must see no `ttl` either.
     const { mode: _, ttl: __, ...request } = this.#newRequest()
     const value: LeaderValue = { op: request.metadata.op, count: 0 }
     let proclaiming: Promise<void> | undefined
@@ -246,8 +246,8 @@ export class Program {
 
   async #proclaim(session: Session, leadership: Leadership, { op }: LeaderValue): Promise<void> {
     const { key } = leadership
-    const proclamations = this.#deps.random.int(0, 3)
-    for (let count = 1; count <= proclamations; count++) {
+    const lastCount = this.#deps.random.int(0, 3)
+    for (let count = 1; count <= lastCount; count++) {
       await this.#sleep(this.#randomTimeNear(this.#deps.plan.holdMs / 4))
       if (!leadership.held) return
       const value: LeaderValue = { op, count }
@@ -265,7 +265,7 @@ export class Program {
     }
   }
 
-  /** The keys of a set, in random order, with random modes. */
+  /** The items of a set (a request for several keys): keys in random order with random modes. */
   #newItems(): LockItem[] {
     const { random, plan } = this.#deps
     const keys = [...plan.keys]
@@ -437,11 +437,11 @@ export class Program {
   /** Keeps the lock for a random time, or until the client loses the lock. */
   async #hold(lock: Lock, request: LockRequest): Promise<void> {
     const { random, plan } = this.#deps
-    let isOver = false
-    // A ttl above 300 ms leaves room for three refreshes, at least 100 ms apart.
+    let isHoldOver = false
+    // Above 300 ms, a third of the ttl is at least 100 ms.
     if (request.ttl !== undefined && request.ttl > 300 && random.chance(0.3)) {
       const interval = Math.floor(request.ttl / 3)
-      this.#autoRefresh(lock, interval, () => isOver)
+      this.#autoRefresh(lock, interval, () => isHoldOver)
     }
     if (request.ttl !== undefined && random.chance(0.35)) await this.#refreshLate(lock, request.ttl)
     const slices = random.int(0, 3)
@@ -449,7 +449,7 @@ export class Program {
       await this.#sleep(this.#randomTimeNear(plan.holdMs))
       if (random.chance(0.2)) await this.#refresh(lock)
     }
-    isOver = true
+    isHoldOver = true
   }
 
   /**
@@ -471,11 +471,11 @@ export class Program {
     }
   }
 
-  async #autoRefresh(lock: Lock, interval: number, isOver: () => boolean): Promise<void> {
+  async #autoRefresh(lock: Lock, interval: number, isHoldOver: () => boolean): Promise<void> {
     try {
       await lock.autoRefresh({ interval, timeout: interval })
     } catch (error) {
-      if (!isOver()) this.#callOracle.expectLoss(error, 'autoRefresh', 'LOCK_TIMEOUT')
+      if (!isHoldOver()) this.#callOracle.expectLoss(error, 'autoRefresh', 'LOCK_TIMEOUT')
     }
   }
 
@@ -495,7 +495,7 @@ export class Program {
     return new Promise((resolve) => this.process.clock.setTimer(resolve, ms))
   }
 
-  /** Returns a random time: mostly near `ms`, sometimes 0, sometimes much longer. */
+  /** Returns a random time: mostly up to twice `ms`, sometimes 0, sometimes much longer. */
   #randomTimeNear(ms: number): number {
     const { random } = this.#deps
     const factor = random.weighted({ none: 1, some: 6, much: 1 })

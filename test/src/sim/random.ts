@@ -1,7 +1,7 @@
 /**
  * Repeatable random numbers. Every part of a simulation has its own stream of numbers. The label of
- * a stream contains the seed and the name of the part. A failing run can be shrunk, because the
- * removal of a part, such as a fault, does not change the numbers of other parts.
+ * a stream contains the seed and the name of the part. So the removal of a part, such as a fault,
+ * does not change the numbers of other parts. This makes it possible to shrink a failing run.
  *
  * The generator is sfc32, which is small, fast and random enough for the choice of faults.
  */
@@ -23,7 +23,7 @@ export class Random {
     for (let i = 0; i < 12; i++) this.#bits()
   }
 
-  /** Returns a number from 0 up to 1, exclusive. */
+  /** Returns a number that is at least 0 and less than 1. */
   next(): number {
     return this.#bits() / 2 ** 32
   }
@@ -38,7 +38,7 @@ export class Random {
     return min + Math.floor(this.next() * (max - min + 1))
   }
 
-  /** Returns a number from `min` up to `max`, exclusive. */
+  /** Returns a number that is at least `min` and less than `max`. */
   between(min: number, max: number): number {
     return min + this.next() * (max - min)
   }

@@ -33,7 +33,7 @@ export class ActionLoop {
     return this.#isStopped
   }
 
-  /** Schedules one call of `act`, after which the loop schedules the next call. */
+  /** Schedules a call of `act`. After each call, the loop schedules the next. */
   start(): void {
     const { process, random } = this.#deps
     process.clock.setTimer(() => this.#next(), random.between(0, 2 * this.#meanPauseMs))

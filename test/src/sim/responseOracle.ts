@@ -2,7 +2,7 @@
  * An oracle (a check of a simulated run) of the answers on one connection of a hostile client. The
  * broker answers a query, a watch or a stats request immediately: these answers come in the order
  * of the requests, each once. An acknowledgement counts only messages that the broker has handled.
- * A query counts every lock. Each of several identical watches reports every event.
+ * A query reports every lock. Each of several identical watches reports every event.
  */
 import { maxQueryItems } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'
@@ -81,7 +81,10 @@ export class ResponseOracle {
     return this.#isWelcomed
   }
 
-  /** Expects a number of locks under a key prefix. The client must request no other locks. */
+  /**
+   * Expects that the client gets `count` locks, all under this key prefix. The client must request
+   * no other locks, because the oracle counts all grants.
+   */
   expectCount(prefix: string, count: number): void {
     this.#expectedCount = { prefix, count }
   }
@@ -114,7 +117,8 @@ export class ResponseOracle {
         this.#grantedCount++
         break
       case 'lost':
-        // Without the lost lock, the oracle no longer knows how many locks a query must count.
+        // The answer to a pending query may or may not contain the lost lock. So the oracle no
+        // longer checks the number of locks.
         this.#expectedCount = undefined
         break
       case 'failed':
@@ -157,7 +161,9 @@ export class ResponseOracle {
     const request = this.#pending[0]
     if (n > this.#sent || (request !== undefined && request.number <= n)) {
       const detail =
-        request === undefined ? `only ${this.#sent} were sent` : `message ${request.number} waits`
+        request === undefined
+          ? `only ${this.#sent} were sent`
+          : `message ${request.number} has no answer`
       this.#violated('an ack counts only handled messages', `${n}, and ${detail}`)
     }
   }

@@ -111,10 +111,10 @@ export class WatchViews {
     return this.#allKeys?.view.waitingCount ?? 0
   }
 
-  /** Closes the watch of all keys if it is open. Then opens a new watch if `isReopened`. */
-  closeWatchOfAllKeys(isReopened: boolean): void {
+  /** Closes the watch of all keys if it is open. Then opens a new watch if `reopens`. */
+  closeWatchOfAllKeys(reopens: boolean): void {
     this.#allKeys?.watch.close()
-    this.#allKeys = isReopened ? this.#watchAllKeys() : undefined
+    this.#allKeys = reopens ? this.#watchAllKeys() : undefined
   }
 
   #watchAllKeys() {
