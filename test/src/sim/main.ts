@@ -40,7 +40,8 @@ const { values } = parseArgs({
 const options: SimulationOptions = {
   events: numberOption('events', values.events, 1),
   brokers: numberOption('brokers', values.brokers, 1),
-  cells: optionalNumber('cells', values.cells, 1),
+  // The simulation spares one cell from faults, so there must be another cell.
+  cells: optionalNumber('cells', values.cells, 2),
   needs: { actions: actionsFrom(values.actions) },
   clients: numberSetFrom('clients', values.clients),
   faults: numberSetFrom('faults', values.faults),
