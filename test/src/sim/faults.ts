@@ -57,7 +57,7 @@ export class Faults {
     const { cluster, clientMachines } = this.#deps
     for (const client of clientMachines) client.start()
     cluster.start()
-    if (cluster.store !== undefined) cluster.store.isFaultless = true
+    if (cluster.store !== undefined) cluster.store.areFaultsOver = true
   }
 
   #scheduleNext(): void {

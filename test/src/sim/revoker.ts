@@ -1,6 +1,6 @@
 /**
  * A raw client (which writes protocol messages itself) with the right to revoke locks. The revoker
- * mostly revokes locks of disconnected holders, which learn of the loss only at their next resume.
+ * mostly revokes locks of disconnected holders, which learn of the loss only when they reconnect.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Lock, LockTable } from '@holdfast/server/core'
@@ -39,7 +39,7 @@ export class Revoker {
   }
 
   /**
-   * Revokes a random lock. This method reads the table of the broker directly, because a query does
+   * Revokes a random candidate. Reads the table of the broker, because the answer to a query does
    * not show which sessions are suspended (disconnected).
    */
   #revokeLock(table: Omit<LockTable, 'apply'>): void {
@@ -51,6 +51,7 @@ export class Revoker {
       }
     }
     if (candidates.length === 0) return
+    // An upgraded lock has a newer fence, which `revoke` must name.
     const { key, presentFence: fence, session } = random.pick(candidates)
     oracles.report.count(
       session.suspended ? 'revoked from a disconnected holder' : 'revoked from a connected holder',
@@ -78,6 +79,7 @@ export class Revoker {
 
   #welcomed(): void {
     this.#isWelcomed = true
+    // A `stop` before this welcome could not send the `bye`.
     if (this.#loop.isStopped) this.#sendBye()
   }
 

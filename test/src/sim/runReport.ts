@@ -8,8 +8,9 @@ export interface Violation {
   /** The name of the rule. */
   readonly rule: string
   readonly detail: string
-  /** When the rule was broken: the world time in ms, and the world's number of events so far. */
+  /** The world time at which the rule was broken, in ms. */
   readonly time: number
+  /** How many events had happened in the world when the rule was broken. */
   readonly event: number
 }
 
@@ -22,7 +23,7 @@ export class RunReport {
     this.#now = now
   }
 
-  /** Counts events of this kind. */
+  /** Adds `by` to the count of this kind of event. */
   count(kind: string, by = 1): void {
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + by)
   }

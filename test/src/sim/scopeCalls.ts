@@ -1,9 +1,9 @@
 /**
  * The scopes of a client program. A scope is one task; the end of the task releases all locks of
- * the scope. A scope locks several keys and sets (locks of several keys) in random order. Other
- * scopes do the same, so real deadlocks happen. Each scope upgrades, downgrades and unlocks some of
- * its locks. Some scopes end while a call still waits. Probabilities without a comment only set how
- * often a scope does something.
+ * the scope. A scope gets locks of single keys and of sets (several keys at once), in random order.
+ * Other scopes do the same, so real deadlocks happen. Each scope upgrades, downgrades and unlocks
+ * some of its locks. Some scopes end while a call still waits. Probabilities without a comment are
+ * arbitrary.
  */
 import type { Lock, LockItem, Scope, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'
@@ -39,7 +39,7 @@ const stepWeights = {
 export async function runScope(session: Session, deps: ScopeDeps): Promise<void> {
   const calls = new ScopeCalls(deps)
   const { callOracle, random, oracles } = deps
-  const { id } = session
+  const { id: firstId } = session
   const failure = random.chance(0.1) ? new Error('the task of the scope fails') : undefined
   const scopeEnd = session.scope(async (scope) => {
     await calls.run(scope)
@@ -53,24 +53,24 @@ export async function runScope(session: Session, deps: ScopeDeps): Promise<void>
       callOracle.violated('a scope rejects with the error of its task', `${error}`)
   }
   await calls.settled
-  // Skip the check if the session has ended. In this case, the scope settles before the broker has
-  // released the locks.
+  // If the session ended meanwhile, the broker may not have released the locks yet. A client with a
+  // new session has another session id.
   const { state, leaseLeft } = session
-  if (state === 'connected' && leaseLeft > 0 && session.id === id)
+  if (state === 'connected' && leaseLeft > 0 && session.id === firstId)
     oracles.holderOracle.scopeEnded(calls.ended)
 }
 
 class ScopeCalls {
   readonly #deps: ScopeDeps
   readonly #heldLocks = new Set<HeldLock>()
-  /** The locks that are sets, also sets of one key. The mode of a set cannot change. */
+  /** The locks from `lockAll`, even those of only one key. Their mode cannot change. */
   readonly #sets = new WeakSet<Lock>()
   /** The locks that ended with the scope. */
   readonly ended: HeldLock[] = []
   #isEnded = false
-  /** Whether the task makes no more calls after a deadlock, as most tasks would. */
+  /** Whether a call got `DEADLOCK` and the task then gave up, as most tasks would. */
   #hasGivenUp = false
-  /** Settles with the last call, for which the scope may not have waited. */
+  /** Settles with the call that the task does not await; already settled without such a call. */
   settled: Promise<void> = Promise.resolve()
 
   constructor(deps: ScopeDeps) {
@@ -110,7 +110,7 @@ class ScopeCalls {
       case 'tryLock':
         return this.#request(
           (key, { timeout: _, onQueued: __, ...options }) => scope.tryLock(key, options),
-          // `tryLock` waits as little as a call with the timeout 0.
+          // The oracle checks a `tryLock` like a `lock` with the timeout 0.
           0,
         )
       case 'lockAll': {
@@ -127,9 +127,9 @@ class ScopeCalls {
           scope.lock(key, { ...options, capacity: 3 }),
         )
       case 'together': {
-        const firstCalls = random.chance(0.5) ? [this.#lock(scope)] : []
+        const optionalCalls = random.chance(0.5) ? [this.#lock(scope)] : []
         const upgradeCalls = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
-        await Promise.all([...firstCalls, ...upgradeCalls, this.#lock(scope)])
+        await Promise.all([...optionalCalls, ...upgradeCalls, this.#lock(scope)])
         return
       }
       case 'upgrade':
@@ -184,14 +184,14 @@ class ScopeCalls {
   }
 
   #acquired(lock: Lock): void {
-    // If the scope holds a set, a call for a key of the set gets a handle on the set.
-    if (this.#isSet(lock)) this.#sets.add(lock)
+    // If the scope holds a set, a call for a key of the set returns a new `Lock` of the same set.
+    if (this.#isOfHeldSet(lock)) this.#sets.add(lock)
     const heldLock = this.#deps.acquired(lock)
     if (this.#isEnded) this.#endLock(heldLock)
     else this.#heldLocks.add(heldLock)
   }
 
-  #isSet({ fence }: Lock): boolean {
+  #isOfHeldSet({ fence }: Lock): boolean {
     return [...this.#heldLocks].some(({ lock }) => this.#sets.has(lock) && lock.fence === fence)
   }
 

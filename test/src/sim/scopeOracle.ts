@@ -9,10 +9,11 @@
  * For the first two rules, `table/naiveDeadlock.ts` copies the lock table, and repeatedly removes
  * the requests that can be granted. The requests that remain are in a deadlock.
  *
- * A request or lock of several keys (a set) has one object for each key. Only the first of them is
- * primary, so the oracle counts a set once. `extras` has the fields that only a few requests, locks
- * and keys have (see `core/lockExtras.ts`). The extras of a request have its scope. The extras of a
- * key have the scopes that wait for the key, and the upgrade that waits to make a lock exclusive.
+ * A request or lock of several keys (a set) has one object for each key, and the first of them is
+ * primary. To count a set once, the oracle counts only primary objects. `extras` has the fields
+ * that only a few requests, locks and keys have (see `core/lockExtras.ts`). The extras of a request
+ * or lock name its scope. The extras of a key have its requests and locks in scopes, and its
+ * waiting upgrade, which would make a shared lock exclusive.
  */
 import type { Command, Effect, LockTable, Request } from '@holdfast/server/core'
 import {
@@ -26,15 +27,15 @@ import { plainState } from '../table/plainValues.js'
 import type { RunReport } from './runReport.js'
 
 /**
- * The number of commands between two checks of all waiting requests. The check is slow. A late
- * check still finds a deadlock that the table has missed, because the deadlock does not go away.
- * When an upgrade or a request of a scope begins to wait, the oracle checks without this delay.
+ * The oracle checks all waiting requests after this many commands, and at once after each effect
+ * that can cause a deadlock (see `startsWaitThatCanDeadlock`). More checks would be too slow. A
+ * late check still finds a deadlock that the table has missed: the deadlock does not go away.
  */
 const checkEvery = 32
 
 export class ScopeOracle {
   readonly #report: RunReport
-  #commands = 0
+  #commandCount = 0
 
   constructor(report: RunReport) {
     this.#report = report
@@ -43,8 +44,8 @@ export class ScopeOracle {
   /** A table has applied a command. */
   check(table: LockTable, command: Command, effects: readonly Effect[]): void {
     if (effects.length === 0) return
-    if (isDeadlockRefused(command, effects)) this.#checkRefusal(table, command)
-    else if (effects.some(startsWaitThatCanDeadlock) || ++this.#commands % checkEvery === 0)
+    if (isRefusedAsDeadlock(command, effects)) this.#checkRefusal(table, command)
+    else if (effects.some(startsWaitThatCanDeadlock) || ++this.#commandCount % checkEvery === 0)
       this.#checkWaiting(table)
     if (command.type === 'endScope') this.#checkEnd(table, command)
     for (const effect of effects) {
@@ -59,7 +60,10 @@ export class ScopeOracle {
     }
   }
 
-  /** A refused request has changed nothing, so the table is as it was before the request. */
+  /**
+   * Checks that the refused request would be in a deadlock. A refusal leaves the table unchanged,
+   * so the method can check the request in the present table.
+   */
   #checkRefusal(table: LockTable, command: RequestCommand): void {
     this.#report.count('deadlock refused')
     const requests = newRequestsOf(command, table)
@@ -80,6 +84,7 @@ export class ScopeOracle {
 
   #checkEnd(table: LockTable, command: Extract<Command, { type: 'endScope' }>): void {
     const session = table.sessions.get(command.session)
+    // The table ignores a command from a connection that another connection has replaced.
     if (session === undefined || session.attachEpoch !== command.attachEpoch) return
     this.#report.count('scope ended')
     const remaining = [...session.held.values(), ...session.waiting.values()].filter(
@@ -92,7 +97,7 @@ export class ScopeOracle {
 }
 
 /** Whether the table has refused this command because of a deadlock. */
-function isDeadlockRefused(
+function isRefusedAsDeadlock(
   command: Command,
   effects: readonly Effect[],
 ): command is RequestCommand {
@@ -107,7 +112,7 @@ function isDeadlockRefused(
   )
 }
 
-/** Whether an upgrade or a request of a scope begins to wait. Only these can cause a deadlock. */
+/** Whether an upgrade or a request of a scope begins to wait. No other effect causes a deadlock. */
 function startsWaitThatCanDeadlock(effect: Effect): boolean {
   if (effect.kind !== 'queued' || !effect.request.isPrimary) return false
   const { extras, upgradedLock } = effect.request

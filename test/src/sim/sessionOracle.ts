@@ -1,11 +1,11 @@
 /**
- * An oracle (a check of a simulated run) of how long sessions and locks last at one process of a
- * broker. A session ends when the broker has received nothing for the lease of the session, or when
- * its connection has been down for its grace. A lock ends when its ttl, which starts at the grant
- * and at each refresh, is over. When the broker proposes an end, the oracle checks that the end is
- * due. For this check, the oracle uses the network traffic and the time that the process ran. A
- * stop of the process (as by SIGSTOP) ends no session. A session whose connection the broker closed
- * keeps its whole lease. A broker that takes over sessions starts every deadline anew.
+ * An oracle (a check of a simulated run) of the time at which one process of a broker ends sessions
+ * and locks. A session ends when its client has been silent for the lease, or disconnected for the
+ * grace of the session. A lock ends when its ttl, which starts at the grant and at each refresh, is
+ * over. When the broker proposes an end, the oracle checks that the end is due. For this check, the
+ * oracle uses the network traffic and the time that the process ran. A stop of the process (as by
+ * SIGSTOP) ends no session. A session whose connection the broker closed keeps its whole lease. A
+ * broker that takes over sessions starts every deadline anew.
  */
 import type { Command, Effect, Lock, LockTable, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
@@ -18,7 +18,7 @@ import { type ProcessTime, Stopwatch } from './stopwatch.js'
  * did not run does not count.
  */
 const latenessMs = 3_000
-/** The idle lease of a session is its lease times this factor. */
+/** A session that holds nothing and waits for nothing may last for its lease times this factor. */
 const idleLeaseFactor = 2
 
 interface SessionRecord {
@@ -47,6 +47,7 @@ export interface BrokerView {
 export class SessionOracle {
   readonly #report: RunReport
   readonly #broker: BrokerView
+  /** Gives a lower and an upper bound of a time, because a broker can miss parts of a stop. */
   readonly #stopwatch: Stopwatch
   readonly #records = new Map<string, SessionRecord>()
   /** When the broker last read a frame from each connection. */
@@ -72,11 +73,11 @@ export class SessionOracle {
     if (record?.connection === connection) record.lastReceived = now
   }
 
-  /** The broker tells a client the session of its connection. */
+  /** The broker sends a `welcome`, which tells the client its session and a new secret. */
   welcomed(connection: Connection, id: string, secret: string | undefined): void {
     const session = this.#broker.table?.sessions.get(id)
     // If the secret is not the newest, another connection has replaced this connection in the same
-    // turn (run of the event loop).
+    // turn (run of the event loop). A session without a grace has one connection and no secret.
     const newestHash = session?.nextSecret ?? session?.secret
     if (session === undefined || (secret !== undefined && newestHash !== `hash of ${secret}`))
       return
@@ -92,15 +93,15 @@ export class SessionOracle {
   closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    // The drop may be older than a stop of the process. Counting the stops since the last frame
-    // widens the bounds of the time since the drop.
+    // The process may have stopped between the drop and now. Each counted stop widens the bounds of
+    // `Stopwatch.since`, so the record counts all stops since the last frame.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }
 
   /**
-   * Whether a client may still believe that it holds locks of a session that ended. The broker ends
-   * a disconnected session after its grace, but the client believes until its lease is over.
+   * Whether the client of an ended session may still believe that it holds locks. The broker ends a
+   * disconnected session after the grace. The client believes in its locks until the lease is over.
    */
   mayStillBelieve({ id, grace, lease }: Session): boolean {
     return this.#records.get(id)?.droppedAt !== undefined && grace < lease
@@ -138,7 +139,7 @@ export class SessionOracle {
           for (const lock of effect.session.held.values()) this.#ttlBegins(lock)
           break
         case 'released':
-          // A set (one lock on several keys) is several locks here. The primary lock has the ttl.
+          // A set (a lock of several keys) has an effect for each key. Only the primary one counts.
           if (!effect.lock.isPrimary) break
           if (effect.reason === 'expired') this.#checkAppliedExpiry(effect.lock)
           this.#ttlStarts.delete(effect.lock.fence)
@@ -146,7 +147,7 @@ export class SessionOracle {
           break
         case 'withdrawn':
           if (!effect.request.isPrimary) break
-          // The command may also answer `once` requests of other sessions.
+          // An `answered` request has not lost its place: it got the result of another `once` call.
           if (command.type === 'suspend' && effect.reason !== 'answered')
             this.#checkWithdrawn(effect.request)
           break
@@ -196,6 +197,7 @@ export class SessionOracle {
     this.#recordOf(id).lastReceived = this.#stopwatch.now()
   }
 
+  /** @param keep Whether the session keeps its lease, because the broker closed the connection. */
   #suspended(id: string, keep: boolean): void {
     const record = this.#recordOf(id)
     // Before its welcome, a connection has no session, so `closedAtBroker` did not record the drop.
@@ -212,7 +214,7 @@ export class SessionOracle {
       )
   }
 
-  /** @param keep Whether the session keeps its lease, because the broker closed the connection. */
+  /** A session with neither a grace nor `keep` must end, and not be suspended. */
   #checkSuspension(session: Session, keep: boolean): void {
     if (session.grace > 0 || keep) return
     this.#report.violated('a drop ends a session without a grace', session.id)
@@ -267,7 +269,7 @@ export class SessionOracle {
         `${session.id} sent a frame`,
       )
     }
-    // A client that was not welcomed does not know of the session.
+    // A client that was not welcomed does not know of the session, which may thus end early.
     if (isLeaving || lastReceived === undefined) return
     const silentForMs = this.#stopwatch.since(lastReceived).max
     if (silentForMs >= session.lease) return
@@ -308,7 +310,6 @@ export class SessionOracle {
       const record = this.#records.get(session.id)
       if (record === undefined || record.isEndProposed || !this.#isOwned(session)) continue
       const silentForMs = record.lastReceived && this.#stopwatch.since(record.lastReceived).min
-      // A session that holds nothing and waits for nothing may have the idle lease.
       const leaseMs = session.lease * (session.lockCount > 0 ? 1 : idleLeaseFactor)
       if (silentForMs !== undefined && silentForMs > leaseMs + latenessMs) {
         this.#report.violated(
@@ -351,7 +352,7 @@ export class SessionOracle {
   /**
    * Whether an unread frame with this text, by default any frame, had arrived from the session
    * before this turn. Frames on a connection that the broker has closed do not count, because the
-   * broker may have paused that connection long ago.
+   * broker may have stopped reading from that connection long before.
    */
   #hasUnread({ id }: Session, text = ''): boolean {
     const { turnBegan } = this.#broker.process

@@ -17,8 +17,8 @@ export const logFaultKinds = [
 ] as const
 
 /**
- * `dropFromLog`: an entry does not reach one broker. This fault is newer than the list above and
- * drawn last. So a seed that does not draw this fault still gives the same world as before.
+ * `dropFromLog`: an entry does not reach one broker. `planShared` draws this newer fault last, so
+ * that a seed without it still gives the same world as before.
  */
 export type LogFaultKind = (typeof logFaultKinds)[number] | 'dropFromLog'
 
@@ -63,11 +63,12 @@ export interface SharedPlan extends AppendFaults {
 /** Draws the log and the faults of a world with several brokers. */
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
   const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
-  // The probability of one kind of append fault. It is 0 in half of the worlds.
-  const appendFaultProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
-  const kindProbability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
+  // Draws the probability of one kind of append fault: 0 in half of the worlds.
+  const drawProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
+  // The probability that the world has a given kind of fault.
+  const faultKindChance = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
   const faults = { ...zeroLogFaultWeights }
-  for (const kind of logFaultKinds) if (random.chance(kindProbability)) faults[kind] = 1
+  for (const kind of logFaultKinds) if (random.chance(faultKindChance)) faults[kind] = 1
   const shared = {
     brokers,
     rates: Array.from({ length: brokers }, () => plan.brokerRate * random.pick([0.995, 1, 1.005])),
@@ -75,14 +76,16 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     snapshotEntries: random.pick([20, 60, 200, 2_000]),
     latencyMs: random.pick([0.2, 2, 20]),
     jitterMs: random.pick([0, 1, 20]),
-    silent: appendFaultProbability(),
-    failing: appendFaultProbability(),
-    doubled: appendFaultProbability(),
+    silent: drawProbability(),
+    failing: drawProbability(),
+    doubled: drawProbability(),
     faults,
-    // With tight buffers, a broker may disconnect even the clients that faults spare.
+    // Spares no broker in a world with tight buffers, in which a broker may disconnect a client
+    // without a fault.
     spared: random.chance(0.4) && !plan.hasTightBuffers ? random.int(0, brokers - 1) : undefined,
     hasDuplicatingClient: random.chance(0.3),
   }
+  // `faults` is already in `shared`, and this draw must be the last (see `LogFaultKind`).
   if (!isFaultless && random.chance(0.2)) faults.dropFromLog = 1
   return shared
 }

@@ -1,7 +1,7 @@
 /**
  * The content of the shared command log, which orders the commands of several brokers: one sequence
- * of entries, and snapshots. The store itself never fails; only the network paths to the store
- * fail.
+ * of entries, and snapshots. The store itself never fails. Only the engines, through which brokers
+ * use the store, and the network paths to the store have faults.
  */
 import type { ClusterConfig } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -17,14 +17,13 @@ export interface SimSnapshot {
   readonly parts: readonly string[]
 }
 
-/** Called with an entry of the store. */
 export type EntryListener = (entry: StoredEntry) => void
 
 export class SharedStore {
   readonly #random: Random
   readonly #listeners = new Set<EntryListener>()
-  /** Set to true when the faults end: the engines of the brokers then cause no append faults. */
-  isFaultless = false
+  /** Whether the faults of the run have ended, so that the engines cause no more append faults. */
+  areFaultsOver = false
   #entries: StoredEntry[] = []
   #snapshots: SimSnapshot[] = []
   /** The configuration of the first broker, as JSON. */

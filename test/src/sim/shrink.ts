@@ -10,7 +10,7 @@ const maxRuns = 300
 
 export class Shrinker {
   readonly #seed: number
-  /** The rule that the failed run breaks. If it breaks none: '', which is no rule's name. */
+  /** The rule that the failed run breaks. If it breaks none: '', so that no change is kept. */
   readonly #rule: string
   #options: SimulationOptions
   #best: Result
@@ -25,8 +25,7 @@ export class Shrinker {
 
   /** @returns the smallest run that breaks the same rule, and its options */
   async run(): Promise<{ result: Result; options: SimulationOptions }> {
-    // Repeats the run without a change. `#try` then ends the faults at the event that breaks the
-    // rule.
+    // Even without a change, `#try` makes later runs end their faults at the violation's event.
     await this.#try({})
     await this.#tryFewerFaults()
     await this.#tryFewerClients()
@@ -56,7 +55,7 @@ export class Shrinker {
     }
   }
 
-  /** Ends the faults after fewer events. The run may then break the rule after the faults. */
+  /** Ends the faults after fewer events. The run may still break the rule later. */
   async #tryFewerEvents(): Promise<void> {
     for (const fraction of [0.5, 0.75, 0.9, 0.97]) {
       await this.#try({ events: Math.floor(this.#options.events * fraction) })

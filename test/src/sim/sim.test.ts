@@ -1,7 +1,7 @@
 /**
- * Runs the simulation as a test: a few worlds (simulated runs) in `npm test`, and 3,200 in a full
- * run: 2,000 with one broker, 700 with three brokers and 500 with three cells. A cell is a broker
- * that serves a part of the keys. Also checks that a seed always makes the same world.
+ * Runs the simulation as a test: about 200 worlds (simulated runs) in `npm test`, and 3,200 in a
+ * full run. A world has one broker, three brokers or three cells. A cell is a broker that serves a
+ * part of the keys. Also checks that a seed always makes the same world.
  */
 import { expect } from 'chai'
 import { count, isFullRun } from '../support/counts.js'
@@ -124,7 +124,7 @@ const batches: readonly TestBatch[] = [
  * `faults` has the indexes of these faults.
  */
 const fixedWorlds = [
-  // A slow resume shortened the time for which the client believed in a lock.
+  // The next two worlds: a slow resume shortened the time for which the client believed in a lock.
   { seed: 6_979, events: 80, faults: [1] },
   { seed: 14_633, events: 96, faults: [1, 2, 3] },
   // A resume extended a lock at the client by a lease, although the broker had revoked the lock.
@@ -140,17 +140,16 @@ const fixedWorlds = [
   // The lease did not begin anew if the connection of a hello closed before the command log had
   // ordered the hello.
   { seed: 54_230, events: 676, faults: [0, 2, 3, 4, 6, 7, 10, 12, 13, 14, 15, 16, 24] },
-  // A session without a grace ended before its lease was over. The broker had
-  // disconnected the session, and the socket closed before the broker suspended the session in a
-  // later turn.
+  // The broker disconnected a client. The session had no grace, and had to keep its lease. But the
+  // session ended at once, because the socket closed before a later turn suspended the session.
   { seed: 227, events: 1_300, faults: [0, 1, 2, 3, 4] },
   // The connection of a request dropped at the moment at which the request began to wait, so the
   // client could not learn that the request waits. The bug was in an oracle (a check of the run).
   { seed: 6_108, events: 2_050, faults: [] },
 ]
 
-/** Finds the first seed whose world has faults. Nearly every world has faults. */
-async function someWorldWithFaults() {
+/** Returns the first seed whose world has faults, and the result. Nearly every world has faults. */
+async function firstSeedWithFaults() {
   for (let seed = 1; ; seed++) {
     const result = await simulate(seed, { events: 600 })
     if (result.faults.length > 0) return [seed, result] as const
@@ -182,7 +181,7 @@ describe('simulation', () => {
   })
 
   it('leaves out the faults that the options do not list', async () => {
-    const [seed, whole] = await someWorldWithFaults()
+    const [seed, whole] = await firstSeedWithFaults()
     const [first, ...others] = whole.faults
     const part = await simulate(seed, { events: 600, faults: new Set(others) })
     expect(part.faults).to.not.include(first)

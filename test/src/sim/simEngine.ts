@@ -24,7 +24,7 @@ import type { World } from './world.js'
 const answerTimeoutMs = 600
 /** How long an engine waits for any entry on a stream, in ms. */
 const streamTimeoutMs = 1_500
-/** The longest delay of a repeated entry, in ms. */
+/** The longest time until the store stores a `doubled` entry again, in ms. */
 const maxRepeatMs = 3_000
 
 /**
@@ -52,16 +52,16 @@ export interface SimEngineDeps {
   readonly drops?: DropRules | undefined
 }
 
-/** Which entries an engine may drop instead of delivering them, and the check of the next entry. */
+/** Which entries an engine may drop, and how it delivers the entry after a dropped one. */
 export interface DropRules {
   /**
-   * Returns whether an entry may be dropped: only if the next entry shows the broker that an entry
-   * is missing. A broker that cannot notice this would act on a wrong table.
+   * Whether an entry may be dropped: only if the next entry shows the broker that an entry is
+   * missing. Otherwise the broker could not notice the loss, and would act on a wrong table.
    */
   mayDrop(entry: StoredEntry, next: StoredEntry): boolean
   /**
-   * Called with the entry after a dropped entry; must call `apply` to deliver the entry to the
-   * broker.
+   * Checks how the broker handles the entry after a dropped entry. Must call `apply` to deliver the
+   * entry to the broker.
    */
   onEntryAfterDrop(entry: StoredEntry, apply: () => void): void
 }
@@ -80,7 +80,7 @@ export class SimEngine implements Engine {
   #connection: StoreConnection
   #isClosed = false
   #mustDrop = false
-  /** Positions of the dropped entries. A later stream delivers these entries. */
+  /** The positions of the dropped entries. A later stream does not drop these entries again. */
   readonly #dropped = new Set<number>()
 
   constructor(deps: SimEngineDeps) {
@@ -108,7 +108,7 @@ export class SimEngine implements Engine {
 
   append(_slot: string, entry: string): Promise<void> {
     const { random, store } = this.#deps
-    const { silent, failing, doubled } = store.isFaultless
+    const { silent, failing, doubled } = store.areFaultsOver
       ? noAppendFaults
       : this.#deps.appendFaults
     const isSilent = random.chance(silent)
@@ -254,7 +254,7 @@ class Stream {
   #starts = 0
   #unlisten: (() => void) | undefined
   #watchdog: Timer | undefined
-  /** Whether an entry has arrived, or the stream has started, since the last check. */
+  /** Whether an entry has arrived, or the stream has started, since the watchdog last fired. */
   #hasReceived = false
   #isStopped = false
   /** Whether the engine has dropped the previous entry. */
@@ -334,12 +334,10 @@ export class SimEngineSource implements EngineSource {
   }
 
   create(): Engine {
-    // The engine of a snapshot delivers no entries to a broker, so no oracle observes this engine.
-    const onEntry =
-      this.logEngine === undefined
-        ? this.#deps.onEntry
-        : (_: StoredEntry, apply: () => void) => apply()
-    const drops = this.logEngine === undefined ? this.#deps.drops : undefined
+    const isForLog = this.logEngine === undefined
+    // The entries of a snapshot engine change no table of a broker, so no oracle observes them.
+    const onEntry = isForLog ? this.#deps.onEntry : (_: StoredEntry, apply: () => void) => apply()
+    const drops = isForLog ? this.#deps.drops : undefined
     const engine = new SimEngine({ ...this.#deps, onEntry, drops })
     this.logEngine ??= engine
     return engine

@@ -31,7 +31,7 @@ export class SimProcess {
   busyMs = 3
   /** Whether the latest unit handled a frame. */
   hasReadFrame = false
-  /** Called when the process runs again, before its own code runs. */
+  /** Called when a stop of the process ends, before any code of the process runs. */
   onResume: () => void = () => {}
   /** Called after each unit of a turn, when its promises have settled. */
   afterUnit: () => void = () => {}
@@ -81,7 +81,7 @@ export class SimProcess {
     this.#wake()
   }
 
-  /** Queues a callback for the end of the turn. */
+  /** Queues a callback for the end of the present turn; between two turns, of the next turn. */
   readonly endOfTurn = (callback: () => void): void => {
     if (this.#isDead) return
     this.#endOfTurn.push(callback)
@@ -107,7 +107,7 @@ export class SimProcess {
     this.clock.sleep()
   }
 
-  /** Continues the process after a stop, or cancels a stop that has not begun. */
+  /** Continues the process after a stop. Also cancels a stop that still waits for `afterUnits`. */
   resume(): void {
     this.clock.wake()
     this.#unitsUntilStop = Number.POSITIVE_INFINITY
@@ -116,7 +116,7 @@ export class SimProcess {
     this.#stoppedFor += this.#world.now - this.#stoppedAt
     this.onResume()
     // A process that was stopped within a turn first continues this turn.
-    if (this.#turn !== undefined) this.#world.step(this.#continue)
+    if (this.#turn !== undefined) this.#world.step(this.#runUnit)
     else this.#wake()
   }
 
@@ -144,11 +144,12 @@ export class SimProcess {
       if (!this.isRunning || this.#turn !== undefined) return
       this.#turn = this.#units()
       this.#turnBegan = this.#world.now
-      this.#continue()
+      this.#runUnit()
     })
   }
 
-  readonly #continue = (): void => {
+  /** Runs one unit of the present turn. */
+  readonly #runUnit = (): void => {
     if (this.#turn === undefined || !this.isRunning) return
     if (this.#unitsUntilStop-- <= 0) {
       this.stop()
@@ -162,16 +163,16 @@ export class SimProcess {
       this.#world.onError(error)
       return
     }
-    // Before the next step, the promises of this unit settle.
-    this.#world.step(isDone ? this.#finish : this.#next)
+    // The world runs a step only after the promises of this unit have settled.
+    this.#world.step(isDone ? this.#finishTurn : this.#finishUnit)
   }
 
-  readonly #next = (): void => {
+  readonly #finishUnit = (): void => {
     this.#unitEnds()
-    this.#continue()
+    this.#runUnit()
   }
 
-  readonly #finish = (): void => {
+  readonly #finishTurn = (): void => {
     this.#turn = undefined
     this.#unitEnds()
     this.#turns++

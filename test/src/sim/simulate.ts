@@ -1,6 +1,6 @@
 /**
- * Runs one simulated world. A seed determines the world: the real client and the real broker handle
- * some thousand events, and faults happen among these events. Then the faults end, and all client
+ * Runs one simulated world, which a seed determines. The real client and the real broker handle
+ * hundreds or thousands of events, and meanwhile faults happen. Then the faults end, and all client
  * programs close their sessions. At the end no lock, no session and no timer may remain. During the
  * run, oracles (test code that observes the run) report the first rule that the product breaks.
  */
@@ -43,7 +43,7 @@ export interface SimulationOptions {
    * oracles, and ignores `brokers` and `needs`.
    */
   readonly cells?: number | undefined
-  /** What every world has, even if the plan of its seed would not have it. Default: nothing. */
+  /** Properties that the world gets even if its seed does not draw them. Default: none. */
   readonly needs?: WorldNeeds | undefined
   /** The indexes of the seed's clients that take part; undefined for all. */
   readonly clients?: ReadonlySet<number> | undefined
@@ -58,6 +58,7 @@ export interface Result {
   readonly violation: Violation | undefined
   /** How often each kind of event happened. */
   readonly counts: ReadonlyMap<string, number>
+  /** The number of all events, also of those after the faults. */
   readonly events: number
   /** The world time at the end, in ms. */
   readonly time: number
@@ -88,12 +89,13 @@ const noSessionMs = 2 * longestLeaseMs * 1.05 + 10_000
 /** The probability that a world has hostile clients. */
 const hostileChance = 0.2
 /**
- * Hostile clients send smaller frames to a broker whose turns (runs of the event loop) may last
- * longer than this, in ms. Such a broker needs long to answer, because it answers one query a turn.
+ * If the turns (runs of the event loop) of a broker may last longer than this, in ms, hostile
+ * clients put fewer messages into a frame. Such a broker needs long to answer, because it answers
+ * only one query a turn.
  */
 const slowTurnMs = 10
 
-/** The longest time until the watches have reported the last released lock, in ms. */
+/** The longest time from the empty table until the watches report no lock, in ms. */
 const watchMs = longestLeaseMs * 2
 
 /** The longest time until a broker has stopped, in ms. */
@@ -158,7 +160,7 @@ class Simulation {
     }
     if (plan.hasDuplicatingClient || shared?.hasDuplicatingClient === true) {
       const machine = this.#machineFor('duplicator', network, 'stutterer')
-      // With one broker, these requests would change the worlds of old seeds.
+      // With one broker, requests that need no command log would change the worlds of old seeds.
       const usesImmediateRequests = shared !== undefined
       this.#rawClients.push(
         new DuplicatingClient({
@@ -179,7 +181,7 @@ class Simulation {
    */
   #addHostile(network: Network): void {
     const random = new Random(`seed ${this.#seed}/hostile`)
-    // Hostile clients expect that their locks stay held, so no operator may limit the holds.
+    // Hostile clients expect that their locks stay held. A limit of the operator would end them.
     if (!random.chance(hostileChance) || this.#plan.maxHoldLimit !== undefined) return
     const oracles = this.#oracles
     const { keys, hasRevoker, hasTightBuffers, busyMs } = this.#plan
@@ -205,9 +207,9 @@ class Simulation {
   }
 
   /**
-   * Client 0 first tries broker 0, client 1 first tries broker 1, and so on in a circle. If faults
-   * spare a broker, the clients that first try this broker know no other broker, and faults spare
-   * these clients too. All other clients know all brokers.
+   * Client 0 first tries broker 0, client 1 first tries broker 1, and so on, round robin. If faults
+   * spare a broker, they also spare the clients that first try this broker. These clients know no
+   * other broker. All other clients know all brokers.
    */
   #makeClientMachines(network: Network, shared: SharedPlan | undefined): ClientMachine[] {
     const { clients } = this.#options
@@ -236,7 +238,7 @@ class Simulation {
     const world = this.#world
     const oracles = this.#oracles
     world.afterEvent = () => oracles.afterEvent()
-    await runWithOracle(world, oracles, () => this.#runWorld())
+    await runWithOracle(world, oracles, () => this.#runPhases())
     return {
       seed: this.#seed,
       violation: oracles.report.violation,
@@ -250,7 +252,8 @@ class Simulation {
     }
   }
 
-  async #runWorld(): Promise<void> {
+  /** Runs the world with faults, then without faults, and then closes the world. */
+  async #runPhases(): Promise<void> {
     const world = this.#world
     this.#cluster.start()
     for (const machine of this.#clientMachines) machine.start()
@@ -265,6 +268,7 @@ class Simulation {
 
   /** Waits until every call of a client has settled and the table is empty. */
   async #settle(): Promise<void> {
+    // Every client has a program: the end of the faults has restarted all killed clients.
     for (const machine of this.#clientMachines) machine.stop()
     for (const rawClient of this.#rawClients) rawClient.stop()
     await this.#runUntil(settleMs, () =>
@@ -333,8 +337,10 @@ class Simulation {
       this.#oracles.violated('an empty table counts no memory', `${bytes} bytes`)
     }
     const { machines } = this.#cluster
+    // A drain that began as a fault may still run, but not for as long as `emptyMs`.
     await this.#runUntil(emptyMs, () => !machines.some(({ isDraining }) => isDraining))
     if (this.#oracles.hasViolation) return
+    // `retire` prevents a later start of another broker.
     for (const machine of machines) machine.retire()
     for (const machine of machines) await this.#stopBroker(machine)
     for (const { name, process } of machines) {
@@ -380,7 +386,7 @@ class Simulation {
     const rate = 1
     const clock = new SimClock(this.#world, random, rate, worldStart)
     const process = new SimProcess(name, this.#world, random, clock)
-    // A fast path: 1 to 2 ms.
+    // A fast path: 1 ms of latency, and up to 1 ms of jitter.
     const path = { up: makeLink(1, 1), down: makeLink(1, 1) }
     const { urls } = this.#cluster
     // With one broker, no random number is drawn, so that old seeds keep their worlds.
