@@ -1,8 +1,8 @@
 /**
  * Causes faults in a world (a simulated system), one after another. Each fault uses separate random
  * numbers. Therefore, when a failing run is repeated without one fault, the other faults do not
- * change. How long a fault lasts, in ms, is random. The product hardly notices the shortest faults,
- * and the longest faults end sessions.
+ * change. How long a fault lasts is random. The product hardly notices the shortest faults, and the
+ * longest faults end sessions.
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'
@@ -24,7 +24,10 @@ export interface FaultsDeps {
   readonly plan: Plan
   readonly seed: string
   readonly oracles: Oracles
-  /** The indexes of the faults that may happen; undefined for all. */
+  /**
+   * The indexes of the faults that may happen; undefined for all. Every fault of the run has an
+   * index, even if this set leaves out the fault.
+   */
   readonly only: ReadonlySet<number> | undefined
 }
 
@@ -35,7 +38,7 @@ export class Faults {
   readonly #pendingUndos = new Set<() => void>()
   /** The indexes of the faults that have happened. */
   readonly happened: number[] = []
-  #count = 0
+  #nextIndex = 0
   #isOver = false
 
   constructor(deps: FaultsDeps) {
@@ -62,7 +65,7 @@ export class Faults {
 
   #scheduleNext(): void {
     const { world, plan, seed, only } = this.#deps
-    const index = this.#count++
+    const index = this.#nextIndex++
     const random = new Random(`${seed}/fault ${index}`)
     world.after(random.between(0, 2 * plan.faultGapMs), () => {
       if (this.#isOver) return
@@ -78,13 +81,13 @@ export class Faults {
     const { cluster, clientMachines, oracles } = this.#deps
     const kind = random.weighted(this.#weights)
     const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
-    // Draws no number for a single machine. A draw would change the worlds of earlier seeds.
-    const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
-    const machine = others.length === 0 ? first : random.pick([first!, ...others])
+    // A single machine is chosen without a random number, so that old seeds keep their worlds.
+    const machines = cluster.machines.filter(({ isSpared }) => !isSpared)
+    const machine = machines.length > 1 ? random.pick(machines) : machines[0]
     if (client === undefined || machine === undefined) return
     oracles.report.count(`fault ${kind}`)
     // A kind that ends in `Broker`, `Log` or `Logs` affects a broker or its log. `blockClients`
-    // also affects a broker, but the trace shows a client for this kind.
+    // also affects a broker, but the trace names a client that has no part in this fault.
     const target = /Broker$|Logs?$/.test(kind) ? machine : client
     oracles.trace.add('fault', `${kind} ${target.name}`)
     if (isLogFault(kind)) this.#logFaults.cause(kind, machine, random)
@@ -130,7 +133,8 @@ export class Faults {
         break
       case 'drainBroker': {
         const restart = () => this.#startBroker(machine, random.between(2, 3_000))
-        machine.drain(random.int(1, 5_000), restart)
+        const drainMs = random.int(1, 5_000)
+        machine.drain(drainMs, restart)
         break
       }
       case 'killClient':
@@ -203,15 +207,16 @@ export class Faults {
   }
 
   /**
-   * Returns by how much a wall clock is set, in ms. A client cannot know how long its machine slept
-   * if the wall clock is set back as well. The product promises nothing for this case, so the wall
-   * clocks of clients only go forward in worlds where clients sleep.
+   * Returns by how much the wall clock of a client jumps, in ms. A client cannot know how long its
+   * machine slept if the wall clock jumps back as well. The product promises nothing for this case.
+   * Therefore, in worlds where clients sleep, the wall clocks of clients jump only forward.
    */
   #clientClockJump(random: Random): number {
     const ms = clockJump(random)
     return this.#deps.plan.faults.sleepClient > 0 ? Math.abs(ms) : ms
   }
 
+  /** Delays the timers of the client, as a browser does in a hidden tab. */
   #throttle({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.clock.maxExtraDelayMs = 1_000
@@ -252,6 +257,7 @@ export function killBroker(machine: BrokerMachine, { connections }: Network, ran
   for (const connection of connections) {
     if (connection.url !== machine.url) continue
     connections.delete(connection)
+    // Both delays of the random cut are replaced: a killed broker learns nothing.
     const clientLearnsAfterMs = random.chance(0.85) ? random.between(0, 200) : undefined
     const cut = {
       ...randomCut(random, connection),
@@ -262,14 +268,14 @@ export function killBroker(machine: BrokerMachine, { connections }: Network, ran
   }
 }
 
-/** By how much a fault sets a wall clock, in ms. */
+/** By how much a wall clock jumps, in ms; negative for a jump back. */
 function clockJump(random: Random): number {
   return random.pick([-1, 1]) * random.pick([500, 5_000, 30_000, 3_600_000])
 }
 
 /** A random cut: how many packets still arrive, and when each end learns of the cut. */
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
-  // Only `never` matters: with a probability of 0.2, an end never learns of the cut.
+  // With a probability of 0.2, an end never learns of the cut. `soon` and `late` mean the same.
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined

@@ -1,22 +1,24 @@
 /**
  * A raw client (which writes protocol messages itself) that tries to resume the sessions of other
  * clients with retired resume secrets. A resume secret proves that a new connection belongs to its
- * session. A secret is retired when its client has shown that it has a newer secret. A secret that
- * was never used is retired when a later resume replaces it.
+ * session, and each resume gives the client a new secret. The old secret is retired when the client
+ * has shown that it has the new secret. If the client resumes again with the old secret instead,
+ * the unused new secret is retired.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import type { Random } from './random.js'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
 import type { RunReport } from './runReport.js'
 
-type ResumeSession = Extract<Command, { type: 'resume' }>
+type ResumeCommand = Extract<Command, { type: 'resume' }>
 
+/** The hashes of the secrets that resume a session. */
 interface ValidSecrets {
   /** The secret that the client of the session certainly has. */
   current: string
   /** The secret that the broker sent to the client and that the client has not yet confirmed. */
   next: string | undefined
-  /** The number of the newest attempt that resumed with `current`. Later attempts count higher. */
+  /** The number of the newest attempt that resumed with `current`. The numbers rise. */
   newestAttempt: number
 }
 
@@ -67,12 +69,13 @@ export class ResumeSecrets {
     return this.#retired.length === 0 ? undefined : random.pick(this.#retired)
   }
 
-  #resumed({ session, proof, secret, resumeAttempt: attempt }: ResumeSession): void {
+  #resumed({ session, proof, secret, resumeAttempt: attempt }: ResumeCommand): void {
     const valid = this.#valid.get(session)
     if (valid === undefined) return
     if (proof === valid.next) this.#confirm(session)
     else if (valid.next !== undefined) this.#retire(session, valid.next)
     valid.next = secret
+    // After a resume without a number, every attempt with a number counts as newer.
     valid.newestAttempt = attempt ?? 0
   }
 
@@ -122,14 +125,15 @@ export class Hijacker {
 
   #act(): void {
     const { oracles, random } = this.#deps
-    const resume = oracles.secrets.pick(random)
-    if (resume !== undefined) this.#tryToResume(resume)
+    const retired = oracles.secrets.pick(random)
+    if (retired !== undefined) this.#tryToResume(retired)
   }
 
-  #tryToResume(resume: { readonly session: string; readonly secret: string }): void {
+  #tryToResume(retired: { readonly session: string; readonly secret: string }): void {
     const { WebSocket, oracles, anyUrl } = this.#deps
     const socket = new WebSocket(anyUrl(), 'holdfast.v1')
-    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', name: 'hijacker', resume }))
+    const hello = { type: 'hello', name: 'hijacker', resume: retired }
+    socket.onopen = () => socket.send(JSON.stringify(hello))
     socket.onmessage = ({ data }) => {
       // Only the first frame matters, because it has the `welcome`.
       socket.onmessage = null
@@ -138,7 +142,7 @@ export class Hijacker {
       if (welcome?.resumed !== false) {
         oracles.violated(
           'a retired secret resumes no session',
-          `${resume.session} by ${resume.secret}`,
+          `${retired.session} by ${retired.secret}`,
         )
       }
       socket.send('{"type":"bye"}')

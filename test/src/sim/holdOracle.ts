@@ -1,18 +1,18 @@
 /**
  * An oracle (a check of a simulated run) of `maxHold`, the longest time for which a lock is held.
- * The broker ends a lock when its `maxHold` is over, and not before. In a run without faults, the
- * broker ends the lock soon. In other runs a broker may be late, because it was stopped or because
- * another broker took over.
+ * The broker ends a lock after its `maxHold`, and not before. In a run without faults, the broker
+ * is hardly late. In other runs a broker may be late, because it was stopped or because another
+ * broker took over.
  */
 import type { Effect } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
 
 /**
  * The factor by which a hold may be longer or shorter. The clock of a broker may be wrong by 1 %,
- * and among several brokers by 0.5 % more. The last 0.1 % allows for times in whole ms.
+ * or by 1.5 % if there are several brokers. The last 0.1 % allows for times in whole ms.
  */
 const clockTolerance = 1.016
-/** A hold may be shorter by this many ms, because timers fire early. */
+/** A hold may be shorter by this many ms, because timers may fire early. */
 const earlyMs = 2
 
 interface Hold {
@@ -31,7 +31,7 @@ export class HoldOracle {
     this.#now = now
   }
 
-  /** Called when a broker has started with an empty table, because the former broker has ended. */
+  /** The former broker has ended, and a broker has started with an empty table. */
   brokerStarted(): void {
     this.#holds.clear()
   }
@@ -47,7 +47,7 @@ export class HoldOracle {
         this.#holds.set(lock.fence, { grantedAt: this.#now(), maxHold })
       } else if (effect.kind === 'released') {
         const { lock, reason } = effect
-        if (reason === 'maxHold' && lock.isPrimary) this.#checkEnd(lock.fence)
+        if (reason === 'maxHold' && lock.isPrimary) this.#checkNotEarly(lock.fence)
         if (lock.isPrimary) this.#holds.delete(lock.fence)
       }
     }
@@ -66,8 +66,9 @@ export class HoldOracle {
     }
   }
 
-  #checkEnd(fence: number): void {
-    // Without an entry in `#holds`, the lock had no `maxHold`, so this end is a violation too.
+  /** Checks that a lock was not ended before its `maxHold`. */
+  #checkNotEarly(fence: number): void {
+    // Without an entry in `#holds`, the lock had no `maxHold`. The broker must not end such a lock.
     const hold = this.#holds.get(fence)
     const heldMs = this.#now() - (hold?.grantedAt ?? Number.POSITIVE_INFINITY)
     if (hold !== undefined && heldMs >= hold.maxHold / clockTolerance - earlyMs) return

@@ -18,7 +18,7 @@ import type { SimProcess } from './simProcess.js'
 /**
  * Why a former holder may still believe that it holds the lock. `dropped`: the session ended before
  * the lease was over, because its connection dropped or its broker drained. `restart`: the broker
- * lost its locks. In a world with a quiet start (for a lease, the new broker grants only steals),
+ * lost its locks. In a world with a quiet start (at first, a new broker grants only steals),
  * `restart` excuses only a conflict with a steal.
  */
 export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
@@ -36,7 +36,7 @@ interface GrantRecord {
   /** The first key, and its mode. */
   readonly key: string
   mode: LockMode
-  /** How many calls of `downgrade` have not settled. Meanwhile the client may know the old mode. */
+  /** How many calls of `downgrade` have not settled. Meanwhile the client may show the old mode. */
   pendingDowngrades: number
   /** Whether the lock was ever upgraded. The client learns of an upgrade later than the broker. */
   wasUpgraded: boolean
@@ -55,11 +55,11 @@ export interface HeldLock {
   readonly process: SimProcess
   /** Whether the program has unlocked the lock or closed its session. */
   isReturned: boolean
-  /** Whether the oracle has seen that `lock.held` is false. */
+  /** Whether the oracle has seen that `lock.held` is false although the lock is not returned. */
   wasLost: boolean
-  /** The turn (run of the event loop) of the process in which the oracle first saw the loss. */
+  /** In which turn (run of the event loop) of the process the oracle first saw the loss. */
   lostInTurn: number
-  /** The turn of the process in which the program got the lock. */
+  /** In which turn of the process the program got the lock. */
   readonly grantedInTurn: number
 }
 
@@ -74,8 +74,9 @@ export interface HolderOracleDeps {
   readonly now: () => number
   readonly quietStart: boolean
   /**
-   * Whether the oracle reads `held` only right after the client has read its clock. At other
-   * moments, this read would make the client notice a loss.
+   * Whether the regular checks read `held` only right after the client has read its clock. At other
+   * moments, this read makes the client notice a loss. The check of a new grant always reads
+   * `held`.
    */
   readonly isPassive: boolean
   /**
@@ -154,7 +155,7 @@ export class HolderOracle {
     if (grant !== undefined) this.#setMode(grant, key, 'shared')
   }
 
-  /** Calls `downgrade` of a lock. Until the call settles, the client may know the old mode. */
+  /** Calls `downgrade` of a lock. Until the call settles, the client may show the old mode. */
   async duringDowngrade(heldLock: HeldLock, downgrade: () => Promise<void>): Promise<void> {
     const grant = this.#grantOf(heldLock)
     if (grant !== undefined) grant.pendingDowngrades++
@@ -165,7 +166,7 @@ export class HolderOracle {
     }
   }
 
-  /** Checks that the broker has released the locks of a scope (one task) that has ended. */
+  /** A scope (one task) has ended. Checks that the broker has released the locks of the scope. */
   scopeEnded(heldLocks: readonly HeldLock[]): void {
     for (const heldLock of heldLocks) {
       if (this.#grantOf(heldLock)?.releasedAt !== undefined) continue
@@ -185,8 +186,8 @@ export class HolderOracle {
 
   /** Checks that no client believes in a lock that is incompatible with this new grant. */
   #checkOthers(grant: GrantRecord, key: string, fence: number, isSteal: boolean): void {
-    const { mode, capacity, permits: ownPermits } = grant.parts.get(key)!
-    let permits = ownPermits
+    const { mode, capacity, permits: newPermits } = grant.parts.get(key)!
+    let permitSum = newPermits
     const permitHolders: HeldLock[] = []
     for (const heldLocks of this.#heldLocks.values()) {
       for (const heldLock of heldLocks) {
@@ -194,20 +195,20 @@ export class HolderOracle {
         const part = otherGrant?.parts.get(key)
         if (part === undefined || otherGrant === grant || !believes(heldLock)) continue
         if (part.mode === 'permits' && mode === 'permits') {
-          // A set in a scope is re-entrant, so a client may have several handles of one grant.
+          // A program that asks again for a set in a scope gets a further `Lock` of the same grant.
           const isCounted = permitHolders.some((other) => this.#grantOf(other) === otherGrant)
-          if (!isCounted) permits += part.permits
+          if (!isCounted) permitSum += part.permits
           permitHolders.push(heldLock)
         } else if (part.mode !== 'shared' || mode !== 'shared')
           this.#checkConflict(heldLock, fence, isSteal)
       }
     }
-    if (permits <= capacity || permitHolders.length === 0) return
-    // The table is within the capacity, so at least one of these clients believes for too long.
+    if (permitSum <= capacity || permitHolders.length === 0) return
+    // The broker grants no more than the capacity, so one of these clients believes for too long.
     const isExcused = permitHolders.some((other) => this.#grantOf(other)?.exemption !== undefined)
     if (isExcused) this.#report.count('more permits believed than the capacity')
     else {
-      const detail = `${permits} of ${capacity} on ${key}: ${permitHolders.map(describe).join(', ')}`
+      const detail = `${permitSum} of ${capacity} on ${key}: ${permitHolders.map(describe).join(', ')}`
       this.#report.violated('clients do not believe in more permits than the capacity', detail)
     }
   }
@@ -253,8 +254,9 @@ export class HolderOracle {
   }
 
   /**
-   * A client learns that its session was resumed. The snapshot of the resume does not contain the
-   * locks that were released before the resume, so the client must not believe in these locks.
+   * A client learns that its session was resumed. With the resume, the broker sends a list of the
+   * session's locks. This list lacks the locks that were released before the resume, so the client
+   * must not believe in these locks.
    */
   clientResumed(process: SimProcess, session: string): void {
     const resumedAt = this.#resumedAt.get(session)
@@ -298,9 +300,9 @@ export class HolderOracle {
       // aborts the signal of an expired lock.
       const wasReported = heldLock.lock.signal.aborted || heldLock.isReturned
       this.#check(heldLock)
-      // Before a process handles a frame, it reads its clock, and so notices its expired locks.
-      // Exceptions are a lock that was granted in the present turn, and a process whose wall clock
-      // was set: an acknowledgement may then shorten its lease.
+      // Before a process handles a frame, it reads its clock, and so notices its expired locks. It
+      // may miss a lock that was granted in the present turn. After its wall clock was set, it may
+      // also miss a loss, because then the frame itself (an acknowledgement) may shorten the lease.
       const mustHaveReported = process.turns > heldLock.grantedInTurn && !process.clock.wasSet
       if (process.hasReadFrame && mustHaveReported && heldLock.wasLost && !wasReported) {
         this.#report.violated(

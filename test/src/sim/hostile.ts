@@ -11,7 +11,7 @@ import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
 import { type Message, ResponseOracle } from './responseOracle.js'
 
 export const hostileKinds = [
-  /** Sends queries and counts its own locks. */
+  /** Makes the broker walk over many locks, by queries that count the client's own locks. */
   'walker',
   /** Tries to lock held keys. */
   'refused',
@@ -40,21 +40,21 @@ export interface HostileDeps extends RawClientDeps {
   /** The keys that well-behaved clients lock. */
   readonly keys: readonly string[]
   /**
-   * Whether a revoker (a client that revokes locks) takes part. If so, a query may show a
-   * revocation before the client of the lock learns of the revocation.
+   * Whether a revoker (a client that revokes locks) takes part. If so, a query may show that a lock
+   * of this client was revoked, before this client learns of the revocation.
    */
   readonly hasRevoker: boolean
   /** Whether the turns of the broker's event loop are long, or its send buffers are small. */
   readonly isSlow: boolean
-  /** Blocks or unblocks the direction from the broker to this client. */
+  /** Unblocks (`true`) or blocks (`false`) the direction from the broker to this client. */
   readonly setReading: (isReading: boolean) => void
 }
 
 /** The mean time between two actions, in ms. */
 const pauseMs = 600
 /**
- * The largest number of messages in one frame. The broker must be able to send all answers within
- * the time for which the simulation runs after its last fault.
+ * The largest number of messages in one frame. Between the last fault and the end of the
+ * simulation, the broker must have enough time to send all answers.
  */
 const maxMessages = { fast: 250, slow: 20 }
 /** The number of identical watches of a hostile client. */
@@ -159,12 +159,12 @@ export class Hostile {
       walker: () => this.#countOwnLocks(),
       refused: () => this.#requestHeldKeys(),
       watcher: () => this.#watchOwnKey(),
-      deaf: () => this.#sendMostlyUnread(),
+      deaf: () => this.#sendMostlyWithoutReading(),
       unacknowledging: () => this.#requestHeldKeys(),
       crowd: () => this.#shareKey(),
       canceller: () => this.#queueAndCancel(),
       talker: () => this.#sendSmallMessages(),
-      returner: () => this.#resumeLocks(),
+      returner: () => this.#lockAndReconnect(),
     }
     acts[kind]()
   }
@@ -172,12 +172,12 @@ export class Hostile {
   /** Locks its own keys, and then counts these locks again and again. */
   #countOwnLocks(): void {
     const { random, hasRevoker } = this.#deps
-    // Few enough for the quota of locks, and many for one query.
+    // Within the quota of locks, but enough to make one query expensive.
     const ownKeyCount = 150
     if (!this.#isPrepared) {
       this.#isPrepared = true
       if (!hasRevoker) this.#responseOracle!.expectCount(`${this.#name}:`, ownKeyCount)
-      // The ids follow each other, so each key is locked once.
+      // The ids are consecutive, so each remainder, and thus each key, occurs once.
       this.#send(
         this.#makeMessages(ownKeyCount, (id) => ({
           type: 'lock',
@@ -203,8 +203,8 @@ export class Hostile {
   }
 
   /**
-   * Tries to lock keys that are held. A lock that the client gets by chance has a short ttl, after
-   * which the broker ends the lock.
+   * Tries to lock keys that are held, mostly a key that the client holds itself. A lock that the
+   * client gets by chance has a short ttl, after which the broker ends the lock.
    */
   #requestHeldKeys(): void {
     const { random, keys, kind } = this.#deps
@@ -254,8 +254,8 @@ export class Hostile {
     )
   }
 
-  /** Sends requests. Usually does not read anything until the next action. */
-  #sendMostlyUnread(): void {
+  /** Sends requests. Usually does not read the answers until a later action. */
+  #sendMostlyWithoutReading(): void {
     const { random, setReading } = this.#deps
     setReading(random.chance(0.3))
     const metadata = 'm'.repeat(2_000)
@@ -264,7 +264,7 @@ export class Hostile {
       this.#makeMessages(random.int(1, Math.min(60, this.#maxMessages)), (id) =>
         random.pick([
           { type: 'query', id },
-          // One of five ids that no request has, so that a watch often replaces an earlier one.
+          // One of five ids that only watches have, so that a watch often replaces an earlier one.
           { type: 'watch', id: (id % 5) + 1_000_000 },
           { type: 'lock', id, key, steal: true, metadata },
         ]),
@@ -318,8 +318,8 @@ export class Hostile {
     else for (const message of messages) this.#send([message])
   }
 
-  /** Reconnects again and again, and resumes its locks. */
-  #resumeLocks(): void {
+  /** Locks keys, and then usually leaves the connection. The next one resumes the session. */
+  #lockAndReconnect(): void {
     const { random } = this.#deps
     this.#send(
       this.#makeMessages(random.int(1, Math.min(40, this.#maxMessages)), (id) => ({

@@ -1,16 +1,17 @@
 /**
  * Observes an election in the simulation, and checks the leaders that a client program sees. A
- * campaign is a request for a lock; the holder of this lock is the leader and proclaims values. The
- * check is that all values of one leadership (one grant) name the same campaign. The values must
- * come in the order in which the leader proclaimed them, and no change may come twice. A fence is
- * the number of a grant.
+ * campaign is a request for a lock. The holder of this lock is the leader, and proclaims values.
+ * All values of one leadership (one grant, with one fence) must name the same campaign. The values
+ * must come in the order in which the leader proclaimed them, and no change may come twice.
  */
 import type { Leader, Session } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'
 
-/** The value of a leader: the name of the campaign, and how many values came before it. */
+/** The value of a leader. */
 export interface LeaderValue {
+  /** The name of the campaign. */
   readonly op: string
+  /** How many values the leader had before this value. */
   readonly count: number
 }
 

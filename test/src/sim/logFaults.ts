@@ -31,8 +31,8 @@ export class LogFaults {
   }
 
   /**
-   * Causes this kind of fault at this broker. If the fault does not end at once, ends the fault
-   * after a random time.
+   * Causes a fault of this kind, at this broker if the kind affects only one. A fault that lasts is
+   * undone after a random time.
    */
   cause(kind: LogFaultKind, machine: BrokerMachine, random: Random): void {
     const { cluster, undoAfter } = this.#deps
@@ -41,14 +41,14 @@ export class LogFaults {
         this.#block([machine.path], random)
         break
       case 'blockAllLogs': {
-        // No fault affects the spared machine.
+        // In some worlds, faults spare one machine.
         const machines = cluster.machines.filter(({ isSpared }) => !isSpared)
         const paths = machines.map(({ path }) => path)
         this.#block(paths, random)
         break
       }
       case 'blockClients':
-        // Cuts the broker off from all clients, but not from the log.
+        // Blocks the paths from all clients to the broker. Its path to the log stays open.
         this.#block(this.#pathsOfClients(machine), random)
         break
       case 'delayLog': {
@@ -61,7 +61,7 @@ export class LogFaults {
         break
       }
       case 'breakLog':
-        // Up to three packets under way still arrive in each direction.
+        // Breaks the connection to the log. Up to three packets a direction still arrive.
         machine.source?.logEngine?.break({ keepUp: random.int(0, 3), keepDown: random.int(0, 3) })
         break
       case 'dropFromLog':

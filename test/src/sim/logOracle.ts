@@ -1,11 +1,11 @@
 /**
  * An oracle (a check of a simulated run) of a shared command log. The command log orders the
- * commands for the lock tables of all brokers. The oracle shares only the lock table with the
- * product. The oracle itself decides which entries are valid, which broker takes over which
- * sessions, and how the lock table looks after each entry. For each entry, every broker must apply
- * the same commands and then have the same table. No broker may be declared dead before its
- * self-lease is over. The self-lease is how long a broker, by its own clock, regards itself as a
- * member.
+ * commands for the lock tables of all brokers. Of the logic of the product, the oracle uses only
+ * `LockTable`, with a table of its own. The oracle itself decides which entries are valid, which
+ * broker takes over which sessions, and how the table looks after each entry. For each entry, every
+ * broker must apply the same commands and then have the same table. No broker may be declared dead
+ * before its self-lease is over. The self-lease is how long a broker, by its own clock, regards
+ * itself as a member.
  */
 import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
 import type { LogEntry } from '@holdfast/server/internal'
@@ -41,9 +41,9 @@ export class LogOracle {
   readonly table = new LockTable()
   readonly #report: RunReport
   readonly #brokers: () => readonly LogOracleBroker[]
-  /** The number of the last valid entry of each member, in the order of joining. */
+  /** The members in the order of joining, each with the number of its last valid entry. */
   readonly #members = new Map<string, number>()
-  /** The names of brokers that were declared dead, left, or were replaced. */
+  /** The names that are no longer valid: of brokers that were declared dead, left, or replaced. */
   readonly #dead = new Set<string>()
   /** What each entry must result in, by the position of the entry. */
   readonly #expected = new Map<number, ExpectedEntry>()
@@ -51,7 +51,7 @@ export class LogOracle {
   #writer = ''
   /** Whether the newest entry is valid. */
   #isValid = true
-  /** The commands that the broker has applied so far for the present entry. */
+  /** The commands that the broker under check has applied so far for the present entry. */
   #applied: string[] = []
 
   constructor(report: RunReport, brokers: () => readonly LogOracleBroker[]) {
@@ -103,7 +103,8 @@ export class LogOracle {
     const expected = this.#expected.get(position)!
     this.#applied = []
     apply()
-    const [applied, expectedCommands] = [this.#applied.join(' '), expected.commands.join(' ')]
+    const applied = this.#applied.join(' ')
+    const expectedCommands = expected.commands.join(' ')
     if (applied !== expectedCommands) {
       const detail = `${broker.name} at ${position}: ${applied || 'nothing'}, not ${expectedCommands || 'nothing'}`
       this.#report.violated('all brokers apply the same commands', detail)
@@ -115,16 +116,16 @@ export class LogOracle {
     if (expected.table !== undefined) this.#compare(broker, expected.table, position)
   }
 
-  /** Whether this entry proves to its reader that the entry `missed` was lost. */
+  /**
+   * Whether this entry, which follows the entry `missed`, proves to its reader that `missed` was
+   * lost. It does if one broker wrote both, because the reader then sees a gap in their numbers.
+   */
   provesLoss({ position }: StoredEntry, missed: StoredEntry): boolean {
     const writer = this.#expected.get(position)!.writer
     return writer !== '' && writer === this.#expected.get(missed.position)!.writer
   }
 
-  /**
-   * Checks a broker while it handles an entry although it missed the previous entry of the same
-   * writer.
-   */
+  /** Checks a broker while it handles an entry that reveals the loss of an earlier entry. */
   applyAfterLoss(broker: LogOracleBroker, { position }: StoredEntry, apply: () => void): void {
     this.#report.count('broker missed an entry')
     this.#applied = []
@@ -166,6 +167,7 @@ export class LogOracle {
     this.#members.set(broker, n)
     if ('leave' in entry) {
       this.#report.count('broker left')
+      // The last member stays a member when it leaves, because no broker can take over.
       const successor = this.members.find((other) => other !== broker)
       return successor === undefined ? [] : this.#removeMember(broker, successor, at)
     }
@@ -190,6 +192,7 @@ export class LogOracle {
     return []
   }
 
+  /** Removes a member. Returns the command by which `newOwner` takes over its sessions. */
   #removeMember(broker: string | undefined, newOwner: string, at: number): readonly Command[] {
     if (broker === undefined || !this.#members.delete(broker)) return []
     this.#dead.add(broker)

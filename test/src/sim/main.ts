@@ -1,11 +1,11 @@
 /**
  * `npm run sim`: runs many simulated worlds, or runs one world and shows its trace.
  *
- *   npm run sim -- --seeds 5000 --events 2000      5000 worlds, from seed 1 (or --from)
+ *   npm run sim -- --seeds 5000 --events 2000      5000 worlds; the first seed is 1, or --from
  *   npm run sim -- --seconds 60                    as many worlds as the time allows
  *   npm run sim -- --brokers 3 --seeds 1000        with 3 brokers that share a command log
  *   npm run sim -- --cells 3 --seeds 1000          with 3 cells, each with a part of the keys
- *   npm run sim -- --seed 17 --trace               one world, and its trace even if no rule breaks
+ *   npm run sim -- --seed 17 --trace               one world, with its trace in any case
  *   npm run sim -- --actions once,scope            each world has at least these actions
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  *                                                  one world with only these clients and faults;
@@ -55,19 +55,21 @@ if (seed !== undefined) {
   process.exitCode = result.violation === undefined ? 0 : 1
 } else {
   const batch = new WorldBatch(options)
-  const failed = await batch.run({
+  const failedWorld = await batch.run({
     from: numberOption('from', values.from),
     seeds: optionalNumber('seeds', values.seeds, 1),
     seconds: optionalNumber('seconds', values.seconds),
     onProgress: (line) => console.log(line),
   })
   for (const line of batch.table()) console.log(line)
-  if (failed !== undefined) {
+  if (failedWorld !== undefined) {
     process.exitCode = 1
-    console.log(`seed ${failed.seed} breaks the rule "${failed.violation?.rule}"; shrinking`)
-    const smallest = await new Shrinker(failed, options).run()
+    console.log(
+      `seed ${failedWorld.seed} breaks the rule "${failedWorld.violation?.rule}"; shrinking`,
+    )
+    const smallest = await new Shrinker(failedWorld, options).run()
     printResult(smallest.result, { withTrace: true })
-    console.log(`repeat with: npm run sim -- ${optionsFor(failed.seed, smallest.options)}`)
+    console.log(`repeat with: npm run sim -- ${optionsFor(failedWorld.seed, smallest.options)}`)
   }
 }
 

@@ -36,7 +36,7 @@ export async function changeModes(heldLock: HeldLock, deps: CallDeps): Promise<v
 export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
   const { callOracle, process } = deps
   const { lock } = heldLock
-  const { mode, fence } = lock
+  const { mode: formerMode, fence: formerFence } = lock
   const request = deps.newRequest()
   const { timeout, signal } = request
   const start = callOracle.start()
@@ -46,19 +46,22 @@ export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void>
     const task = lock.upgrade({ timeout, signal })
     await callOracle.track(`upgrade ${request.metadata.op} ${lock.key}`, task)
     callOracle.count('upgraded')
-    if (mode === 'exclusive')
+    if (formerMode === 'exclusive')
       callOracle.violated('an upgrade of an exclusive lock is refused', lock.key)
-    if (lock.held && (lock.mode !== 'exclusive' || lock.fence <= fence))
-      callOracle.violated('an upgrade raises the fence', `${lock.mode} ${fence} ${lock.fence}`)
+    if (lock.held && (lock.mode !== 'exclusive' || lock.fence <= formerFence))
+      callOracle.violated(
+        'an upgrade raises the fence',
+        `${lock.mode} ${formerFence} ${lock.fence}`,
+      )
     callOracle.checkTimeout(request, start)
   } catch (error) {
-    callOracle.expect(error, mode === 'exclusive' ? noChangeCodes : upgradeCodes, 'upgrade')
+    callOracle.expect(error, formerMode === 'exclusive' ? noChangeCodes : upgradeCodes, 'upgrade')
     if (error instanceof HoldfastError) {
       callOracle.count(`upgrade refused ${error.code}`)
       callOracle.checkEarlyTimeout(error, request, start)
     }
     callOracle.checkTimeout(request, start)
-    if (lock.held && lock.mode !== mode)
+    if (lock.held && lock.mode !== formerMode)
       callOracle.violated('a failed upgrade leaves the lock as it was', `${lock.mode} ${lock.key}`)
   } finally {
     isSettled = true
@@ -72,6 +75,7 @@ export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<voi
   const { lock } = heldLock
   const isShared = lock.mode === 'shared'
   if (isShared) {
+    // If the call succeeds, `error` is undefined, and `expect` reports a violation.
     const error: unknown = await lock.downgrade().catch((refusal: unknown) => refusal)
     callOracle.expect(error, noChangeCodes, 'downgrade of a shared lock')
     return
@@ -84,7 +88,6 @@ export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<voi
     callOracle.expectLoss(error, 'downgrade')
     return
   }
-  const { held, mode } = lock
-  if (held && mode !== 'shared')
+  if (lock.held && lock.mode !== 'shared')
     callOracle.violated('a downgrade makes the lock shared', `${lock.mode} ${lock.key}`)
 }

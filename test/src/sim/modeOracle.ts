@@ -2,8 +2,8 @@
  * An oracle (a check of a simulated run) that checks upgrades and downgrades by the effects of the
  * lock table. An upgrade makes a shared lock exclusive and raises its fence (the number of a
  * grant). A downgrade makes an exclusive lock shared and keeps its fence. An upgrade that ends
- * without a grant leaves its lock as it was. `TableOracle` checks that no other lock is held while
- * an exclusive lock is held.
+ * without a grant leaves its lock as it was. `TableOracle` checks that no other lock of a key is
+ * held while an exclusive lock of the key is held.
  */
 import type { Command, Effect, Lock } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
@@ -25,17 +25,14 @@ export class ModeOracle {
     this.#report = report
   }
 
-  /**
-   * Called when a broker has started with an empty table, because the former broker has ended.
-   * Forgets the locks and upgrades of the former table.
-   */
+  /** The former broker has ended, and a broker has started with an empty table. */
   brokerStarted(): void {
     this.#locks = new Map()
   }
 
   /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
-    /** The upgrades that this command has ended: the first fence of the lock, by `session#id`. */
+    /** The first fence of each lock whose upgrade this command has ended, by `requestName`. */
     const endedUpgrades = new Map<string, number>()
     for (const effect of effects) {
       switch (effect.kind) {
@@ -69,7 +66,7 @@ export class ModeOracle {
   ) {
     const record = this.#locks.get(lock.fence)
     this.#report.count(request === undefined ? 'upgraded immediately' : 'upgraded after a wait')
-    if (request !== undefined) endedUpgrades.set(nameOf(request), lock.fence)
+    if (request !== undefined) endedUpgrades.set(requestName(request), lock.fence)
     if (record?.mode !== 'shared' || lock.mode !== 'exclusive')
       this.#violated('an upgrade makes a shared lock exclusive', lock)
     if (formerFence !== record?.presentFence || lock.presentFence <= formerFence)
@@ -90,9 +87,9 @@ export class ModeOracle {
   #withdrawn({ request, reason }: EffectOf<'withdrawn'>, endedUpgrades: Map<string, number>): void {
     const lock = request.upgradedLock
     if (lock === undefined) return
-    endedUpgrades.set(nameOf(request), lock.fence)
+    endedUpgrades.set(requestName(request), lock.fence)
     this.#report.count(`upgrade ended: ${reason}`)
-    // The end of the session also ends the lock.
+    // The end of the session also ends the lock, so the lock need not be as it was.
     if (reason === 'ended') return
     const record = this.#locks.get(lock.fence)
     if (record === undefined || lock.mode !== 'shared' || lock.presentFence !== record.presentFence)
@@ -121,6 +118,7 @@ export class ModeOracle {
   }
 }
 
-function nameOf({ session, id }: { session: { id: string }; id: number }): string {
+/** Names a request by its session and its id. */
+function requestName({ session, id }: { session: { id: string }; id: number }): string {
   return `${session.id}#${id}`
 }

@@ -41,10 +41,11 @@ export class Network {
   readonly world: World
   readonly random: Random
   readonly observer: NetworkObserver
-  /** The size of the kernel's send buffer. `ServerEnd.bufferedBytes` counts only further bytes. */
+  /** The size of the kernel's send buffer. `ServerEnd.bufferedBytes` counts the bytes beyond. */
   readonly kernelBufferBytes: number
   /** The listening brokers by URL. A connection to any other URL is refused. */
   readonly listeners = new Map<string, Listener>()
+  /** The connections that are opening, open, or still open for the broker. */
   readonly connections = new Set<Connection>()
   /** The newest connection of each client, open or closed. */
   readonly newest = new WeakMap<SimProcess, Connection>()
@@ -100,7 +101,7 @@ export interface Cut {
 }
 
 export interface ConnectionDeps {
-  /** Numbers the connections of the world, and names them in the trace. */
+  /** Different for all connections of the world; names the connection in the trace. */
   readonly number: number
   readonly clientProcess: SimProcess
   /** The end of the connection at the client. */
@@ -147,7 +148,7 @@ export class Connection {
     this.down = new Pipe(world, random, path.down)
     network.connections.add(this)
     network.newest.set(clientProcess, this)
-    // A packet without data: the request for the upgrade.
+    // A packet without data: the HTTP request that opens the WebSocket.
     this.up.send(0, () => this.#accept())
   }
 
@@ -161,7 +162,7 @@ export class Connection {
     const { observer } = this.network
     observer.sent(this, 'up', frame)
     this.up.send(frame.length, () => this.server?.frameArrived(frame))
-    this.#countFrame()
+    this.#countTowardsCut()
   }
 
   /** The broker sends a frame to the client. */
@@ -169,9 +170,10 @@ export class Connection {
     this.network.observer.sent(this, 'down', frame)
     this.down.send(frame.length, () => {
       this.client.frameArrived(frame)
+      // A frame counts as buffered at the broker until it arrives.
       this.server?.frameLeftBuffer()
     })
-    this.#countFrame()
+    this.#countTowardsCut()
   }
 
   /**
@@ -191,7 +193,8 @@ export class Connection {
     }
   }
 
-  #countFrame(): void {
+  /** Counts a frame that was sent, and cuts the connection if the planned cut is due. */
+  #countTowardsCut(): void {
     const { plannedCut } = this
     if (plannedCut !== undefined && --plannedCut.framesLeft <= 0) this.cut(plannedCut.cut)
   }
