@@ -188,8 +188,8 @@ export class Program {
         delete request.onQueued
         delete request.onContended
         if (request.timeout === 0) request.timeout = 1
-        // `isShared`: other callers may wait for this request, even after this call has failed.
-        request.metadata.isShared = true
+        // `joinable`: other callers may wait for this request, even after this call has failed.
+        request.metadata.joinable = true
         return this.#request(key, request, (options) => session.singleflightLock(key, options))
       }
       case 'permits': {
