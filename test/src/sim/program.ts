@@ -166,8 +166,8 @@ export class Program {
     this.#callOracle.count(`action ${action}`)
     const key = random.pick(plan.keys)
     if (this.watchViews !== undefined && random.chance(0.2)) {
-      const reopens = random.chance(0.5)
-      this.watchViews.closeWatchOfAllKeys(reopens)
+      const opensAnother = random.chance(0.5)
+      this.watchViews.closeWatchOfAllKeys(opensAnother)
     }
     switch (action) {
       case 'lock':

@@ -67,7 +67,7 @@ export class SessionOracle {
   received(connection: Connection): void {
     // A frame does not extend the lease if the broker reads it after closing the connection.
     if (connection.wasClosedByBroker) return
-    const now = this.#stopwatch.now()
+    const now = this.#stopwatch.read()
     this.#received.set(connection, now)
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection === connection) record.lastReceived = now
@@ -86,7 +86,7 @@ export class SessionOracle {
     record.connection = connection
     record.droppedAt = undefined
     record.wasClosedByBroker = false
-    record.lastReceived = this.#received.get(connection) ?? this.#stopwatch.now()
+    record.lastReceived = this.#received.get(connection) ?? this.#stopwatch.read()
   }
 
   /** The broker has learned that this connection is closed. */
@@ -96,7 +96,7 @@ export class SessionOracle {
     // The process may have stopped between the drop and now. Each counted stop widens the bounds of
     // `Stopwatch.since`, so the record counts all stops since the last frame.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
-    else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
+    else record.droppedAt = { ...this.#stopwatch.read(), stops: record.lastReceived?.stops ?? 0 }
   }
 
   /**
@@ -168,7 +168,7 @@ export class SessionOracle {
   }
 
   #ttlBegins({ fence }: Lock): void {
-    this.#ttlStarts.set(fence, this.#stopwatch.now())
+    this.#ttlStarts.set(fence, this.#stopwatch.read())
     this.#expiring.delete(fence)
   }
 
@@ -194,14 +194,14 @@ export class SessionOracle {
   /** This broker does not know the former deadlines of the session, so the lease begins anew. */
   #takenOver({ id }: Session): void {
     this.#startRecord(id)
-    this.#recordOf(id).lastReceived = this.#stopwatch.now()
+    this.#recordOf(id).lastReceived = this.#stopwatch.read()
   }
 
   /** @param keep Whether the session keeps its lease, because the broker closed the connection. */
   #suspended(id: string, keep: boolean): void {
     const record = this.#recordOf(id)
     // Before its welcome, a connection has no session, so `closedAtBroker` did not record the drop.
-    if (record.connection === undefined) record.droppedAt = this.#stopwatch.now()
+    if (record.connection === undefined) record.droppedAt = this.#stopwatch.read()
     this.#report.count(keep ? 'session disconnected by the broker' : 'session dropped')
   }
 

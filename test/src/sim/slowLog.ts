@@ -1,7 +1,7 @@
 /**
- * A command log (the order of the lock table's commands) that delays commands, as a disk or other
- * machines do. The log applies commands in the order of their submission, each after a random time.
- * Until the log applies a command, the broker works with an old table.
+ * A command log (the order of the lock table's commands) that delays each command by a random time,
+ * as a log on a disk or on other machines does. The table applies the commands in the order of
+ * their submission. Until the table applies a command, the broker works without its effects.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'
@@ -16,8 +16,8 @@ export class SlowLog implements Log {
   /** The longest delay of a command, in ms. */
   readonly #maxMs: number
   #stateMachine: StateMachine | undefined
-  /** When the log applies the newest command, in world time. */
-  #lastAt = 0
+  /** The world time at which the table applies the newest command. */
+  #newestAppliedAt = 0
   /** The number of submitted commands that the table has not applied. */
   #pendingCount = 0
   /** Called when the table has applied all commands. */
@@ -36,8 +36,11 @@ export class SlowLog implements Log {
 
   submit(command: Command): void {
     this.#pendingCount++
-    this.#lastAt = Math.max(this.#lastAt, this.#world.now + this.#random.next() * this.#maxMs)
-    this.#world.at(this.#lastAt, () => {
+    this.#newestAppliedAt = Math.max(
+      this.#newestAppliedAt,
+      this.#world.now + this.#random.next() * this.#maxMs,
+    )
+    this.#world.at(this.#newestAppliedAt, () => {
       this.#process.receive(() => {
         this.#pendingCount--
         this.#stateMachine?.apply(command)

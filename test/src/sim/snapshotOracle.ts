@@ -15,7 +15,7 @@ interface SnapshotUnderWay {
   readonly snapshot: StateSnapshot
   readonly items: Iterator<SnapshotItem>
   readonly itemsRead: SnapshotItem[]
-  /** The items of the table when the snapshot began. */
+  /** The items of the table when the snapshot began, as text. */
   readonly expected: string
 }
 
@@ -36,7 +36,8 @@ export class SnapshotOracle {
   }
 
   /**
-   * Call before another snapshot of the table begins, because a table has one snapshot at a time.
+   * Ends the snapshot under way, if any. Call before the broker begins a snapshot, because a table
+   * has one snapshot at a time.
    */
   end(): void {
     this.#underWay?.snapshot.end()
@@ -75,9 +76,9 @@ export class SnapshotOracle {
     if (text === expected && hasSameDigest) return
     const detail =
       text === expected
-        ? `the digest of the snapshot is ${snapshot.digest}, of its items ${itemDigest.value}`
+        ? `the snapshot has the digest ${snapshot.digest}, but its items have ${itemDigest.value}`
         : `the gradual snapshot has\n${text}\nbut the table had\n${expected}`
-    this.#report.violated('a gradual snapshot has the state when it began', detail)
+    this.#report.violated('a gradual snapshot equals the table when the snapshot began', detail)
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Lets the oracles observe every command that a lock table applies, with the effects of the
- * command. Every command of a broker passes its table in order, whichever command log the broker
- * uses. The product needs no hook for this, because this file wraps `apply` of the table's
+ * command. The table of a broker applies all its commands in order, whichever command log the
+ * broker uses. The product needs no hook for this, because this file wraps `apply` of the table's
  * prototype.
  */
 import { type Command, type Effect, LockTable } from '@holdfast/server/core'
@@ -11,8 +11,8 @@ export type TableObserver = (table: LockTable, command: Command, effects: readon
 const original = LockTable.prototype.apply
 
 /**
- * Calls the observer for each command that any table of this process applies; undefined ends the
- * calls.
+ * Calls the observer for each command that any table applies in this Node process, which runs all
+ * simulated brokers; undefined ends the calls.
  */
 export function observeTables(observer: TableObserver | undefined): void {
   LockTable.prototype.apply =

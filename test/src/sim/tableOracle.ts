@@ -1,9 +1,12 @@
 /**
  * An oracle (a check of a simulated run) of the lock table. The oracle compares every command and
- * its effects with its own records, which do not depend on the code of the table. Each grant has a
- * higher fence (number of the grant) than all earlier grants. Queues are first come, first served,
- * and incompatible locks are never held together. The table grants a lock to a waiter as soon as
- * the waiter can hold the lock. No request runs twice.
+ * its effects with its own records, which do not depend on the code of the table. The main rules:
+ *
+ * - Each grant has a higher fence (number of the grant) than all earlier grants.
+ * - Queues are first come, first served.
+ * - Incompatible locks are never held together.
+ * - The table grants a lock to a waiter as soon as the waiter can hold the lock.
+ * - No request runs twice.
  */
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
@@ -33,8 +36,8 @@ export class TableOracle {
    */
   #upgrades = new Map<string, string>()
   /**
-   * The keys with waiters that the table has yet to grant. One command makes a limited number of
-   * grants; a later command continues.
+   * The keys whose waiters could not all be granted by one command, because one command makes a
+   * limited number of grants. A later command continues.
    */
   #unfinished = new Set<string>()
   /** The numbers of held locks and of waiting requests. A set counts once for each of its keys. */
@@ -74,7 +77,7 @@ export class TableOracle {
     if ('attachEpoch' in command && effects.length > 0) {
       const epoch = this.#attachEpochs.get(command.session)
       if (epoch !== command.attachEpoch) {
-        const detail = `${command.type} of ${command.session} on ${command.attachEpoch}, not ${epoch}`
+        const detail = `${command.type} of ${command.session} in epoch ${command.attachEpoch}, not ${epoch}`
         this.#report.violated('only the current connection of a session sends its commands', detail)
       }
     }
@@ -180,12 +183,13 @@ export class TableOracle {
   }
 
   #granted(lock: Lock, request: Request | undefined, command: Command): void {
+    // This is also the name of the request, because a lock has the id of its request.
     const name = `${lock.session.id}#${lock.id}`
     // The locks of a set have the fence of the primary lock, which is granted first.
-    const isNextFence = lock.isPrimary
+    const isFenceRight = lock.isPrimary
       ? lock.fence > this.#highestFence
       : lock.fence === this.#highestFence
-    if (!isNextFence) {
+    if (!isFenceRight) {
       this.#report.violated('fences rise', `${lock.fence} after ${this.#highestFence}`)
     }
     this.#highestFence = Math.max(this.#highestFence, lock.fence)
@@ -193,7 +197,7 @@ export class TableOracle {
       this.#report.violated('a quiet broker grants only steals', name)
     }
     if (this.#upgrades.has(lock.key))
-      this.#report.violated('nothing is granted while an upgrade waits', name)
+      this.#report.violated('no lock is granted on a key with a waiting upgrade', name)
     const queue = this.#queues.get(lock.key)
     if (request !== undefined) {
       const [firstName] = queue ?? []
@@ -223,7 +227,10 @@ export class TableOracle {
     this.#heldCount++
   }
 
-  /** Checks no queue, because an upgrade overtakes every queue. */
+  /**
+   * Checks the fence that the upgrade gives to the lock: its `presentFence`. Checks no queue,
+   * because an upgrade overtakes every queue.
+   */
   #upgraded(lock: Lock, request: Request | undefined): void {
     const name = `${lock.session.id}#${lock.id}`
     if (lock.presentFence <= this.#highestFence)
@@ -255,12 +262,13 @@ export class TableOracle {
     }
     const first = state?.queue.first
     if (first === undefined) return
-    const members = first.extras?.set?.requests ?? [first]
-    const canHold = members.every(
-      (member) =>
-        !this.#upgrades.has(member.key) &&
-        [...(this.#queues.get(member.key) ?? [])][0] === nameOf(member) &&
-        areCompatible([...(table.keys.get(member.key)?.holders ?? []), member]),
+    // The table grants all requests of a set together.
+    const requests = first.extras?.set?.requests ?? [first]
+    const canHold = requests.every(
+      (request) =>
+        !this.#upgrades.has(request.key) &&
+        [...(this.#queues.get(request.key) ?? [])][0] === nameOf(request) &&
+        areCompatible([...(table.keys.get(request.key)?.holders ?? []), request]),
     )
     if (canHold) {
       this.#report.violated(

@@ -23,13 +23,16 @@ export class Trace {
     return this.#count
   }
 
-  /** The hash of all lines. Equal worlds have equal hashes. */
+  /** The hash of all lines. Equal runs have equal hashes. */
   get hash(): string {
     const hex = (n: number) => (n >>> 0).toString(16).padStart(8, '0')
     return `${hex(this.#high)}${hex(this.#low)}`
   }
 
-  /** Adds a line. Only the newest lines are kept, but the hash covers all lines. */
+  /**
+   * Adds a line about `source`, such as the name of a process. Only the newest lines are kept, but
+   * the hash covers all lines.
+   */
   add(source: string, text: string): void {
     const line = `${this.#world.now.toFixed(3)} ${source} ${text}`
     this.#lines[this.#count++ % this.#maxLines] = line

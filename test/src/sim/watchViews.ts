@@ -33,8 +33,8 @@ export class WatchView {
     this.#callOracle.count(`watch ${event.event}`)
     switch (event.event) {
       case 'state':
-        // Every state except the first has `resync`, because the state replaces the former state.
-        if (event.resync !== (held !== undefined)) this.#violated('resync on the wrong state')
+        // Every state after the first replaces the former state. Only these states have `resync`.
+        if (event.resync !== (held !== undefined)) this.#violated('wrong resync')
         this.#held = new Set(event.held.map(nameOf))
         this.#waiting = new Set(event.waiting?.map(requestNameOf))
         break
@@ -67,7 +67,10 @@ export class WatchView {
     }
   }
 
-  /** Replaces the name of the only lock of the key, because the lock has a new fence. */
+  /**
+   * Replaces the name of the upgraded lock, which has a new fence. The lock must be the only lock
+   * of its key.
+   */
   #upgraded({ key, fence }: { readonly key: string; readonly fence: number }): void {
     const names = [...(this.#held ?? [])].filter((name) => name.endsWith(` ${key}`))
     if (names.length !== 1) this.#violated(`upgraded ${fence} among ${names.length} locks`)
@@ -111,10 +114,10 @@ export class WatchViews {
     return this.#allKeys?.view.waitingCount ?? 0
   }
 
-  /** Closes the watch of all keys if it is open. Then opens a new watch if `reopens`. */
-  closeWatchOfAllKeys(reopens: boolean): void {
+  /** Closes the watch of all keys if it is open. Then opens a new watch if `opensAnother`. */
+  closeWatchOfAllKeys(opensAnother: boolean): void {
     this.#allKeys?.watch.close()
-    this.#allKeys = reopens ? this.#watchAllKeys() : undefined
+    this.#allKeys = opensAnother ? this.#watchAllKeys() : undefined
   }
 
   #watchAllKeys() {

@@ -69,7 +69,7 @@ describe('simulation: time', () => {
 })
 
 describe('simulation: clocks', () => {
-  it('have their own rate, and only the monotonic clock stops while the machine sleeps', async () => {
+  it('run at their own rates, and only the wall clock runs while the machine sleeps', async () => {
     const world = new World()
     const { clock } = makeProcess(world, 'fast', 1.01)
     const start = clock.monotonic()
@@ -188,12 +188,14 @@ describe('simulation: processes', () => {
 describe('simulation: network', () => {
   interface Scene {
     readonly world: World
+    /** The links from the client to the broker (`up`) and back (`down`). */
     readonly path: { up: ReturnType<typeof makeLink>; down: ReturnType<typeof makeLink> }
     readonly log: string[]
     readonly broker: SimProcess
     readonly client: SimProcess
     openSocket(): SceneWebSocket
-    server: ServerEnd | undefined
+    /** The broker's end of the newest connection. */
+    serverEnd: ServerEnd | undefined
     connection(): Connection
   }
   type SceneWebSocket = InstanceType<ReturnType<Network['webSocketOf']>>
@@ -205,6 +207,7 @@ describe('simulation: network', () => {
     const observer = { sent: () => {}, received: () => {}, closed: () => {} }
     const network = new Network(world, new Random('network'), observer)
     const [client, broker] = [makeProcess(world, 'client'), makeProcess(world, 'broker')]
+    // A packet is under way for 5 to 15 ms.
     const path = { up: makeLink(5, 10), down: makeLink(5, 10) }
     const scene: Scene = {
       world,
@@ -212,7 +215,7 @@ describe('simulation: network', () => {
       log,
       broker,
       client,
-      server: undefined,
+      serverEnd: undefined,
       connection: () => [...network.connections].at(-1)!,
       openSocket: () => {
         const isBrowser = true
@@ -226,8 +229,8 @@ describe('simulation: network', () => {
     }
     network.listeners.set('ws://broker', {
       process: broker,
-      accept: (server) => {
-        scene.server = server
+      accept: (serverEnd) => {
+        scene.serverEnd = serverEnd
         return {
           onFrame: (text) => log.push(`broker got ${text}`),
           onBinary: () => {},
@@ -248,7 +251,7 @@ describe('simulation: network', () => {
     expect(webSocket.protocol).to.equal('holdfast.v1')
     for (const text of ['1', '2', '3']) {
       webSocket.send(text)
-      scene.server!.send(text)
+      scene.serverEnd!.send(text)
     }
     await scene.world.runFor(100)
     const linesOf = (side: string) => scene.log.filter((line) => line.startsWith(side))
@@ -273,8 +276,8 @@ describe('simulation: network', () => {
     const scene = makeScene()
     scene.openSocket()
     await scene.world.runFor(100)
-    scene.server!.send('last')
-    scene.server!.close(4409, 'replaced')
+    scene.serverEnd!.send('last')
+    scene.serverEnd!.close(4409, 'replaced')
     await scene.world.runFor(100)
     expect(scene.log).to.deep.equal([
       'client open',
@@ -297,7 +300,7 @@ describe('simulation: network', () => {
     expect(scene.log).to.deep.equal(['client open', 'broker got held'])
   })
 
-  it('delivers after a cut only the packets that the cut keeps, and notifies only the chosen end', async () => {
+  it('delivers only the frames that a cut keeps, and tells only the chosen end of the cut', async () => {
     const scene = makeScene()
     const webSocket = scene.openSocket()
     await scene.world.runFor(100)
@@ -315,12 +318,12 @@ describe('simulation: network', () => {
     scene.openSocket()
     await scene.world.runFor(100)
     block(scene.path.down)
-    for (let i = 0; i < 100; i++) scene.server!.send('x'.repeat(1_000))
+    for (let i = 0; i < 100; i++) scene.serverEnd!.send('x'.repeat(1_000))
     await scene.world.runFor(100)
     // 100 kB were sent, and the buffer of the kernel takes 16 KiB of these.
-    expect(scene.server!.bufferedBytes).to.be.greaterThan(80_000)
+    expect(scene.serverEnd!.bufferedBytes).to.be.greaterThan(80_000)
     unblock(scene.path.down)
     await scene.world.runFor(1_000)
-    expect(scene.server!.bufferedBytes).to.equal(0)
+    expect(scene.serverEnd!.bufferedBytes).to.equal(0)
   })
 })

@@ -4,9 +4,9 @@
  * creation.
  *
  * The code under test settles its promises in microtasks. Node runs all microtasks between two
- * `setImmediate` callbacks, so each event, and each further step of an event, runs in its own
- * `setImmediate` callback. Therefore all promises of an event have settled before the next event,
- * always in the same order.
+ * `setImmediate` callbacks. So each event runs in a callback of its own, and so does each step that
+ * an event adds. All promises of an event have settled before the next event, always in the same
+ * order.
  */
 
 /** An event that will run unless it is cancelled. */
@@ -29,7 +29,7 @@ const batchSize = 64
 export class World {
   /** World time in ms. */
   now = 0
-  /** The number of events so far. */
+  /** The number of events that have begun. */
   events = 0
   /**
    * Called with every error that an event or a step throws. In a real process the error would end
@@ -45,16 +45,16 @@ export class World {
   /** The further steps of the present event. */
   readonly #steps: (() => void)[] = []
   /** The index of the first step that has not run. */
-  #firstStep = 0
-  #order = 0
+  #nextStep = 0
+  #nextOrder = 0
   /** Whether an event has begun and `afterEvent` has not been called since. */
   #inEvent = false
 
-  /** Runs `event` at `time`, or now if `time` is past. */
+  /** Schedules an event at `time`, or at the present time if `time` is past. */
   at(time: number, event: () => void): ScheduledEvent {
     const queued: QueuedEvent = {
       time: Math.max(time, this.now),
-      order: this.#order++,
+      order: this.#nextOrder++,
       run: event,
       cancelled: false,
     }
@@ -108,15 +108,15 @@ export class World {
 
   /** Runs the next step or the next event. Returns false if the run is over. */
   #advance(isOver: () => boolean): boolean {
-    const step = this.#steps[this.#firstStep]
+    const step = this.#steps[this.#nextStep]
     if (step !== undefined) {
-      this.#firstStep++
+      this.#nextStep++
       this.#run(step)
       return true
     }
-    if (this.#firstStep > 0) {
+    if (this.#nextStep > 0) {
       this.#steps.length = 0
-      this.#firstStep = 0
+      this.#nextStep = 0
     }
     if (this.#inEvent) {
       this.#inEvent = false

@@ -1,7 +1,7 @@
 /**
  * Runs a batch of worlds (simulated runs, each made from a seed), one world after another. The
  * batch ends after the requested number of worlds or seconds, or when a world breaks a rule. The
- * batch adds up how often each kind of event happened.
+ * batch adds up the counts of the worlds, which say how often each kind of event happened.
  */
 import { runWorld } from './runWorld.js'
 import type { Result, SimulationOptions } from './simulate.js'
@@ -28,7 +28,7 @@ export class WorldBatch {
   events = 0
   /** The sum of the simulated times of all worlds, in ms. */
   time = 0
-  /** The world that took the longest real time, in ms. */
+  /** The world that took the longest real time, and this time in ms. */
   slowest = { seed: 0, ms: 0 }
 
   constructor(options: SimulationOptions) {

@@ -1,12 +1,12 @@
 /**
  * Runs a world (one simulated run) while an oracle checks it. The oracle receives every command of
- * a lock table, every error that code throws, and every rejected promise that no code handles.
+ * a lock table, every error that an event throws, and every rejected promise that no code handles.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import { observeTables } from './tableObserver.js'
 import type { World } from './world.js'
 
-/** The methods of an oracle that every kind of world calls. */
+/** The methods of an oracle that {@link runWithOracle} calls. */
 export interface WorldOracle {
   /** Reports that the product breaks a rule. @param rule The rule, as a sentence. */
   violated(rule: string, detail: string): void
@@ -14,11 +14,11 @@ export interface WorldOracle {
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void
 }
 
-/** Calls `runWorld`, and reports to the oracle until `runWorld` has settled. */
+/** Calls `run`, and reports to the oracle until the promise of `run` has settled. */
 export async function runWithOracle(
   world: World,
   oracle: WorldOracle,
-  runWorld: () => Promise<void>,
+  run: () => Promise<void>,
 ): Promise<void> {
   world.onError = (error) => oracle.violated('no code throws an error', textOf(error))
   observeTables((table, command, effects) => oracle.applied(table, command, effects))
@@ -29,7 +29,7 @@ export async function runWithOracle(
     oracle.violated('every rejection is handled', textOf(reason))
   process.on('unhandledRejection', onRejection)
   try {
-    await runWorld()
+    await run()
   } finally {
     process.off('unhandledRejection', onRejection)
     for (const listener of otherListeners) process.on('unhandledRejection', listener)

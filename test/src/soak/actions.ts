@@ -1,8 +1,8 @@
 /**
- * The actions of a user of the soak program (a long run with a constant load, which searches for
- * leaks). The actions use every kind of lock, requests that end in every way, watches, queries,
- * dropped connections and refused clients. Each action is short, waits for at most {@link waitMs},
- * and holds no lock at its end.
+ * The actions of a simulated user in the soak program (a long run with a constant load, which
+ * searches for leaks). The actions use every kind of lock, requests that end in every way, watches,
+ * queries, dropped connections and refused clients. Each action is short, because none of its
+ * requests waits for longer than {@link waitMs}. An action holds no lock at its end.
  */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -157,7 +157,7 @@ const exclusiveLocks: Record<string, Action> = {
     ),
 }
 
-const otherKinds: Record<string, Action> = {
+const otherFeatures: Record<string, Action> = {
   shared: (context) => {
     const options = { mode: 'shared', timeout: waitMs } as const
     return hold(context, context.session.lock(sharedKey(context.random), options))
@@ -190,7 +190,7 @@ const otherKinds: Record<string, Action> = {
       await scope.tryLock(rareKey(random))
     }),
   deadlock: ({ session, random }) => {
-    const keys = [rareKey(random), rareKey(random)] as const
+    const [keyA, keyB] = [rareKey(random), rareKey(random)]
     const lockInOrder = (first: string, second: string) =>
       session.scope(async (scope) => {
         await scope.lock(first)
@@ -198,8 +198,7 @@ const otherKinds: Record<string, Action> = {
         await session.stats()
         await scope.lock(second, { timeout: waitMs })
       })
-    const [first, second] = keys
-    return Promise.all([settle(lockInOrder(first, second)), settle(lockInOrder(second, first))])
+    return Promise.all([settle(lockInOrder(keyA, keyB)), settle(lockInOrder(keyB, keyA))])
   },
   once: ({ session, random }) => {
     // So few keys that calls of different users share a run.
@@ -217,6 +216,7 @@ const otherKinds: Record<string, Action> = {
     return lead()
   },
   observe: async ({ session }) => {
+    // The first value comes at once: the present leader, or undefined if no session leads.
     for await (const _leader of session.observe('leader')) break
   },
   barrier: ({ session, random }) => {
@@ -277,6 +277,6 @@ const connectionsAndReads: Record<string, Action> = {
 /** All actions, by name. */
 export const actions: Readonly<Record<string, Action>> = {
   ...exclusiveLocks,
-  ...otherKinds,
+  ...otherFeatures,
   ...connectionsAndReads,
 }

@@ -5,6 +5,8 @@
  * session, exits without closing, or kills itself.
  *
  *   node client.js resident|visitor URL TOKEN SEED USERS PAUSE_MS
+ *
+ * A visitor ignores USERS. PAUSE_MS is the mean pause between two actions of a user.
  */
 import process from 'node:process'
 import { Random } from '../support/counts.js'
@@ -27,7 +29,7 @@ const [role, url, token, seed, userCount, pauseMs] = process.argv.slice(2) as [
   string,
 ]
 const random = new Random(Number(seed))
-/** The largest seed of a user, a positive 32-bit integer. */
+/** The seeds of users are below this number, the largest signed 32-bit integer. */
 const maxSeed = 0x7fff_ffff
 /** The number of actions of a visitor. */
 const actionsOfVisit = 5
@@ -57,6 +59,7 @@ function reportActions(): Promise<void> {
 async function runResident(): Promise<void> {
   const users = Array.from({ length: Number(userCount) }, newUser)
   process.on('message', (command: SoakCommand) => {
+    // The module `measure.ts` answers `measure` too, with the memory of this process.
     if (command === 'measure') void reportActions()
     else for (const user of users) user.stop()
   })

@@ -7,13 +7,15 @@
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
  *   npm run soak -- --sample 10        a sample each 10 s
  *   npm run soak -- --visitor-pause 5  a pause of 5 s between two visitors
- *   npm run soak -- --residents 2      two residents, each with --users 4 concurrent users
+ *   npm run soak -- --residents 2      two residents
+ *   npm run soak -- --users 4          each resident has four concurrent users
  *   npm run soak -- --pause 100        a user pauses for 100 ms on average between two actions
  *   npm run soak -- --seed 17          repeats the random choices of the run with this seed
- *   npm run soak -- --preload FILE     the broker loads this module first, such as one that leaks
+ *   npm run soak -- --preload FILE     the broker first loads FILE, such as a module that leaks
  *
- * The exit code is 0 if every slope (the growth per hour) is within its bound and the clients left
- * nothing behind in the broker. The exit code is 64 for wrong usage, and 1 otherwise.
+ * A soak succeeds if every slope (the growth per hour) is within its bound and every action was
+ * done. The clients must also leave nothing behind in the broker. The exit code is 0 for success,
+ * 64 for wrong usage, and 1 otherwise.
  */
 import { resolve } from 'node:path'
 import process from 'node:process'
@@ -42,8 +44,8 @@ const { values } = parseArgs({
 const msPerHour = 3_600_000
 
 const durationMs = numberOption('hours', values.hours) * msPerHour
-// The caches of V8 and of the allocator grow for some minutes. So the first quarter of a run does
-// not count, or its first hour if the quarter is longer.
+// The caches of V8 and of the allocator grow for some minutes. So the first quarter of a run, but
+// at most one hour, does not count.
 const warmUpHours =
   optionalNumber('warm-up', values['warm-up']) ?? Math.min(durationMs / 4 / msPerHour, 1)
 const warmUpMs = warmUpHours * msPerHour
@@ -60,7 +62,7 @@ const soak = new Soak({
   durationMs,
   warmUpMs,
   sampleMs,
-  // A line each minute, or four lines in a shorter run.
+  // A line each minute, or four lines in a run of less than four minutes.
   lineMs: Math.min(60_000, durationMs / 4),
   visitorPauseMs: numberOption('visitor-pause', values['visitor-pause']) * 1_000,
   residents: numberOption('residents', values.residents, 1),

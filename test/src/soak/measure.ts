@@ -4,14 +4,15 @@
  * file descriptors of its process.
  *
  * The process first collects its garbage, because the heap could otherwise contain many MiB of
- * garbage, which would hide a small leak. `node` must have the flag `--expose-gc`.
+ * garbage, which would hide a small leak. For this, the soak program starts `node` with
+ * `--expose-gc`.
  */
 import { readdirSync } from 'node:fs'
 import process from 'node:process'
 import { getHeapCodeStatistics } from 'node:v8'
 import type { Sample } from './slopes.js'
 
-/** A message to a process of the soak program. */
+/** A message of the soak program to a process that it started. */
 export type SoakCommand = 'measure' | 'stop'
 
 /** The answer of a process to `measure`. */
@@ -29,8 +30,8 @@ process.on('message', (command: SoakCommand) => {
   const { rss, heapUsed, external } = process.memoryUsage()
   const statistics = getHeapCodeStatistics()
   const code = statistics.code_and_metadata_size + statistics.bytecode_and_metadata_size
-  // The memory of compiled code is no part of `heap`. V8 still compiles functions long after the
-  // start, and that growth is not a leak.
+  // V8 still compiles functions long after the start. The growth of compiled code is not a leak, so
+  // `heap` does not include this code.
   const values = { rss, heap: heapUsed - code, code, external, descriptors: openDescriptors() }
   process.send?.({ kind: 'measured', values } satisfies Measured)
 })

@@ -28,7 +28,10 @@ export class MeasuredProcess {
   readonly #errorLines: string[] = []
   #onActions: (counts: ActionCounts['counts']) => void = () => {}
   #isEnding = false
-  /** Rejects when the process ends, except with exit code 0 after a call of `stop` or `kill`. */
+  /**
+   * Rejects when the process ends, except with exit code 0 after a call of `stop` or `kill`. Has no
+   * meaning for a visitor, which ends without such a call.
+   */
   readonly failed: Promise<never>
 
   /** @param modules URLs of modules that the process loads before its program. */
@@ -58,7 +61,7 @@ export class MeasuredProcess {
         reject(new Error(`${name} ended with ${code ?? signal}\n${lines}`))
       })
     })
-    // At the end of a run, a killed process rejects `failed`, and no code awaits this promise.
+    // No code awaits `failed` of a visitor, or of a process that is killed at the end of a run.
     this.failed.catch(() => {})
   }
 
@@ -101,7 +104,7 @@ export class MeasuredProcess {
     return client
   }
 
-  /** Measures the process at the time `at`, and adds a sample with the result and `moreValues`. */
+  /** Measures the process now. Adds a sample with the time `at`, the result and `moreValues`. */
   async measure(at: number, moreValues: Sample['values'] = {}): Promise<Sample> {
     const answered = new Promise<Sample['values']>((resolve) => {
       const onMessage = (message: Measured | ActionCounts): void => {
@@ -120,7 +123,7 @@ export class MeasuredProcess {
 
   /**
    * Asks a resident (a client that runs until this call) to end. Resolves when the process has
-   * ended without an error.
+   * ended with exit code 0. Otherwise rejects, as {@link failed} does.
    */
   async stop(): Promise<void> {
     const exited = this.exited()
