@@ -88,6 +88,8 @@ export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<voi
     callOracle.expectLoss(error, 'downgrade')
     return
   }
-  if (lock.held && lock.mode !== 'shared')
+  // The call changes `mode`, which TypeScript does not know.
+  const { held, mode } = lock
+  if (held && mode !== 'shared')
     callOracle.violated('a downgrade makes the lock shared', `${lock.mode} ${lock.key}`)
 }
