@@ -61,7 +61,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
     const caFile = scratch(stage).path('ca.pem')
     copyFileSync(first.certPath, caFile)
-    server.install(first)
+    server.installCertificate(first)
     await server.set('ssl', 'on')
     // How far the clock of the engine is ahead of the real clock.
     let addedMs = 0
@@ -75,7 +75,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     stage.onClear(() => engine.close())
     await engine.open(logConfig)
     await engine.append('s', 'one')
-    server.install(second)
+    server.installCertificate(second)
     await server.end()
     await server.start()
     const untrusted = await rejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')

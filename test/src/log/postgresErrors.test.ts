@@ -334,7 +334,7 @@ describe('log: PostgreSQL over TLS', function () {
     )
     const files = certificate(scratch(stage))
     const { cert } = files
-    postgres.server.install(files)
+    postgres.server.installCertificate(files)
     await postgres.server.set('ssl', 'on')
     await open({ sslMode: 'require' })
     for (const sslMode of ['verify-ca', 'verify-full'] as const) {

@@ -97,7 +97,7 @@ describe('holdfast completion', () => {
   const expected = completionCases.map(([, words]) => words.map((word) => `<${word}>`).join(''))
 
   describe('bash', () => {
-    needs('terminal')
+    needs('scriptWithoutFlush')
 
     it('completes commands, flags, values, files and the command of run', async () => {
       expect(await typeCases('bash', [])).to.deep.equal(expected)
@@ -110,7 +110,7 @@ describe('holdfast completion', () => {
   })
 
   describe('zsh', () => {
-    needs('terminal', 'zsh')
+    needs('scriptWithoutFlush', 'zsh')
 
     it('completes commands, flags, values, files and the command of run', async () => {
       const firstLines = [

@@ -32,8 +32,8 @@ export class FakeEnvironment implements Environment {
   }
 
   /** The number of timers that were ever set. */
-  get timersSet(): number {
-    return this.clock.timersSet
+  get setTimerCalls(): number {
+    return this.clock.setTimerCalls
   }
 
   /** Lets time pass. Each due timer fires at its exact time, in a separate turn. */

@@ -110,9 +110,9 @@ describe('timekeeper', () => {
   it('sets no further timer of the clock for a deadline after the next check for stops', () => {
     const { environment, deadlineIn } = setUp()
     deadlineIn('first', 1_000)
-    const before = environment.timersSet
+    const before = environment.setTimerCalls
     for (let i = 0; i < 1_000; i++) deadlineIn(`lease ${i}`, 15_000)
-    expect(environment.timersSet).to.equal(before)
+    expect(environment.setTimerCalls).to.equal(before)
   })
 
   it('uses no timer of the clock without deadlines, nor after its method `stop` was called', () => {

@@ -9,13 +9,13 @@ const minute = 60_000
 const hour = 60 * minute
 const mib = 1024 * 1024
 
-/** Makes a sample each minute, with one quantity. */
+/** Makes samples with a single quantity, one for each minute of some hours. */
 function samplesOf(
   quantity: Quantity,
   hours: number,
   valueAt: (at: number) => number,
 ): readonly Sample[] {
-  // The first sample is at 0, and the last is at the end of the last hour.
+  // One more than the minutes: the first sample is at 0, and the last at the end of the hours.
   return Array.from({ length: hours * 60 + 1 }, (_, i) => {
     const at = i * minute
     return { at, values: { [quantity]: valueAt(at) } }
@@ -40,7 +40,7 @@ describe('soak: the verdict', () => {
     expect(fitLine(points)).to.deep.include({ slope: 1.4, first: 4.9 })
   })
 
-  it('refuses to fit a line through points of one time', () => {
+  it('refuses to fit a line through a single point', () => {
     const fit = () => fitLine([{ at: 1, value: 2 }])
     expect(fit).to.throw('A slope needs points at two different times')
   })
@@ -52,12 +52,12 @@ describe('soak: the verdict', () => {
     expect(Math.abs(slopePerHour)).to.be.below(mib / 2)
   })
 
-  it('notices a leak that is smaller than the noise of single samples', () => {
+  it('notices a leak that adds less in an hour than the noise of a single sample', () => {
     const random = new Random(1)
-    // The leak of half a MiB in an hour is below the noise of 2 MiB. But a slope is fitted to all
-    // samples.
-    const leak = (at: number) => 10 * mib + random.below(2 * mib) + (at / hour) * (mib / 2)
-    expect(growth('heap', 24, leak).isWithin).to.equal(false)
+    // In an hour, the leak adds half a MiB, and the noise is 2 MiB. The samples of 24 hours show
+    // the leak.
+    const leakingHeap = (at: number) => 10 * mib + random.below(2 * mib) + (at / hour) * (mib / 2)
+    expect(growth('heap', 24, leakingHeap).isWithin).to.equal(false)
   })
 
   it('accepts growth before the end of the warm-up', () => {
@@ -85,9 +85,10 @@ describe('soak: the verdict', () => {
       // Two hours minus the warm-up.
       const measuredHours = 2 - 1 / 4
       const limit = once / measuredHours + perHour
-      const grow = (slope: number) => growth(quantity, 2, (at) => 1_000 + (slope * at) / hour)
-      expect(grow(limit).allowedPerHour).to.be.closeTo(limit, limit / 1e6)
-      expect([grow(limit * 0.99).isWithin, grow(limit * 1.01).isWithin]).to.deep.equal([
+      const growWith = (slopePerHour: number) =>
+        growth(quantity, 2, (at) => 1_000 + (slopePerHour * at) / hour)
+      expect(growWith(limit).allowedPerHour).to.be.closeTo(limit, limit / 1e6)
+      expect([growWith(limit * 0.99).isWithin, growWith(limit * 1.01).isWithin]).to.deep.equal([
         true,
         false,
       ])
@@ -95,8 +96,8 @@ describe('soak: the verdict', () => {
   }
 
   it('judges each quantity that a process reports, and leaves out the others', () => {
-    const samples = samplesOf('rss', 1, () => 1).map(({ at }) => {
-      return { at, values: { rss: 1, heap: at * 10, descriptors: undefined } }
+    const samples = samplesOf('heap', 1, (at) => at * 10).map(({ at, values }) => {
+      return { at, values: { ...values, rss: 1, descriptors: undefined } }
     })
     const growths = growthOf('client 1', samples, 0)
     expect(growths.map(({ quantity, isWithin }) => [quantity, isWithin])).to.deep.equal([

@@ -2,17 +2,20 @@
  * The verdict of a soak run: how fast the memory and the open file descriptors of a process grow,
  * and whether this growth is within its bound.
  *
- * The growth of a quantity is its slope over the measured time, by least squares. So a single high
- * or low sample changes the growth little. The measured time begins after the warm-up, because
- * a new process loads modules, compiles hot functions and fills its buffers.
+ * The growth of a quantity is the slope of a line that is fitted to its samples by least squares.
+ * So a single high or low sample changes the growth little. Samples of the warm-up do not count,
+ * because a new process loads modules, compiles hot functions and fills its buffers.
  */
 
-/** The quantities of a process that a soak run measures; `test/README.md` describes them. */
+/**
+ * The quantities of a process that a soak run measures; `test/README.md` describes them. Only the
+ * broker has `kept`: the memory that the broker counts as used for clients.
+ */
 export const quantities = ['rss', 'heap', 'code', 'external', 'descriptors', 'kept'] as const
 
 export type Quantity = (typeof quantities)[number]
 
-/** The values of one process at one moment. A quantity that the system cannot report is missing. */
+/** The values of one process at one moment, without quantities that the process cannot report. */
 export interface Sample {
   /** The time since the start of the run, in ms. */
   readonly at: number
@@ -59,7 +62,7 @@ export const bounds: Readonly<Record<Quantity, Bound>> = {
 /** The fewest samples after the warm-up from which `growthOf` computes a slope. */
 export const minSamples = 10
 
-/** A line through points: its values at the first and the last point, and its slope. */
+/** A line that is fitted to points: its values at the first and the last time, and its slope. */
 export interface Line {
   readonly first: number
   readonly last: number
@@ -88,12 +91,13 @@ export function fitLine(points: readonly { readonly at: number; readonly value: 
 /**
  * Computes the growth of every quantity that the samples of a process have.
  *
- * @param warmUpMs The end of the warm-up: earlier samples do not count. In ms since the start.
+ * @param warmUpMs The length of the warm-up, in ms. Its samples do not count.
  * @throws Error if a quantity has fewer than {@link minSamples} samples after the warm-up
  */
 export function growthOf(process: string, samples: readonly Sample[], warmUpMs: number): Growth[] {
   const counted = samples.filter(({ at }) => at >= warmUpMs)
   return quantities.flatMap((quantity) => {
+    // If all values are in the warm-up, the process has the quantity, but too few samples of it.
     if (!samples.some(({ values }) => values[quantity] !== undefined)) return []
     const points = counted.flatMap(({ at, values }) => {
       const value = values[quantity]
@@ -105,16 +109,19 @@ export function growthOf(process: string, samples: readonly Sample[], warmUpMs: 
       )
     }
     const { first, last, slope } = fitLine(points)
-    const hours = (points.at(-1)!.at - points[0]!.at) / msPerHour
+    const measuredHours = (points.at(-1)!.at - points[0]!.at) / msPerHour
     const { once, perHour } = bounds[quantity]
     const slopePerHour = slope * msPerHour
-    const allowedPerHour = once / hours + perHour
+    const allowedPerHour = once / measuredHours + perHour
     const isWithin = slopePerHour <= allowedPerHour
     return [{ process, quantity, first, last, slopePerHour, allowedPerHour, isWithin }]
   })
 }
 
-/** Formats a value of a quantity, with its unit: bytes as MiB, descriptors as a number. */
+/**
+ * Formats a value of a quantity: bytes in MiB, descriptors as a number with a decimal, because
+ * slopes are fractions.
+ */
 export function formatQuantity(quantity: Quantity, value: number): string {
   return quantity === 'descriptors' ? value.toFixed(1) : `${(value / mib).toFixed(2)} MiB`
 }

@@ -1,9 +1,10 @@
 /**
- * Tests the soak program (a long run with a constant load, which searches for leaks) with short
- * runs. Clients that stay are residents, each with several users, which act at the same time.
- * Clients that come and go are visitors. The program must run to its end and leave nothing behind.
- * The program must notice a leak that is planted in the broker, and must fail when the broker ends.
- * A short run cannot prove that nothing leaks, because a new process grows in its first seconds.
+ * Tests the soak program with short runs. The program searches a broker and its clients for leaks,
+ * in a long run with a constant load. Clients that stay are residents, and each simulates several
+ * concurrent users. Clients that come and go are visitors. The program must run to its end and
+ * leave nothing behind. The program must notice a leak that is planted in the broker, and must fail
+ * when the broker ends. No test expects memory within its bounds, because each process grows in its
+ * first seconds.
  */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -15,7 +16,7 @@ import { Soak } from './soak.js'
 
 const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-/** The options of a run of 4 s, which plans 40 samples. */
+/** The options of a run of 4 s with a sample each 0.1 s. */
 const shortRun = ['--hours', `${4 / 3_600}`, '--sample', '0.1', '--residents', '1', '--users', '2']
 
 /** Runs the program, and resolves with its exit code and its output. */
@@ -26,11 +27,11 @@ async function runSoak(
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const lines: string[] = []
-  const errors: string[] = []
+  const errorLines: string[] = []
   createInterface(child.stdout).on('line', (line) => lines.push(line))
-  createInterface(child.stderr).on('line', (line) => errors.push(line))
+  createInterface(child.stderr).on('line', (line) => errorLines.push(line))
   const { code } = await exitOf(child)
-  return { code, lines, errors: errors.join('\n') }
+  return { code, lines, errors: errorLines.join('\n') }
 }
 
 describe('soak: a short run', function () {
@@ -57,6 +58,7 @@ describe('soak: a short run', function () {
     // On a busy machine, the users try only a few of about thirty kinds of actions.
     expect(counts.size).to.be.above(3)
     expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
+    // The next test checks the other quantities.
     const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)
     expect(measured).to.include.members([
       ...['broker rss', 'broker heap', 'broker code', 'broker external', 'broker kept'],
@@ -82,7 +84,7 @@ describe('soak: a short run', function () {
       'broker descriptors',
     ])
     expect(growingQuantities).to.not.include('client 1 descriptors')
-    // Six quantities of the broker and five of the client.
+    // The broker has all six quantities. The client has five, because it has no `kept`.
     expect(lines.at(-1)).to.match(/^\d+ of 11 slopes are beyond their bounds$/)
     expect(code).to.equal(1)
   })
@@ -95,7 +97,7 @@ describe('soak: a short run', function () {
   })
 
   it('refuses a run that is too short for a verdict', async () => {
-    // The run lasts 36 s, but the default is one sample each 10 s.
+    // The run lasts 36 s. With the default of a sample each 10 s, it has about 4 samples.
     const { code, errors } = await runSoak('--hours', '0.01')
     expect(errors).to.include('The run has fewer than 20 samples after the warm-up')
     expect(code).to.equal(64)

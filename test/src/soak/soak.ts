@@ -1,11 +1,11 @@
 /**
- * A soak run: for a long time, a broker serves clients that come and go, and the program measures
- * whether memory or open file descriptors grow.
+ * A soak run: a broker serves clients for a long time, and the program measures whether memory or
+ * open file descriptors grow.
  *
- * Two kinds of client processes use the broker. Residents stay for the whole run, and the program
- * measures them too. Each resident has several users, which open and close sessions. Visitors come
- * one after the other, hold a lock, and leave in one of three ways: a visitor closes its session,
- * exits with an open session, or is killed by SIGKILL.
+ * The program measures the broker and the residents: client processes that stay for the whole run.
+ * Each resident simulates several users, which open and close sessions. Other client processes,
+ * the visitors, come one after the other, hold a lock, and leave in one of three ways: a visitor
+ * closes its session, exits with an open session, or is killed by SIGKILL.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -55,8 +55,8 @@ export interface SoakResult {
 }
 
 /**
- * The gauges that must be 0 when all clients have left. `memory_used_bytes` stays above 0, because
- * it includes up to 1,024 idle keys. The gauge `keys` does not count idle keys.
+ * The gauges that must be 0 when all clients have left. `memory_used_bytes` is not in this list: it
+ * includes up to 1,024 idle keys, which the gauge `keys` does not count.
  */
 const emptyGauges = [
   'connections',
@@ -68,7 +68,7 @@ const emptyGauges = [
   'kept_results',
 ] as const
 
-/** How long the broker may take to become empty: longer than a lease, in ms. */
+/** How long the broker may take to become empty, in ms: longer than the lease of any client. */
 const emptyWithinMs = 30_000
 
 /** How long the program waits for the end of a process after a failed request, in ms. */
@@ -77,13 +77,13 @@ const exitDelayMs = 2_000
 /** The time between two looks at the gauges while the broker becomes empty, in ms. */
 const gaugePollMs = 200
 
-/** The largest seed of a client, a positive 32-bit integer. */
-const maxSeed = 0x7fff_ffff
+/** The seeds of the clients are below this limit, so that they are 32-bit integers. */
+const seedLimit = 0x7fff_ffff
 
 export class Soak {
   readonly #options: SoakOptions
   #start = 0
-  readonly #counts = new Map<string, number>()
+  readonly #actionCounts = new Map<string, number>()
   readonly #processes = new Set<MeasuredProcess>()
   #visitors = 0
   /** Aborted when no further visitor may come. */
@@ -126,8 +126,8 @@ export class Soak {
     const measured = [broker, ...residentProcesses]
     const failures = measured.map(({ failed }) => failed)
     const measuring = this.#measureUntilEnd(measured, adminUrl).catch(async (error: unknown) => {
-      // A request to a broker that has just ended fails before the program knows that the process
-      // has ended. The error of the process says more than the error of the request.
+      // If the broker has ended, a request to the broker fails before the program notices the end.
+      // The error of the process says more, so wait for this error.
       await Promise.race([sleep(exitDelayMs), ...failures])
       throw error
     })
@@ -137,7 +137,7 @@ export class Soak {
     const leftovers = await untilEmpty(adminUrl)
     await broker.kill('SIGTERM')
     const growths = measured.flatMap(({ name, samples }) => growthOf(name, samples, warmUpMs))
-    return { growths, counts: this.#counts, visitors: this.#visitors, leftovers }
+    return { growths, counts: this.#actionCounts, visitors: this.#visitors, leftovers }
   }
 
   #startClient(
@@ -148,11 +148,11 @@ export class Soak {
     users: number,
   ): MeasuredProcess {
     const { random, pauseMs } = this.#options
-    const seed = random.below(maxSeed)
+    const seed = random.below(seedLimit)
     const args = [role, url, token, `${seed}`, `${users}`, `${pauseMs}`]
     const client = MeasuredProcess.client(name, args, (counts) => {
       for (const [action, count] of Object.entries(counts)) {
-        this.#counts.set(action, (this.#counts.get(action) ?? 0) + count)
+        this.#actionCounts.set(action, (this.#actionCounts.get(action) ?? 0) + count)
       }
     })
     this.#processes.add(client)
@@ -186,13 +186,12 @@ export class Soak {
     this.#start = performance.now()
     let nextLineAt = lineMs
     let samplesAfterWarmUp = 0
-    // On a machine that is too busy to take its samples in time, the run takes longer.
+    // On a busy machine, samples come late. The run goes on until it has enough of them.
     for (let at = 0; at < durationMs || samplesAfterWarmUp < minSamples; at = this.#elapsedMs) {
       if (at >= warmUpMs) samplesAfterWarmUp++
       const gauges = await readGauges(adminUrl)
       const brokerValues = { kept: gauges.get('memory_used_bytes')! }
-      // The first of the measured processes is the broker. Only the broker has the value `kept`:
-      // the bytes that its memory account counts.
+      // The first process is the broker.
       const samples = await Promise.all(
         measured.map((process, i) => process.measure(at, i === 0 ? brokerValues : {})),
       )
@@ -218,7 +217,7 @@ export class Soak {
     const gaugeTexts = ['sessions', 'locks_held', 'requests_waiting'].map(
       (name) => `${name} ${gauges.get(name)}`,
     )
-    const actionCount = [...this.#counts.values()].reduce((sum, count) => sum + count, 0)
+    const actionCount = [...this.#actionCounts.values()].reduce((sum, count) => sum + count, 0)
     const load = `${actionCount} actions, ${this.#visitors} visitors, ${gaugeTexts.join(', ')}`
     return [`${(at / 60_000).toFixed(1)} min`, ...parts, load].join(' | ')
   }
@@ -234,7 +233,7 @@ function formatSample({ values }: Sample): string {
     .join(', ')
 }
 
-/** Reads the metrics of the broker that have no labels. The names lack the prefix `holdfast_`. */
+/** Reads the broker's metrics without labels, by their names without the prefix `holdfast_`. */
 async function readGauges(adminUrl: string): Promise<Map<string, number>> {
   const response = await fetch(`${adminUrl}/metrics`)
   if (!response.ok) throw new Error(`The broker refused /metrics with ${response.status}`)
@@ -243,8 +242,8 @@ async function readGauges(adminUrl: string): Promise<Map<string, number>> {
 }
 
 /**
- * Waits until all `emptyGauges` are 0, for at most `emptyWithinMs`. Resolves with those gauges
- * that are not 0.
+ * Waits until all `emptyGauges` are 0, for at most `emptyWithinMs`. Resolves with a text for each
+ * gauge that is still not 0.
  */
 async function untilEmpty(adminUrl: string): Promise<string[]> {
   const end = performance.now() + emptyWithinMs

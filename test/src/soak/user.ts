@@ -16,8 +16,8 @@ import { actions, settle } from './actions.js'
 
 /** The lease of each session (how long the broker keeps a silent session), in ms. */
 const leaseMs = 4_000
-/** The range of the number of actions in a session. */
-const actionCountRange = { min: 10, max: 60 }
+/** A session has at least `min` and fewer than `end` actions. */
+const actionCountRange = { min: 10, end: 60 }
 
 export interface UserOptions {
   readonly url: string
@@ -38,12 +38,12 @@ export class User {
     this.#options = options
   }
 
-  /** Opens one session after another until `stop` is called; then closes the last session. */
+  /** Opens, uses and closes one session after another until `stop` is called. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
       const session = await this.connect()
-      const { min, max } = actionCountRange
-      await this.act(session, min + this.#options.random.below(max - min))
+      const { min, end } = actionCountRange
+      await this.act(session, min + this.#options.random.below(end - min))
       await session.close()
     }
   }
@@ -55,14 +55,14 @@ export class User {
 
   /**
    * Opens a session with a random grace (how long the broker keeps a session whose connection is
-   * lost).
+   * lost). The grace `lease` is as long as the lease.
    */
   connect(): Promise<Session> {
     const { url, token, random } = this.#options
     const onNewSocket = (socket: WebSocket): void => {
       this.#socket = socket
     }
-    // Records each new socket, so that the action `drop` can reset the newest socket.
+    // Records the newest socket, which the action `drop` resets.
     class RecordedWebSocket extends WebSocket {
       constructor(target: string, protocols?: string | string[]) {
         super(target, protocols)

@@ -24,7 +24,7 @@ export const seed: number =
 
 /**
  * Returns the parameters of a fast-check property: the number of runs (`small` in a quick run,
- * `large` in a full run), the seed, and the path if a run is repeated.
+ * `large` in a full run), the seed, and `HOLDFAST_PATH` if it is set.
  */
 export function runs(
   small: number,
@@ -41,12 +41,12 @@ export function runs(
 export class Random {
   #state: number
 
-  constructor(firstState: number = seed) {
-    this.#state = firstState | 0
+  constructor(startSeed: number = seed) {
+    this.#state = startSeed | 0
   }
 
   /**
-   * Returns a number from 0 up to 1, exclusive. The mixing steps are copied from splitmix32, which
+   * Returns a number of at least 0 and below 1. The mixing steps are copied from splitmix32, which
    * is in the public domain.
    */
   next(): number {
@@ -59,7 +59,7 @@ export class Random {
     return (mixed >>> 0) / 0x1_0000_0000
   }
 
-  /** Returns an integer from 0 up to `end`, exclusive. */
+  /** Returns an integer of at least 0 and below `end`. */
   below(end: number): number {
     return Math.floor(this.next() * end)
   }

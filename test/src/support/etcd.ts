@@ -17,11 +17,11 @@ import { freePort } from './freePort.js'
  * member that returns does not replace the leader.
  */
 const electionFlags = ['--heartbeat-interval', '50', '--election-timeout', '500', '--pre-vote']
-/** The time between two requests for the leader, in ms. */
+/** The time between two rounds of requests that ask each member who the leader is, in ms. */
 const pollMs = 50
 /** The timeout of a request for the status of a member, in ms. */
 const statusTimeoutMs = 1_000
-/** The timeout of any other request, in ms. etcd hashes passwords slowly on a busy machine. */
+/** The timeout of any other request, in ms: long, because a busy etcd hashes passwords slowly. */
 const requestTimeoutMs = 30_000
 /** The largest number of output lines in the error message of a failed start. */
 const maxShownLines = 5
@@ -29,7 +29,10 @@ const maxShownLines = 5
 export interface ClusterOptions {
   /** The number of members if `places` is not set. Default 3. */
   readonly members?: number | undefined
-  /** Whether members use TLS for clients. With TLS, the method `leader` does not work. */
+  /**
+   * Whether members use TLS for clients. With TLS, the method `leader` does not resolve, because
+   * its requests do not trust the certificate.
+   */
   readonly tls?: boolean | undefined
   /** Further flags of each member. */
   readonly flags?: readonly string[] | undefined
@@ -41,14 +44,16 @@ export interface ClusterOptions {
 export interface Place {
   /** The address of the place. */
   readonly host: string
-  /** The first words of a command line that runs a program in this place. */
+  /** The first words of a command line that runs a program in this place; none for loopback. */
   readonly command: readonly string[]
 }
 
 const loopback: Place = { host: '127.0.0.1', command: [] }
 
 interface Status {
+  /** `member_id` is the id of the member that answers. */
   readonly header: { readonly member_id: string; readonly revision: string }
+  /** The id of the leader, if the member knows a leader. */
   readonly leader?: string
 }
 
@@ -64,7 +69,7 @@ export class EtcdCluster {
   static async start(options: ClusterOptions = {}): Promise<EtcdCluster> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-etcd-'))
     const places = options.places ?? Array.from({ length: options.members ?? 3 }, () => loopback)
-    // Each member has a port for clients and then a port for the other members.
+    // Member i has `ports[2 * i]` for clients and `ports[2 * i + 1]` for the other members.
     const ports = await Promise.all(Array.from({ length: places.length * 2 }, freePort))
     const scheme = options.tls === true ? 'https' : 'http'
     const peerUrls = places.map(({ host }, i) => `http://${host}:${ports[2 * i + 1]}`)
@@ -110,8 +115,9 @@ export class EtcdCluster {
         status ? [{ status, member: running[i]! }] : [],
       )
       for (const { status, member } of answers) {
-        const agreeing = answers.filter((other) => other.status.leader === status.header.member_id)
-        if (agreeing.length * 2 > this.members.length) return member
+        const memberId = status.header.member_id
+        const followedBy = answers.filter((other) => other.status.leader === memberId)
+        if (followedBy.length * 2 > this.members.length) return member
       }
       await sleep(pollMs)
     }
@@ -165,6 +171,7 @@ export class EtcdMember {
       }
       outputLines.push(line)
     }
+    // `kill` and a new `start` may have replaced the process in the meantime.
     if (this.#process === member) this.#process = undefined
     throw new Error(`etcd did not start:\n${outputLines.slice(-maxShownLines).join('\n')}`)
   }
@@ -201,7 +208,7 @@ export class EtcdMember {
     }
   }
 
-  /** Sends a request to the JSON gateway of the member. */
+  /** Sends a request to the member's gateway from JSON to gRPC. */
   async ask<T>(
     path: string,
     body: object,

@@ -1,6 +1,6 @@
 /**
  * A clock that moves only when the test moves it. The test can also move the wall time alone.
- * Timers fire in order while time passes, and do not fire while the process is suspended.
+ * Timers fire in order while time passes, except while the test simulates a suspended process.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 
@@ -22,7 +22,7 @@ export class FakeClock implements Clock {
   readonly #timers = new Set<FakeTimer>()
   readonly #minTimerMs: number
 
-  /** @param minTimerMs The shortest timer, in ms; 1 in Node. Default 0. */
+  /** @param minTimerMs A shorter timer fires only after this time, in ms. Node has 1. Default 0. */
   constructor(minTimerMs = 0) {
     this.#minTimerMs = minTimerMs
   }
@@ -53,15 +53,15 @@ export class FakeClock implements Clock {
   }
 
   /** The number of timers that were ever set. */
-  get timersSet(): number {
+  get setTimerCalls(): number {
     return this.#setTimerCalls
   }
 
   /**
    * Lets time pass, and fires each due timer at its own time.
    *
-   * @param endTurn Called at the end of each turn of the event loop: before the first timer, and
-   * after all timers that are due at the same time.
+   * @param endTurn Called at the end of each turn of the event loop. First the present turn ends.
+   * Each further turn fires all timers that are due at the same time.
    */
   advance(ms: number, endTurn: () => void = () => {}): void {
     const end = this.#monotonic + ms
@@ -97,14 +97,12 @@ export class FakeClock implements Clock {
     this.#wall += ms
   }
 
-  /** Moves only the wall clock, forward or back: the clock was set, or the machine slept. */
+  /** Moves only the wall clock, forward or back, as when the clock is set or the machine sleeps. */
   moveWall(ms: number): void {
     this.#wall += ms
   }
 
-  /**
-   * The timer that fires next. Of several timers for the same time, the timer that was set first.
-   */
+  /** The timer that fires next. Timers for the same time fire in the order of their creation. */
   get #nextTimer(): FakeTimer | undefined {
     let next: FakeTimer | undefined
     for (const timer of this.#timers) {

@@ -1,25 +1,24 @@
 /**
  * Finds free ports for programs that cannot choose a port themselves, or that must use the same
- * port again. Operating systems choose the ports of other sockets from a range that begins at
- * 32,768 or higher. The ports of this file are below that range, so no other socket takes such a
- * port before its program listens. Test processes that run at the same time have different ports,
- * because each process reserves blocks of ports.
+ * port again. If a socket names no port, the operating system chooses one from 32,768 or higher.
+ * The ports of this file are lower, so no such socket takes one before its program listens. Test
+ * processes that run at the same time have different ports, because each process reserves blocks.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 
 const firstPort = 20_000
-/** The first port of each block marks the block as reserved. The others are for programs. */
+/** A process reserves a block by listening on its first port. The others are for programs. */
 const blockSize = 100
 const blockCount = 120
 
-/** The next port to try. */
+/** The next port to try. If it equals `blockEnd`, this process has no block with unused ports. */
 let nextPort = 0
 /** The port after the last port of the block. */
 let blockEnd = 0
 /**
- * Settles when the newest reservation ends. Of concurrent calls, only the first reserves a block;
- * the other calls use ports of that block.
+ * Settles when the newest call of `reserveBlock` has ended. Of concurrent calls, only the first
+ * reserves a block; the others use ports of that block.
  */
 let reserving: Promise<void> = Promise.resolve()
 
@@ -40,7 +39,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Reserves a block for this process until the process ends. */
+/** Reserves a block until this process ends, unless a concurrent call has just reserved one. */
 async function reserveBlock(): Promise<void> {
   if (nextPort < blockEnd) return
   for (let i = 0; i < blockCount; i++) {

@@ -5,8 +5,9 @@ import { runInNewContext } from 'node:vm'
 /** Collects all garbage. */
 export function collectGarbage(): void {
   setFlagsFromString('--expose-gc')
+  // Only a context that is made after the flag was set has the function `gc`.
   const collect = runInNewContext('gc') as () => void
   collect()
-  // Finalizers that run after a collection can release further objects.
+  // The finalizers of native objects run after the first call, and can release further objects.
   collect()
 }

@@ -8,11 +8,12 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 interface Requirement {
-  /** Commands that must be on the PATH, and the Debian package that contains these commands. */
+  /** Commands that must be on the PATH. */
   readonly commands?: readonly string[] | undefined
+  /** The Debian package that contains `commands`. */
   readonly package?: string | undefined
   readonly root?: boolean | undefined
-  /** A command that must succeed, for a need that can only be tested by a trial. */
+  /** A command that must succeed. */
   readonly trial?: readonly [string, ...string[]] | undefined
 }
 
@@ -41,8 +42,8 @@ const requirements = {
   /** File systems with a size that the test chooses. */
   mounts: { root: true, trial: ['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'] },
   /**
-   * A PostgreSQL server for one test. The command `psql` stands for the programs of the server,
-   * which Debian installs outside the PATH.
+   * A PostgreSQL server for one test. Debian installs the programs of the server outside the PATH,
+   * so `psql` on the PATH must show that they are installed.
    */
   postgres: { commands: ['psql'], package: 'postgresql' },
   /** A pooler in front of PostgreSQL. */
@@ -53,8 +54,8 @@ const requirements = {
   nginx: { commands: ['nginx'], package: 'nginx-light' },
   openssl: { commands: ['openssl'], package: 'openssl' },
   /**
-   * Pseudo-terminals by script(1) of util-linux. The exit code of script(1) must be that of its
-   * command. script(1) of BSD has other options.
+   * Pseudo-terminals by script(1) of util-linux, which Debian puts into the package `bsdutils`.
+   * script(1) of BSD has other options. By the flag `-e`, the exit code is that of the command.
    */
   script: {
     commands: ['script'],
@@ -64,7 +65,7 @@ const requirements = {
   setpriv: { commands: ['setpriv'], package: 'util-linux' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
   /** Like `script`, for a test that does not use the flag `-f` (flush after each write). */
-  terminal: {
+  scriptWithoutFlush: {
     commands: ['script'],
     package: 'bsdutils',
     trial: ['script', '-qec', 'true', '/dev/null'],
@@ -72,9 +73,9 @@ const requirements = {
   zsh: { commands: ['zsh'], package: 'zsh' },
   fish: { commands: ['fish'], package: 'fish' },
   man: { commands: ['man'], package: 'man-db' },
-  /** Checks a unit of systemd without a running systemd. */
+  /** For a test that checks a unit of systemd without a running systemd. */
   systemd: { commands: ['systemd-analyze'], package: 'systemd' },
-  /** Checks and tries alerts of Prometheus. */
+  /** For a test that checks and tries alerts of Prometheus. */
   promtool: { commands: ['promtool'], package: 'prometheus' },
 } as const satisfies Record<string, Requirement>
 
@@ -136,7 +137,7 @@ const thisMachine: Machine = {
   succeeds: ([command, ...args]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0,
 }
 
-/** Whether this machine meets the need, for tests that have an alternative. */
+/** Whether this machine meets the need, for tests that can also run without. */
 export function has(need: Need): boolean {
   return lackOf(need, thisMachine) === undefined
 }
@@ -156,7 +157,7 @@ export function needs(...wanted: readonly Need[]): void {
   })
 }
 
-/** Skips the test, or the whole suite from a `before` hook, with a reason for the report. */
+/** Skips the test, or the whole suite if a `before` hook calls this. The report has the reason. */
 export function skip(context: Mocha.Context, reason: string): never {
   const runnable = context.runnable() as Mocha.Runnable & { type: string; parent?: Mocha.Suite }
   reasons.set(runnable.type === 'hook' && runnable.parent ? runnable.parent : runnable, reason)

@@ -1,5 +1,5 @@
 /**
- * Linux network interfaces for tests: the command that creates interfaces, and free addresses.
+ * Linux network interfaces for tests: free addresses, and the command that creates interfaces.
  */
 import { execFileSync } from 'node:child_process'
 import { networkInterfaces } from 'node:os'
@@ -13,10 +13,9 @@ export function ip(...args: readonly string[]): void {
 }
 
 /**
- * Returns the first three bytes of addresses that no interface of this machine has, such as
- * "198.18.7". The addresses are in `198.18.0.0/15`, the range for network tests (RFC 2544).
- * Interfaces may use some of this range already, because a killed run does not delete its
- * interfaces.
+ * Returns a network of 256 addresses that no interface of this machine uses, as the first three
+ * bytes, such as "198.18.7". The network is in `198.18.0.0/15`, the range for network tests
+ * (RFC 2544). A killed run does not delete its interfaces, which use networks of this range.
  */
 export function freeNet(): string {
   const usedNets = new Set(

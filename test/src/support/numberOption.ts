@@ -1,6 +1,7 @@
 /**
- * Reads the number of an option of a program for developers, such as `npm run sim`. A wrong number
- * must end the program: with `--rounds abc`, a program would otherwise check nothing and succeed.
+ * Parses numbers on the command line of programs for developers, such as `npm run sim`. A wrong
+ * value must end the program: with `--rounds abc`, a program would otherwise check nothing and
+ * succeed.
  */
 import process from 'node:process'
 
@@ -11,7 +12,7 @@ export const usageExitCode = 64
  * Returns the number in the text, or prints a message and exits with 64.
  *
  * @param name The option, without the dashes.
- * @param min The smallest number that the option may have. Default: 0.
+ * @param min The smallest valid number; `-Infinity` for any number. Default: 0.
  */
 export function numberOption(name: string, text: string, min = 0): number {
   const number = text.trim() === '' ? Number.NaN : Number(text)
@@ -21,7 +22,7 @@ export function numberOption(name: string, text: string, min = 0): number {
   process.exit(usageExitCode)
 }
 
-/** Like {@link numberOption}, for an option without a default. Returns undefined for no text. */
+/** Like {@link numberOption}, but returns undefined if the option is not on the command line. */
 export function optionalNumber(
   name: string,
   text: string | undefined,

@@ -15,25 +15,25 @@ import { buffer } from 'node:stream/consumers'
 
 export interface StoredObject {
   readonly body: string
-  /** The MD5 of the body in quotes, as S3 makes it for an object that was written by one PUT. */
+  /** The quoted MD5 of the body, as S3 makes it for an object that was written by one PUT. */
   readonly etag: string
   /** The headers of the PUT that begin with `x-amz-meta-`. */
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** An answer of the store: a status, and the code of an error. */
-type Answer = readonly [status: number, errorCode?: string]
+/** What the store answers: a status, and the code of an error. */
+type Outcome = readonly [status: number, errorCode?: string]
 
-const preconditionFailed: Answer = [412, 'PreconditionFailed']
+const preconditionFailed: Outcome = [412, 'PreconditionFailed']
 
 export class ObjectStore {
   /** The objects by path, such as `/bucket/order`. */
   readonly objects = new Map<string, StoredObject>()
-  /** The method and the status of each answered request, in order. */
+  /** The method and the status of each answered request, such as `PUT 200`, in order. */
   readonly answers: string[] = []
   /** Runs when the body of a PUT begins to arrive; a test may change the objects here. */
   onPut: (path: string) => void | Promise<void> = () => {}
-  /** If this is set, the store answers every further request with this status. */
+  /** If this is set, the store refuses every further request with this status. */
   failWith: number | undefined
   readonly #server = createServer((request, response) => void this.#handle(request, response))
 
@@ -49,7 +49,7 @@ export class ObjectStore {
     await once(this.#server, 'close')
   }
 
-  /** The URL of an object. */
+  /** The URL of the object with the path `/bucket/<key>`. */
   url(key: string): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/bucket/${key}`
   }
@@ -62,8 +62,7 @@ export class ObjectStore {
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url!
-    const answer = await this.#answer(request, path)
-    const [status, errorCode] = answer
+    const [status, errorCode] = await this.#execute(request, path)
     this.answers.push(`${request.method} ${status}`)
     const object = this.objects.get(path)
     response.statusCode = status
@@ -82,9 +81,9 @@ export class ObjectStore {
     response.end(request.method === 'GET' ? object.body : undefined)
   }
 
-  async #answer(request: IncomingMessage, path: string): Promise<Answer> {
+  async #execute(request: IncomingMessage, path: string): Promise<Outcome> {
     if (this.failWith !== undefined) return [this.failWith, 'AccessDenied']
-    // S3 refuses conditional writes that are not signed with version 4 of the signature.
+    // S3 refuses conditional writes without a signature of version 4; this store, every request.
     const { authorization = '' } = request.headers
     if (!authorization.startsWith('AWS4-HMAC-SHA256 ')) return [403, 'AccessDenied']
     switch (request.method) {
@@ -100,7 +99,7 @@ export class ObjectStore {
   }
 
   /** Checks the conditions before and after the arrival of the body, and then writes the object. */
-  async #write(request: IncomingMessage, path: string): Promise<Answer> {
+  async #write(request: IncomingMessage, path: string): Promise<Outcome> {
     const refusalBefore = this.#refusal(request, path)
     if (refusalBefore !== undefined) return refusalBefore
     const objectBefore = this.objects.get(path)
@@ -118,8 +117,8 @@ export class ObjectStore {
     return [200]
   }
 
-  /** The answer to a write whose condition is not met; undefined if the condition is met. */
-  #refusal({ headers }: IncomingMessage, path: string): Answer | undefined {
+  /** The outcome of a write whose condition is not met; undefined if no condition is violated. */
+  #refusal({ headers }: IncomingMessage, path: string): Outcome | undefined {
     const object = this.objects.get(path)
     if (headers['if-none-match'] === '*' && object !== undefined) return preconditionFailed
     const etag = headers['if-match']

@@ -23,14 +23,14 @@ export interface OtherBuild {
 }
 
 /** @param folder An empty folder for the build. */
-export function otherBuild(folder: string): OtherBuild {
+export function makeOtherBuild(folder: string): OtherBuild {
   const version = '99.0.0'
   const feature = 'otherBuild'
   const copy = join(folder, 'server')
   mkdirSync(copy, { recursive: true })
   cpSync(join(serverFolder, 'dist'), join(copy, 'dist'), { recursive: true })
   symlinkSync(packagesFolder, join(folder, 'node_modules'))
-  // npm installs a package here if the server needs another version than the root.
+  // The server has its own packages if it needs other versions than the root of the repository.
   const ownPackages = join(serverFolder, 'node_modules')
   if (existsSync(ownPackages)) symlinkSync(ownPackages, join(copy, 'node_modules'))
   const manifest = JSON.parse(readFileSync(join(serverFolder, 'package.json'), 'utf8')) as object
@@ -40,7 +40,7 @@ export function otherBuild(folder: string): OtherBuild {
     .replace(/(brokerVersion = )'[^']+'/, `$1'${version}'`)
     .replace('brokerFeatures = [', `brokerFeatures = ['${feature}', `)
   if (!changedText.includes(`'${version}'`) || !changedText.includes(`['${feature}', `)) {
-    throw new Error(`${featuresFile} has another form: adapt otherBuild()`)
+    throw new Error(`${featuresFile} has another form: adapt makeOtherBuild()`)
   }
   writeFileSync(featuresFile, changedText)
   return { main: join(copy, 'dist/cli/main.js'), version, feature }

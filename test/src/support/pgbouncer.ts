@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { freePort } from './freePort.js'
 import type { Postgres } from './postgres.js'
 
-/** The id of the user `nobody`. PgBouncer refuses to run as root. */
+/** The id of the user `nobody` and of its group. Used for root, as which PgBouncer does not run. */
 const nobody = '65534'
 
 export class PgBouncer {
@@ -38,8 +38,9 @@ export class PgBouncer {
       '[pgbouncer]',
       'listen_addr = 127.0.0.1',
       `listen_port = ${port}`,
-      // No Unix socket, and no passwords.
+      // No Unix socket.
       'unix_socket_dir =',
+      // No passwords.
       'auth_type = any',
       `pool_mode = ${mode}`,
       'default_pool_size = 20',
@@ -50,16 +51,16 @@ export class PgBouncer {
     // `setpriv` makes the system kill the pooler when this process ends, even after a crash.
     const args = ['--pdeathsig', 'KILL', ...asNobody, 'pgbouncer', file]
     const bouncer = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'pipe'] })
-    const lines: string[] = []
+    const outputLines: string[] = []
     for await (const line of createInterface(bouncer.stderr)) {
       if (line.includes('process up')) {
         // Lets the rest of the output drain, because a full pipe would block the pooler.
         bouncer.stderr.resume()
         return new PgBouncer(port, folder, bouncer)
       }
-      lines.push(line)
+      outputLines.push(line)
     }
-    throw new Error(`PgBouncer did not start:\n${lines.join('\n')}`)
+    throw new Error(`PgBouncer did not start:\n${outputLines.join('\n')}`)
   }
 
   async stop(): Promise<void> {

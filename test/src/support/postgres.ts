@@ -25,7 +25,7 @@ import postgres from 'postgres'
 import type { Place } from './etcd.js'
 import { freePort } from './freePort.js'
 
-/** The ids of `nobody` and `nogroup` on Debian. */
+/** The id of the user `nobody`, and on Debian also of its group `nogroup`. */
 const nobody = 65_534
 const isRoot = process.getuid?.() === 0
 /** The folder in which Debian installs the versions of PostgreSQL. */
@@ -37,13 +37,14 @@ const loopback: Place = { host: '127.0.0.1', command: [] }
 const pollMs = 20
 /** How many lines of the output of a failed server the error message shows. */
 const maxShownLines = 5
-/** The data of a new server, which each server of this process copies. */
+/** The folder with the data of a new server. Each server of this process copies the folder. */
 let template: Promise<string> | undefined
 
 /** The address of the server's Unix socket. */
 export interface Address {
   /** The folder of the socket. */
   readonly host: string
+  /** The number at the end of the socket's name, which equals the TCP port. */
   readonly port: number
   readonly user: string
 }
@@ -97,7 +98,7 @@ export class Postgres {
   }
 
   /**
-   * The address for `--log`.
+   * The address for the option `--log` of a broker.
    *
    * @param options.asUser The user who connects. Default: the administrator.
    * @param options.database Default `postgres`.
@@ -109,7 +110,7 @@ export class Postgres {
     return `postgres://${asUser}@${this.host}:${this.port}/${database}?schema=${schema}&sslmode=disable`
   }
 
-  /** Connections of the administrator, with which a test reads and changes the database itself. */
+  /** Connections of the administrator, for a test that reads or changes the database directly. */
   get sql(): Sql {
     this.#sql ??= postgres({
       host: this.host,
@@ -160,7 +161,7 @@ export class Postgres {
 
   /**
    * Makes a standby: a server that copies every commit of this server. The standby accepts only
-   * reads until it is promoted, and runs until it is stopped.
+   * reads until it is promoted. The test must stop the standby itself.
    */
   async standby({ place = loopback, settings = [] }: PostgresOptions = {}): Promise<Postgres> {
     const folder = newFolder()
@@ -172,8 +173,8 @@ export class Postgres {
   /** Deletes the data, copies the data of a primary, and starts as the standby of the primary. */
   async copyFrom(primary: Postgres): Promise<void> {
     rmSync(this.data, { recursive: true, force: true })
-    // The flag `-R` makes the copy a standby. With `-c fast`, the primary does not delay the copy.
     const source = ['-h', primary.address.host, '-p', `${primary.port}`, '-U', admin]
+    // The flag `-R` makes the copy a standby. With `-c fast`, the primary does not delay the copy.
     await runTool('pg_basebackup', [
       ...source,
       '-D',
@@ -187,7 +188,7 @@ export class Postgres {
     ])
     const address = `host=${primary.host} port=${primary.port}`
     const line = `${address} user=${admin} application_name=standby`
-    // If the file has several lines for `primary_conninfo`, PostgreSQL uses the last.
+    // The flag `-R` has written another `primary_conninfo`. PostgreSQL uses the last.
     appendFileSync(join(this.data, 'postgresql.auto.conf'), `primary_conninfo = '${line}'\n`)
     await this.start()
   }
@@ -197,7 +198,7 @@ export class Postgres {
     await runTool('pg_ctl', ['promote', '-D', this.data, '-w'])
   }
 
-  /** Sets a setting of the running server. */
+  /** Changes a setting of the running server. Resolves when the new value is in use. */
   async set(name: string, value: string): Promise<void> {
     await this.sql.unsafe(`alter system set ${name} = '${value}'`)
     await this.sql`select pg_reload_conf()`
@@ -213,21 +214,21 @@ export class Postgres {
    * Copies a certificate and its key into the data folder. The server reads both files at a start
    * or a reload.
    */
-  install(files: { readonly certPath: string; readonly keyPath: string }): void {
+  installCertificate(files: { readonly certPath: string; readonly keyPath: string }): void {
     for (const [from, name] of [
       [files.certPath, 'server.crt'],
       [files.keyPath, 'server.key'],
     ] as const) {
       const file = join(this.data, name)
       copyFileSync(from, file)
-      // PostgreSQL does not run as root. A test that runs as root starts the server as `nobody`.
       if (isRoot) chownSync(file, nobody, nobody)
     }
   }
 
   /**
-   * Ends the server. At SIGQUIT, the server ends its child processes itself, without a clean-up.
-   * With SIGKILL, all processes are killed, as by a crash of the machine.
+   * Ends the server and keeps its data. At SIGQUIT, the server ends its child processes itself,
+   * without a clean-up. With SIGKILL, this method kills all processes, as a crash of the machine
+   * does.
    */
   async end(signal: 'SIGQUIT' | 'SIGKILL' = 'SIGQUIT'): Promise<void> {
     const server = this.#process
@@ -248,7 +249,7 @@ export class Postgres {
   /** Suspends all processes of the server by SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     const { pid } = this.#process!
-    // The server comes first, so that it cannot start further child processes.
+    // Suspends the main process first, so that it cannot start further child processes.
     signalProcess(pid!, 'SIGSTOP')
     for (const child of childrenOf(pid!)) signalProcess(child, 'SIGSTOP')
   }
@@ -260,8 +261,9 @@ export class Postgres {
     signalProcess(pid!, 'SIGCONT')
   }
 
+  /** Ends the server and deletes its data. */
   async stop(): Promise<void> {
-    // A frozen process would not act on SIGQUIT.
+    // A server that is still frozen would not act on SIGQUIT.
     if (this.#process !== undefined) this.thaw()
     await this.end()
     rmSync(this.#folder, { recursive: true, force: true })
@@ -338,7 +340,7 @@ function signalProcess(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** The path of a program of the newest installed version on Debian, or its name on the PATH. */
+/** The path of a program in Debian's newest PostgreSQL. Elsewhere its name, to find on the PATH. */
 function pathOf(name: string): string {
   const versions = existsSync(debianFolder) ? readdirSync(debianFolder).map(Number) : []
   if (versions.length === 0) return name

@@ -1,6 +1,6 @@
-/** A planted crash: a process that loads this module ends soon, with the exit code of an error. */
+/** A planted crash: a process that loads this module soon ends with an exit code other than 0. */
 
-/** The time before the crash, in ms. In this time a broker listens and serves its first clients. */
+/** The time before the crash, in ms: long enough for a broker to serve its first clients. */
 const delayMs = 1_500
 
 setTimeout(() => process.exit(70), delayMs).unref()

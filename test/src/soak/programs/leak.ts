@@ -4,16 +4,16 @@
  */
 import { openSync } from 'node:fs'
 
-/** The time from one addition to the next, in ms. */
+/** The time from one leak to the next, in ms. */
 const intervalMs = 20
 
-const kept: unknown[] = []
+const leaked: unknown[] = []
 
 setInterval(() => {
-  // 16,384 numbers of 8 bytes in the heap, 128 KiB outside the heap, and a descriptor.
-  kept.push(
+  // Leaks 128 KiB in the heap (numbers of 8 bytes), 128 KiB outside the heap, and a descriptor.
+  leaked.push(
     Array.from({ length: 16 * 1024 }, () => 0.5),
     Buffer.alloc(128 * 1024, 1),
   )
-  kept.push(openSync('/dev/null', 'r'))
+  leaked.push(openSync('/dev/null', 'r'))
 }, intervalMs).unref()
