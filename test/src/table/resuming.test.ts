@@ -1,16 +1,21 @@
 /**
  * A session and its connections: what a session loses when its connection drops, which client may
- * resume a session, and when a resume secret is valid. The table ignores commands that come on a
- * replaced connection. A session survives a drop for its grace. The attach epoch counts the
- * connections of a session, as in `resumed a @2`. A `TableDriver` applies commands to a lock table
- * and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b`
- * got the key `k` with the fence 2, the number of the grant. `answer a#2 LOCK_TIMEOUT by b f2`
- * means that request 2 of session `a` failed, because session `b` held the lock with the fence 2.
+ * resume a session, and when a resume secret is valid. After a drop, the table keeps a session that
+ * has a grace. A resume replaces the connection of its session. The table ignores commands that
+ * come on a replaced connection. The attach epoch counts the connections of a session.
+ *
+ * A `TableDriver` applies commands to a lock table. `unlock('b', 2)` unlocks the lock with the
+ * fence 2. A fence is the number of a grant. The driver returns the effects as short texts:
+ * - `granted b#1 k f2`: request 1 of session `b` got the key `k` with the fence 2.
+ * - `answer a#2 LOCK_TIMEOUT by b f2`: request 2 of session `a` failed, because session `b` held
+ *   the lock with the fence 2.
+ * - `resumed a @2; #1 granted f1`: session `a` has resumed with the attach epoch 2. Its stored
+ *   answer to request 1 is `granted f1`.
  *
  * The command `suspend` tells the table that the connection of a session has ended. With `keep`,
- * the broker itself has closed the connection. The client may then still rely on its locks, so the
- * table keeps the session for its lease, even without a grace. `welcome` is the broker's answer to
- * a resume; each `welcome` has a new secret for the next resume.
+ * the broker itself has closed the connection. The client may not know this yet, and may still rely
+ * on its locks. So the table keeps the session for its lease, even without a grace. `welcome` is
+ * the broker's answer to a resume; each `welcome` has a new secret for the next resume.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'
@@ -45,6 +50,7 @@ describe('table: a dropped connection', () => {
     driver.lock('b', 'l')
     driver.lock('a', 'l')
     expect(driver.suspend('a')).to.deep.equal(['suspended a'])
+    // The session a holds k, and b holds l.
     expect(driver.table.heldCount).to.equal(2)
     expect(driver.unlock('b', 2)).to.include('granted a#2 l f3')
   })
@@ -67,7 +73,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('grants a request that waited only behind the withdrawn request of a kept session', () => {
+  it('withdraws the request of a session that the table keeps, and grants the next request of the queue', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k')
@@ -79,10 +85,11 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('withdraws the requests of a kept session without a grace, and grants none of them', () => {
+  it('withdraws all requests of a session that the table keeps, and grants none of them', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('a', 'k')
+    // Could be granted as soon as the exclusive request is withdrawn.
     driver.lock('a', 'k', { mode: 'shared' })
     expect(driver.suspend('a', { keep: true })).to.deep.equal([
       'withdrawn a#2 k ended',
@@ -101,7 +108,7 @@ describe('table: a dropped connection', () => {
     expectNoEffect(driver, () => driver.ack('a', [1]))
   })
 
-  it('does not stop a ttl, a timeout or the end of the session', () => {
+  it('does not prevent an expiry, a timeout or the end of the session', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 5_000 })
     driver.open('b')
@@ -126,10 +133,10 @@ describe('table: resume', () => {
     expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
   })
 
-  it('replaces a connection that is still open, whose later commands are ignored', () => {
+  it('replaces a connection that is still open; later commands on this connection are ignored', () => {
     const driver = driverWithGrace()
     expect(driver.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
-    // 9 is a new id, and 1 is the attach epoch of the replaced connection.
+    // No request has the id 9, and the replaced connection has the attach epoch 1.
     expectNoEffect(driver, () => driver.unlock('a', 1, { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.lock('a', 'm', { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.refresh('a', 1, { attachEpoch: 1, id: 9 }))
@@ -140,7 +147,7 @@ describe('table: resume', () => {
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
   })
 
-  it('makes the table ignore an end that the broker proposed for the earlier connection', () => {
+  it('makes the table ignore a later `end` for the earlier connection', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
     driver.resume('a', 's1', 's2')

@@ -1,14 +1,15 @@
 /**
- * A session revokes the lock of another session: the table ends exactly this lock, and only once.
- * A `TableDriver` applies commands to a lock table and returns the effects as short texts:
- * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence
- * is the number of a grant. The driver gives each revocation the reason `stuck`.
+ * A session revokes the lock of another session: the table ends exactly this lock. A repetition of
+ * the request revokes nothing. A `TableDriver` applies commands to a lock table and returns the
+ * effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
+ * with the fence 2. A fence is the number of a grant. `repeat` in place of `answer` marks a
+ * repeated answer. The driver gives each revocation the reason (`note`) `stuck`.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
 
 describe('table: revoke', () => {
-  it('reports the revoker and the reason, ends the lock, grants the next waiter and answers', () => {
+  it('reports the revoker and the reason, ends the lock, and grants the next waiter', () => {
     const driver = TableDriver.withSessions('a', 'b', 'op')
     driver.lock('a', 'k')
     driver.lock('b', 'k')
@@ -94,6 +95,7 @@ describe('table: revoke', () => {
   it('runs once: a repetition gets the same answer and revokes nothing', () => {
     const driver = new TableDriver()
     driver.open('a')
+    // The table stores answers only for a session with a grace.
     driver.open('op', { grace: 1_000 })
     driver.lock('a', 'k')
     driver.revoke('op', 'k', 1)

@@ -1,9 +1,11 @@
 /**
- * The cost of thousands of waiters, counted in effects and not in time. A release grants exactly
- * the waiters that can now hold the lock, at most a thousand in one command. Waiters that leave the
- * queue cause no grant. A `TableDriver` applies commands to a lock table and returns the effects as
- * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence is the number of a grant.
+ * The cost of thousands of waiters, counted in effects and not in time. A release grants only the
+ * waiters that can now hold the lock. One command grants at most a thousand waiters. Later commands
+ * (`grantUnfinishedKeys`) grant the others. Waiters that leave the queue cause no grant.
+ *
+ * A `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
+ * number of a grant.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
@@ -58,21 +60,21 @@ describe(`table: ${waiterCount} waiters`, () => {
     const driver = driverWithWaiters()
     let holder = 'holder'
     for (let i = 0; i < waiterCount; i++) {
-      const [, granted] = driver.unlock(holder, i + 1)
-      expect(granted).to.equal(`granted w${i}#1 k f${i + 2}`)
+      const fence = i + 1
+      const [, granted] = driver.unlock(holder, fence)
+      expect(granted).to.equal(`granted w${i}#1 k f${fence + 1}`)
       holder = `w${i}`
     }
     checkTableRecords(driver.table)
   })
 
-  it('one release grants a thousand shared waiters, and each later command a thousand more', () => {
+  it('one release grants a thousand shared waiters, and each `grantUnfinishedKeys` a thousand more', () => {
     const driver = uncheckedDriver()
     driver.open('holder')
     driver.lock('holder', 'k')
     driver.open('w')
     for (let i = 0; i < waiterCount; i++) driver.lock('w', 'k', { mode: 'shared' })
-    // A thousand grants, the release, the answer, and the effect that says that more waiters of the
-    // key must be granted.
+    // A thousand grants, the release, the answer, and `unfinished k`, because waiters remain.
     expect(driver.unlock('holder', 1)).to.have.length(1_003)
     const grantMore = { type: 'grantUnfinishedKeys', keys: ['k'], at: 0 } as const
     for (let remaining = waiterCount - 1_000; remaining > 0; remaining -= 1_000)

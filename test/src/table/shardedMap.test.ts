@@ -1,8 +1,9 @@
 /**
- * Tests that a table with many locks never grows in a long step. V8 doubles the inner table of a
- * `Map` in one step, which takes more than 100 ms for a million entries. So a table keeps its keys
- * and its sets in a `ShardedMap`, which divides them among small maps. The tests count the entries
- * of each `Map`, and measure no time.
+ * Tests that a lock table with many locks grows in short steps only. V8 doubles the memory of a
+ * `Map` in one step, which takes more than 100 ms for a million entries. So a lock table keeps its
+ * keys in a `ShardedMap`, which divides many entries among small maps. A restore keeps the sets of
+ * keys (see `lockAll`) in a `ShardedMap` too. The tests count the entries of each `Map`, and
+ * measure no time.
  */
 import {
   dump,
@@ -18,7 +19,7 @@ import { TableDriver } from './tableDriver.js'
 
 /** The most entries that a `Map` may have. V8 needs less than 10 ms to double such a `Map`. */
 const maxMapSize = 20_000
-/** More than four times as many keys as a `ShardedMap` keeps in one map. */
+/** More than four times the 16,384 entries that a `ShardedMap` keeps in one undivided map. */
 const keyCount = count(70_000, 150_000)
 
 /** Runs some work. Returns the largest size that a `Map` or `Set` had after an addition. */
@@ -45,7 +46,7 @@ function largestMapDuring(work: () => void): number {
   return largest
 }
 
-/** Returns a driver whose sessions hold `keyCount` keys, each as a lock or as half of a set. */
+/** Returns a driver whose sessions hold `keyCount` keys, each as a lock, or as half of a set. */
 function driverWithLocks(inSets: boolean): TableDriver {
   // The driver does not check invariants, because each check examines the whole table.
   const driver = new TableDriver(/* checked */ false)
@@ -71,11 +72,9 @@ describe('table: a large number of keys', () => {
       let restored = new LockTable()
       const largestInRestore = largestMapDuring(() => {
         const steps = restoreGradually(items)
-        for (let step = steps.next(); ; step = steps.next()) {
-          if (step.done !== true) continue
-          restored = step.value
-          break
-        }
+        let step = steps.next()
+        while (step.done !== true) step = steps.next()
+        restored = step.value
       })
       expect(restored.heldCount).to.equal(keyCount)
       expect(restored.keys.get(`k${keyCount - 1}`)?.holders.length).to.equal(1)
@@ -98,7 +97,7 @@ describe('sharded map', () => {
     }
     const check = (): void => {
       expect(sharded.size).to.equal(map.size)
-      // A sample with the step 3 contains kept and removed keys.
+      // Every third key, to save time; kept and removed keys are among these.
       for (let i = 0; i < keyCount; i += 3) expect(sharded.get(`k${i}`)).to.equal(map.get(`k${i}`))
     }
     for (let i = 0; i < keyCount; i++) add(i)
@@ -109,16 +108,17 @@ describe('sharded map', () => {
     check()
     for (let i = 0; i < keyCount; i++) remove(i)
     check()
+    // The emptied map can be filled again.
     for (let i = 0; i < 10; i++) add(i)
     check()
   })
 
-  it('divides similar keys evenly among its shards', () => {
+  it('has a hash function that divides similar keys evenly among the shards', () => {
     for (const keyOf of [
       (i: number) => `order:${i}`,
       (i: number) => `tenant/${i}/a-name-that-all-keys-share`,
       // Two characters, both beyond Latin-1.
-      (i: number) => `${String.fromCharCode(0x100 + (i % 64), 0x3000 + Math.floor(i / 64))}`,
+      (i: number) => String.fromCharCode(0x100 + (i % 64), 0x3000 + Math.floor(i / 64)),
     ]) {
       const counts = new Map<number, number>()
       for (let i = 0; i < 32_000; i++) {
@@ -126,8 +126,8 @@ describe('sharded map', () => {
         const shard = hashOfText(keyOf(i)) & 31
         counts.set(shard, (counts.get(shard) ?? 0) + 1)
       }
-      // The mean is 1,000 keys a shard.
       expect(counts.size).to.equal(32)
+      // The mean is 1,000 keys a shard.
       expect(Math.max(...counts.values())).to.be.below(1_500)
     }
   })

@@ -24,20 +24,20 @@ export interface World {
 }
 
 export interface ExplorationResult {
-  /** The number of different states after the paths of 1 to `depth - 1` commands. */
+  /** The number of different states after 1 to `depth - 1` commands; later ones are not stored. */
   readonly states: number
   /** The number of commands that were tried and compared. */
   readonly commandCount: number
 }
 
-/** Tries every path of up to `depth` commands. */
+/** Searches paths of up to `depth` commands, as described above. */
 export function explore(world: World, depth: number): ExplorationResult {
   // The set contains digests, because the states themselves would take gigabytes.
   const seenStates = new Set<string>()
   let commandCount = 0
   let frontier: Command[][] = [[]]
   for (let length = 1; length <= depth; length++) {
-    const reached: Command[][] = []
+    const nextFrontier: Command[][] = []
     for (const path of frontier) {
       for (const command of movesAfter(world, path)) {
         const tableAndModel = new TableAndModel(world.grantsPerCommand)
@@ -50,11 +50,11 @@ export function explore(world: World, depth: number): ExplorationResult {
         const stateDigest = createHash('sha1')
           .update(JSON.stringify(tableAndModel.state))
           .digest('base64')
-        if (!seenStates.has(stateDigest)) reached.push([...path, command])
+        if (!seenStates.has(stateDigest)) nextFrontier.push([...path, command])
         seenStates.add(stateDigest)
       }
     }
-    frontier = reached
+    frontier = nextFrontier
   }
   return { states: seenStates.size, commandCount }
 }

@@ -20,7 +20,7 @@ import { TableDriver } from './tableDriver.js'
 
 const stepLists = fc.array(step, { minLength: 150, maxLength: 150, size: 'max' })
 
-/** Copies a table by a snapshot that is encoded to JSON and back, as in a command log. */
+/** Restores a copy of a table from its snapshot. The snapshot becomes JSON, as in a command log. */
 function copyOf(table: LockTable): LockTable {
   return restore(JSON.parse(JSON.stringify([...dump(table)])) as SnapshotItem[])
 }
@@ -50,12 +50,12 @@ describe('table: snapshots', () => {
     fc.assert(property, { ...runs(25, 2_000), endOnFailure: true })
   })
 
-  it('the snapshot of an empty table has only the header item: the fence, and whether the quiet start lasts', () => {
+  it('the snapshot of an empty table has only the item `table`', () => {
     const items = [...dump(new LockTable())]
     expect(items).to.deep.equal([{ item: 'table', fence: 0, quiet: false }])
   })
 
-  it('a table is rebuilt in steps that read at most 64 items each', () => {
+  it('a gradual restore reads at most 64 items between two pauses', () => {
     // The driver does not check the invariants, because each check examines the whole table.
     const driver = new TableDriver(/* checked */ false)
     for (const session of ['a', 'b']) driver.open(session)
@@ -65,7 +65,7 @@ describe('table: snapshots', () => {
     }
     const items = [...dump(driver.table)]
     let readCount = 0
-    const steps = restoreGradually(
+    const restoring = restoreGradually(
       (function* () {
         for (const item of items) {
           readCount++
@@ -73,8 +73,9 @@ describe('table: snapshots', () => {
         }
       })(),
     )
-    for (let countBefore = 0; ; countBefore = readCount) {
-      const { value, done } = steps.next()
+    for (;;) {
+      const countBefore = readCount
+      const { value, done } = restoring.next()
       expect(readCount - countBefore).to.be.at.most(64)
       if (done !== true) continue
       expect(isSame(plainState(value), plainState(driver.table))).to.equal(true)
@@ -85,15 +86,17 @@ describe('table: snapshots', () => {
   })
 
   it('a snapshot with a request of an unknown session is refused', () => {
-    const requestItem = {
+    const item = {
       item: 'request',
       session: 'nobody',
       key: 'k',
       id: 1,
       mode: 'shared',
       at: 0,
+      ttl: undefined,
+      timeout: undefined,
+      metadata: undefined,
     }
-    const items = [{ ...requestItem, ttl: undefined, timeout: undefined, metadata: undefined }]
-    expect(() => restore(items as SnapshotItem[])).to.throw('refers to the session')
+    expect(() => restore([item] as SnapshotItem[])).to.throw('refers to the session')
   })
 })

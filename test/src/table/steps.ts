@@ -2,9 +2,9 @@
  * Random histories of a lock table. A history is a list of *steps*; a step consists of a few small
  * numbers. A step becomes a command only when the step runs, depending on the state of the table.
  * So a step can refer to a held lock or to a valid secret. Some steps deliberately use a fence (the
- * number of a grant), a connection or an id that is out of date. A history is still valid without
- * some of its steps, so a test can shorten a failing history. As in `stepRequests.ts`, expressions
- * such as `pick % 5 === 0` only set how frequent a choice is.
+ * number of a grant), a connection or an id that is out of date. A history stays valid when a test
+ * removes steps to shorten a failing history. `pick` is a random number. As in `stepRequests.ts`,
+ * expressions such as `pick % 5 === 0` only set how frequent a choice is.
  */
 import type { Command } from '@holdfast/server/core'
 import fc from 'fast-check'
@@ -72,15 +72,15 @@ const weights = [
 export interface Step {
   readonly kind: (typeof kinds)[number]
   /**
-   * The index of the client that sends the command, from 0 to 4. A *seat* is a client, which has
-   * one session after another.
+   * A *seat* is a client, which opens one session after another. The field is the index of the
+   * seat that sends the command, from 0 to 4.
    */
   readonly seat: number
   /** Any number. The number chooses a key, a mode, a time, a lock, a request and so on. */
   readonly pick: number
   /**
-   * From 0 to 9. With 0, the command is wrong or out of date. For instance, the command then names
-   * a former connection, a former lock or a wrong secret.
+   * From 0 to 9. With 0, the command may be wrong or out of date. For instance, the command may
+   * then name a former connection, a former lock or a wrong secret.
    */
   readonly wrongIfZero: number
 }
@@ -110,23 +110,24 @@ const limits = {
   keptResults: 2,
   keptResultBytes: 3_000,
 }
-/** The limit of `maxHold` for the sessions of each seat, in ms. */
+/** The longest `maxHold` that each seat may request, in ms. A `maxHold` limits a lock's time. */
 const maxHoldLimits = [undefined, undefined, 500, 500, undefined]
 
-/** Makes a command of each step, such that the command fits the state of the table. */
+/** Makes a command of each step. Most commands fit the state of the table. */
 export class CommandMaker {
   /** How many sessions each seat has opened. */
   readonly #sessionCounts = graces.map(() => 0)
   #now = 0
 
   /**
-   * Returns the command of this step; undefined if the step opens a session that is already open.
+   * Returns the command of this step; undefined for an `open` while the session is open already.
    */
   commandOf(step: Step, state: PlainState): Command | undefined {
     const { kind, seat, pick, wrongIfZero } = step
     this.#now++
     const isWrong = wrongIfZero === 0
-    // A wrong step sometimes names the former session of the seat.
+    // A wrong step sometimes names the former session of the seat. If the table does not have this
+    // session, the step opens a new one.
     const id = `${seat}.${this.#sessionCounts[seat]! - (isWrong && pick % 5 === 0 ? 1 : 0)}`
     const session = state.sessions.find((candidate) => candidate.id === id)
     if (kind === 'raiseFenceFloor')
@@ -147,6 +148,7 @@ export class CommandMaker {
       const fence = (kept?.fence ?? 1) + (isWrong ? 1 : 0)
       return { type: 'forgetResult', at: this.#now, key: kept?.key ?? 'k', fence }
     }
+    // A broker takes over the sessions of another broker, or all sessions.
     if (kind === 'restart') {
       const formerOwner = pick % 4 === 0 ? undefined : brokers[pick % brokers.length]
       return {
@@ -157,10 +159,12 @@ export class CommandMaker {
       }
     }
     if (kind === 'open' || session === undefined) return this.#open(seat, session, pick)
-    const base = { at: this.#now, session: id }
+    /** The fields of a timer's command. */
+    const timerFields = { at: this.#now, session: id }
     // A wrong step sometimes names an earlier connection.
     const attachEpoch = session.attachEpoch - (isWrong && pick % 3 === 0 ? 1 : 0)
-    const fields = { ...base, attachEpoch }
+    /** The fields of a client's command. */
+    const fields = { ...timerFields, attachEpoch }
     switch (kind) {
       case 'repeat':
         // Repeats an earlier id. Its request was answered or still waits, or the client skipped
@@ -180,14 +184,14 @@ export class CommandMaker {
       case 'once':
         return once(fields, session.lastId + 1, pick)
       case 'complete': {
-        const fence = pickRun(session, state, pick, isWrong)
+        const fence = pickFenceOfRun(session, state, pick, isWrong)
         return complete(fields, session.lastId + 1, fence, pick)
       }
       case 'upgrade':
       case 'downgrade': {
-        const fence = isWrong ? undefined : pickShared(session, state)
-        // Without a shared lock to upgrade, the step locks a key that all seats share, so that
-        // later upgrades must wait for each other.
+        const fence = isWrong ? undefined : pickSharedFence(session, state)
+        // Without a shared lock to upgrade, the step requests a shared lock of the first key. So
+        // several sessions share this key, and later upgrades must wait.
         if (kind === 'upgrade' && !isWrong && fence === undefined)
           return sharedLock(fields, session.lastId + 1)
         const requestFence = fence ?? pickFence(session, state, pick, isWrong)
@@ -209,9 +213,9 @@ export class CommandMaker {
       case 'revoke': {
         // Mostly chooses a lock that some session holds, and the key of this lock.
         const held = state.keys.flatMap((key) => key.holders)
-        const lock = isWrong ? undefined : held[pick % Math.max(1, held.length)]
-        const key = lock?.key ?? keys[pick % keys.length]!
-        const fence = lock?.fence ?? Math.max(1, state.fence - (pick % 4))
+        const target = isWrong ? undefined : held[pick % Math.max(1, held.length)]
+        const key = target?.key ?? keys[pick % keys.length]!
+        const fence = target?.fence ?? Math.max(1, state.fence - (pick % 4))
         const note = `for ${pick % 9}`
         return { type: 'revoke', ...fields, id: session.lastId + 1, key, fence, note }
       }
@@ -220,17 +224,17 @@ export class CommandMaker {
       case 'cancel':
         return { type: 'cancel', ...fields, request: pickRequest(session, pick, isWrong) }
       case 'timeout':
-        return { type: 'timeout', ...base, request: pickRequest(session, pick, isWrong) }
+        return { type: 'timeout', ...timerFields, request: pickRequest(session, pick, isWrong) }
       case 'expire': {
         const fence = pickFence(session, state, pick, isWrong && pick % 2 === 0)
-        const lock = state.keys.flatMap((key) => key.holders).find((held) => held.fence === fence)
-        const generation = (lock?.generation ?? 0) - (isWrong ? 1 : 0)
-        return { type: 'expire', ...base, fence, generation }
+        const target = state.keys.flatMap((key) => key.holders).find((held) => held.fence === fence)
+        const generation = (target?.generation ?? 0) - (isWrong ? 1 : 0)
+        return { type: 'expire', ...timerFields, fence, generation }
       }
       case 'endHold':
         return {
           type: 'endHold',
-          ...base,
+          ...timerFields,
           fence: pickFence(session, state, pick, isWrong),
           ownerBroker: pick % 7 === 0 ? brokers[pick % brokers.length]! : session.ownerBroker,
         }
@@ -270,19 +274,20 @@ export class CommandMaker {
   }
 
   #resume(session: PlainSession, pick: number, isWrong: boolean): Command {
-    // `validSecret` is undefined for a session with grace 0.
+    // `nextSecret` is often undefined. A session with grace 0 has no secret at all.
     const validSecret = (pick % 2 === 0 ? session.nextSecret : session.secret) ?? session.secret
     const proof = isWrong ? `${session.id} ${pick % 4}` : (validSecret ?? '')
-    const seat = pick % 20 === 1 ? 'unknown' : session.id.split('.')[0]
+    const [seat] = session.id.split('.')
+    const principal = pick % 20 === 1 ? 'client unknown' : `client ${seat}`
     return {
       type: 'resume',
       at: this.#now,
       handshakeId: `resume ${session.id} at ${this.#now}`,
       session: session.id,
       ownerBroker: pick % 3 === 0 ? brokers[(pick >> 4) % brokers.length]! : session.ownerBroker,
-      principal: `client ${seat}`,
+      principal,
       proof,
-      // From 1 to 3.
+      // From 1 to 3, or undefined.
       resumeAttempt: pick % 5 === 0 ? undefined : (pick >> 3) % 4 || 1,
       secret: `${session.id} ${session.attachEpoch + 1} ${this.#now}`,
     }
@@ -290,8 +295,8 @@ export class CommandMaker {
 }
 
 /**
- * Mostly proclaims a value for a leadership of any session, not only of the session of the step.
- * Sometimes proclaims a value for a lock that is no leadership.
+ * Mostly lets a leader proclaim a value, even if the step has another session. A leadership is a
+ * lock that a campaign won. Sometimes proclaims a value for a lock that is no leadership.
  */
 function proclaim(
   fields: SessionFields,
@@ -346,6 +351,7 @@ function repeat(
   pick: number,
   state: PlainState,
 ): Command {
+  // Sometimes repeats a `once` call that was answered with a result.
   const isResult = ([, answer]: readonly [number, { kind: string }]) => answer.kind === 'result'
   const resultId = pick % 4 === 0 ? session.answers?.find(isResult)?.[0] : undefined
   const id = resultId ?? Math.max(1, session.lastId - (pick % 6))
@@ -393,10 +399,10 @@ function pickFence(session: PlainSession, state: PlainState, pick: number, isWro
 }
 
 /**
- * Returns the fence of a lock by which the session runs a `once`. If the session has no such lock,
- * returns what {@link pickFence} returns.
+ * Returns the fence of a lock under which the session runs a `once`. If `isWrong`, or if the
+ * session has no such lock, returns what {@link pickFence} returns.
  */
-function pickRun(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
+function pickFenceOfRun(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
   const runs = state.keys
     .flatMap(({ holders }) => holders)
     .filter((lock) => lock.once && lock.session === session.id)
@@ -406,10 +412,10 @@ function pickRun(session: PlainSession, state: PlainState, pick: number, isWrong
 }
 
 /**
- * Returns the fence of a shared lock of the session, because the upgrade of an exclusive lock
- * changes nothing. Prefers a lock of a key where an upgrade waits.
+ * Returns the fence of a shared lock of the session; undefined if the session has none. Prefers a
+ * lock of a key where an upgrade waits.
  */
-function pickShared(session: PlainSession, state: PlainState): number | undefined {
+function pickSharedFence(session: PlainSession, state: PlainState): number | undefined {
   const locks = [...state.keys]
     .sort((a, b) => Number(b.upgrade !== undefined) - Number(a.upgrade !== undefined))
     .flatMap(({ holders }) => holders)
@@ -417,7 +423,10 @@ function pickShared(session: PlainSession, state: PlainState): number | undefine
   return locks[0]?.fence
 }
 
-/** Returns the id of a waiting request; if `isWrong`, an earlier id or an unused id. */
+/**
+ * Returns the id of a request or barrier call that waits. If `isWrong`, or if none waits, returns
+ * an earlier id or the next unused id.
+ */
 function pickRequest(session: PlainSession, pick: number, isWrong: boolean): number {
   const waiting = [...session.waiting, ...session.barrierCalls]
   if (isWrong || waiting.length === 0) return Math.max(1, session.lastId + 1 - (pick % 8))

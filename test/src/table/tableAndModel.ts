@@ -29,12 +29,12 @@ export class TableAndModel {
   readonly #table: LockTable
   readonly #model: Model
   readonly #invariants: Invariants
-  /** The present state, if it was computed since the last command. */
+  /** The present state of the model, if it was computed since the last command. */
   #state: PlainState | undefined
 
   /** @param grantsPerCommand The largest number of waiters that one command grants. */
   constructor(grantsPerCommand = 1_000) {
-    this.#table = new LockTable(undefined, grantsPerCommand)
+    this.#table = new LockTable(/* contents */ undefined, grantsPerCommand)
     this.#model = new Model(grantsPerCommand)
     this.#invariants = new Invariants(this.#table)
   }
@@ -59,9 +59,10 @@ export class TableAndModel {
         modelEffects.map(formatEffect),
       )
     }
-    const state = plainState(this.#table)
+    const tableState = plainState(this.#table)
     this.#state = undefined
-    if (!isSame(state, this.state)) throw new Disagreement('states', command, state, this.state)
+    if (!isSame(tableState, this.state))
+      throw new Disagreement('states', command, tableState, this.state)
     return tableEffects
   }
 

@@ -15,8 +15,9 @@ import { formatEffect, plainEffect, plainState } from './plainValues.js'
 const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
 
 /**
- * Replaces the default of a request: `id` repeats an earlier id, and `attachEpoch` selects an
- * earlier connection of the session. The attach epoch counts the connections of a session.
+ * Replaces the defaults of a request. `id` is by default the next id of the session; an earlier id
+ * repeats a request. `attachEpoch` selects an earlier connection of the session. The attach epoch
+ * counts the connections of a session.
  */
 interface RequestOverrides {
   readonly id?: number
@@ -65,7 +66,7 @@ export class TableDriver {
   readonly table: LockTable
   readonly #invariants: Invariants | undefined
   readonly #lastIds = new Map<string, number>()
-  /** The wall time of the next command, in ms; rises by 1 with each command. */
+  /** The wall time of the next command, in ms. Each method that makes a command adds 1. */
   now = 1_000
 
   /** @param checked Whether to check the invariants of the whole table after each command. */
@@ -114,16 +115,16 @@ export class TableDriver {
     const { capacity, permits = 1, ttl, timeout, steal = false, metadata } = options
     const { maxHold, notify, scope } = options
     const permitsTerms = capacity === undefined ? undefined : { permits, capacity }
-    const isOrdinary = [capacity, maxHold, notify, scope].every((term) => term === undefined)
-    const extras = isOrdinary ? undefined : { ...permitsTerms, maxHold, notify, scope }
+    const hasExtras = [capacity, maxHold, notify, scope].some((term) => term !== undefined)
+    const extras = hasExtras ? { ...permitsTerms, maxHold, notify, scope } : undefined
     const mode = capacity === undefined ? (options.mode ?? 'exclusive') : 'permits'
     const lockFields = { key, mode, ttl, timeout, steal, metadata, extras }
     return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...lockFields })
   }
 
-  lockAll(session: string, keys: readonly ItemOrKey[], options: LockOptions = {}): string[] {
+  lockAll(session: string, itemsOrKeys: readonly ItemOrKey[], options: LockOptions = {}): string[] {
     const { ttl, timeout, metadata, maxHold, notify, scope } = options
-    const items = keys.map(
+    const items = itemsOrKeys.map(
       (item): SetItem => (typeof item === 'string' ? { key: item, mode: 'exclusive' } : item),
     )
     const lockFields = { items, ttl, timeout, metadata, extras: { maxHold, notify, scope } }
@@ -154,7 +155,11 @@ export class TableDriver {
     return this.apply({ type: 'grantUnfinishedKeys', at: this.now++, keys })
   }
 
-  /** Campaigns for a key. `value` is JSON text. */
+  /**
+   * Requests the leadership of an election: an exclusive lock whose holder is the leader.
+   *
+   * @param options `value`, as JSON text, is what the leader publishes first.
+   */
   campaign(session: string, key: string, options: LockOptions & { value?: string } = {}): string[] {
     const { timeout, metadata, value } = options
     const lockFields = { key, mode: 'exclusive', ttl: undefined, timeout, steal: false } as const
@@ -246,8 +251,8 @@ export class TableDriver {
   /**
    * Resumes a session on a new connection.
    *
-   * @param proof A secret that the client has.
-   * @param secret The next secret.
+   * @param proof The secret that the client presents.
+   * @param secret The new secret, for the next resume.
    */
   resume(
     session: string,
@@ -281,7 +286,10 @@ export class TableDriver {
     })
   }
 
-  /** Proposes that a waiting request times out, as the timer of a broker does. */
+  /**
+   * Proposes that a waiting request times out, as the timer of a broker does. The table ignores a
+   * proposal whose request or lock is gone.
+   */
   timeout(session: string, request: number): string[] {
     return this.apply({ type: 'timeout', at: this.now++, session, request })
   }
@@ -315,7 +323,7 @@ export class TableDriver {
     return this.apply({ type: 'restart', at: this.now++, formerOwner, ownerBroker })
   }
 
-  /** Begins or ends a quiet time, in which the table grants only steals. */
+  /** Begins or ends the quiet start, in which the table grants only requests that steal a lock. */
   quiet(quiet: boolean): string[] {
     return this.apply({ type: 'quiet', at: this.now++, quiet })
   }
@@ -329,10 +337,8 @@ export class TableDriver {
     // A repetition of an earlier id does not change the last id.
     const nextId = (this.#lastIds.get(session) ?? 0) + 1
     if (id === undefined || id >= nextId) this.#lastIds.set(session, id ?? nextId)
-    const { now: at } = this
-    this.now++
     return {
-      at,
+      at: this.now++,
       session,
       attachEpoch: attachEpoch ?? this.#attachEpochOf(session),
       id: id ?? nextId,

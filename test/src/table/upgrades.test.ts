@@ -1,10 +1,10 @@
 /**
- * Upgrades and downgrades. A shared lock becomes exclusive as soon as it is the only lock of its
- * key; an exclusive lock becomes shared immediately. A `TableDriver` applies commands to a lock
- * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence is the number of a grant. `repeat` instead of
- * `answer` marks an answer that the table gave before, or a refusal that changes nothing and leaves
- * the id of the request unused.
+ * Upgrades and downgrades. An upgrade makes a shared lock exclusive, as soon as this lock is the
+ * only lock of its key. A downgrade makes an exclusive lock shared, immediately. A `TableDriver`
+ * applies commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means
+ * that request 1 of session `b` got the key `k` with the fence 2. A fence is the number of a grant.
+ * `repeat` in place of `answer` marks a repeated answer, or a refusal that the table does not
+ * store. After such a refusal, the id of the request is still unused.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -12,7 +12,7 @@ import { expectUnchanged, TableDriver } from './tableDriver.js'
 
 const shared = { mode: 'shared' } as const
 
-/** Returns a driver where the sessions a and b hold the key k with shared locks. */
+/** Returns a driver where the sessions a and b have shared locks of the key k, and c has none. */
 function twoReaders(): TableDriver {
   const driver = TableDriver.withSessions('a', 'b', 'c')
   driver.lock('a', 'k', shared)
@@ -33,7 +33,7 @@ describe('table: upgrades', () => {
     expect(driver.unlock('a', 1)).to.include('released a k f1 unlocked')
   })
 
-  it('are granted before the requests that wait for the shared lock', () => {
+  it('are granted before the other waiters of the key', () => {
     const driver = twoReaders()
     driver.lock('c', 'k')
     expect(driver.upgrade('a', 1)).to.deep.equal(['queued a#2 k'])
@@ -112,7 +112,7 @@ describe('table: upgrades', () => {
     driver.lockAll('c', ['x', 'y'])
     driver.campaign('c', 'election')
     driver.once('c', 'once')
-    // The fences of the four locks of c. A refused request uses up no id, so the id 9 stays new.
+    // The fences of the four grants of c; the set has one. A refusal leaves the id 9 unused.
     for (const fence of [3, 4, 5, 6]) {
       expect(driver.upgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
       expect(driver.downgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
@@ -128,16 +128,18 @@ describe('table: upgrades', () => {
     for (let i = 0; i < 100; i++) driver.lock('b', 'k', shared)
     expect(driver.revoke('c', 'k', 1)).to.deep.equal(['answer c#1 LOCK_NOT_HELD'])
     expect(driver.revoke('c', 'k', 50)).to.include('released b k f50 revoked')
+    // `released` names the lock by its first fence.
     expect(driver.revoke('c', 'k', 2)).to.include('released a k f1 revoked')
   })
 
-  it('are answered once: a repeated request gets the first answer, or none while it waits', () => {
+  it('run once: a repeated request gets the first answer, or no answer while the upgrade waits', () => {
     const driver = new TableDriver()
     for (const session of ['a', 'b']) driver.open(session, { grace: 5_000 })
     driver.lock('a', 'k', shared)
     driver.lock('b', 'k', shared)
     driver.upgrade('a', 1)
     expect(driver.upgrade('a', 1, { id: 2 })).to.deep.equal([])
+    // The id 2 belongs to the upgrade.
     expect(driver.lock('a', 'k', { id: 2 })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
     driver.unlock('b', 2)
     driver.downgrade('a', 1)
@@ -162,7 +164,7 @@ describe('table: upgrades', () => {
 })
 
 describe('table: downgrades', () => {
-  it('grant the shared requests at the head of the queue in the same step', () => {
+  it('grant the shared requests at the head of the queue in the same command', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c', 'd')
     driver.lock('a', 'k')
     driver.lock('b', 'k', shared)
