@@ -20,17 +20,17 @@ import {
 } from '../protocol/brokerMessages.js'
 import { garble, mutate } from '../protocol/hostileMessages.js'
 import { count, isFullRun, type Random, seeded } from '../support/counts.js'
-import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
+import { held, openGraced, resume, resumedWelcome, snapshot } from '../support/resuming.js'
 import {
   acquireLock,
   codeOf,
   openScene,
   reconnect,
-  reportedBy,
   type Scene,
   stage,
   stateOf,
   turn,
+  unhandledRejectionsOf,
   url,
   welcome,
   welcomeWithGrace,
@@ -80,14 +80,13 @@ function errorTextOf(error: unknown): string {
  */
 async function resultOfFrame(text: string): Promise<string> {
   const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
-  const reported = await reportedBy(() => socket.deliverData(text))
+  const reported = await unhandledRejectionsOf(() => socket.deliverData(text))
   if (reported.length > 0) throw new Error(`${text.slice(0, 300)}: ${reported.join()}`)
   const isFailed = session.state === 'closed'
-  if (isFailed !== socket.dropped)
+  if (isFailed !== socket.closedByClient)
     throw new Error(`the session and its socket disagree after ${text.slice(0, 300)}`)
   const result = isFailed ? errorTextOf(errors.at(-1)) : 'handled'
-  // `clock.stop` lets time pass without firing timers, as in a stopped process. So only the
-  // client's own calculation can end the lock.
+  // No timer fires, as in a stopped process. So only the client's own calculation can end the lock.
   clock.advanceWithoutTimers(longMs)
   if (lock.held)
     throw new Error(`the client held its lock beyond its ttl after ${text.slice(0, 300)}`)
@@ -125,7 +124,7 @@ describe('a client that receives invalid messages', () => {
       expect(code, fault).to.equal('UNAVAILABLE')
       expect(errorMessage).to.contain(url).and.contain(`invalid message: ${fault} (message 2 of 3)`)
       expect((error.cause as Error).message).to.contain(fault)
-      expect([scene.session.state, scene.socket.dropped]).to.deep.equal(['closed', true])
+      expect([scene.session.state, scene.socket.closedByClient]).to.deep.equal(['closed', true])
     }
   })
 
@@ -297,7 +296,7 @@ describe('a broker that sends impossible messages', () => {
     const gracedScene = await openGraced()
     await reconnect(gracedScene)
     const later = gracedScene.session.lock('k', { ttl: 1_000 })
-    gracedScene.socket.deliver(resumed, snapshot([held(/* id */ 1, /* fence */ 5)]))
+    gracedScene.socket.deliver(resumedWelcome, snapshot([held(/* id */ 1, /* fence */ 5)]))
     expect(gracedScene.session.state).to.equal('disconnected')
     expect(await stateOf(later)).to.equal('pending')
   })

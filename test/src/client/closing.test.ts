@@ -13,9 +13,9 @@ import {
   acquireLock,
   codeOf,
   openScene,
-  reportedBy,
   stateOf,
   turn,
+  unhandledRejectionsOf,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
@@ -70,7 +70,7 @@ describe('closing a session', () => {
     expect(await stateOf(closing)).to.equal('pending')
     clock.advance(1)
     await closing
-    expect(socket.dropped).to.equal(true)
+    expect(socket.closedByClient).to.equal(true)
     expect(clock.timers).to.equal(0)
   })
 
@@ -150,7 +150,7 @@ describe('closing a session', () => {
     expect(await stateOf(closing)).to.equal('pending')
     clock.advance(1)
     await closing
-    expect(network.last.dropped).to.equal(true)
+    expect(network.last.closedByClient).to.equal(true)
     expect(clock.timers).to.equal(0)
   })
 
@@ -264,7 +264,7 @@ describe('closing a session', () => {
     scene.session.on('draining', () => {
       otherCalls++
     })
-    const reported = await reportedBy(() => {
+    const reported = await unhandledRejectionsOf(() => {
       scene.socket.deliver({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
     })
     expect(reported).to.deep.equal([listenerError])

@@ -126,7 +126,7 @@ describe('connect', () => {
       const error = (await outcome) as HoldfastError
       expect(error.code).to.equal('UNAVAILABLE')
       expect(error.message).to.contain(`no Holdfast broker answered at ${url}`)
-      expect(scene.network.last.dropped).to.equal(true)
+      expect(scene.network.last.closedByClient).to.equal(true)
       expect(scene.clock.timers).to.equal(0)
     }
   })
@@ -143,7 +143,7 @@ describe('connect', () => {
     await turn()
     controller.abort()
     expect(await abortedConnect).to.equal('ABORTED')
-    expect(network.last.dropped).to.equal(true)
+    expect(network.last.closedByClient).to.equal(true)
     expect(clock.timers).to.equal(0)
   })
 

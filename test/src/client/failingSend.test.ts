@@ -39,7 +39,7 @@ describe('a client whose WebSocket throws from send', () => {
     const error = (await connecting) as HoldfastError
     expect([error.code, error.cause]).to.deep.equal(['UNAVAILABLE', failure])
     expect(error.message).to.contain(failure.message)
-    expect([sockets[0]!.dropped, clock.timers]).to.deep.equal([true, 0])
+    expect([sockets[0]!.closedByClient, clock.timers]).to.deep.equal([true, 0])
   })
 
   it('fails the connection when send throws at a request, with that error as the cause', async () => {
@@ -54,7 +54,7 @@ describe('a client whose WebSocket throws from send', () => {
     await turn()
     const error = (await requesting) as HoldfastError
     expect([error.code, error.cause]).to.deep.equal(['UNAVAILABLE', failure])
-    expect([session.state, sockets[0]!.dropped]).to.deep.equal(['closed', true])
+    expect([session.state, sockets[0]!.closedByClient]).to.deep.equal(['closed', true])
   })
 
   it('reconnects and repeats the request, and gives up when send throws each time', async () => {

@@ -122,9 +122,9 @@ describe('heartbeat', () => {
     const { socket } = scene
     expect(await sentWithin(scene, idleMs)).to.deep.equal([pong])
     scene.clock.advance(999)
-    expect(socket.dropped).to.equal(false)
+    expect(socket.closedByClient).to.equal(false)
     scene.clock.advance(1)
-    expect(socket.dropped).to.equal(true)
+    expect(socket.closedByClient).to.equal(true)
   })
 
   it('requests the idle lease if the broker has it, and is then sent every 1.2 of the lease', async () => {
@@ -196,9 +196,9 @@ describe('heartbeat', () => {
     acknowledge(scene)
     expect(await sentWithin(scene, 2 * idleMs)).to.deep.equal([idlePong])
     scene.clock.advance(999)
-    expect(socket.dropped).to.equal(false)
+    expect(socket.closedByClient).to.equal(false)
     scene.clock.advance(1)
-    expect(socket.dropped).to.equal(true)
+    expect(socket.closedByClient).to.equal(true)
   })
 
   it('keeps a lock only for the ordinary lease if it was requested before the ack of the idle pong', async () => {
@@ -227,9 +227,9 @@ describe('heartbeat', () => {
     // Acknowledges the hello and the pong, but not the request.
     scene.socket.deliver({ type: 'ack', n: 2, at: 50_000 })
     scene.clock.advance(9_698)
-    expect(scene.socket.dropped).to.equal(false)
+    expect(scene.socket.closedByClient).to.equal(false)
     scene.clock.advance(1)
-    expect(scene.socket.dropped).to.equal(true)
+    expect(scene.socket.closedByClient).to.equal(true)
   })
 
   it('ends with the connection', async () => {

@@ -34,7 +34,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
     expect(scene.events).to.deep.equal(['lost session'])
     expect(lock.signal.reason).to.include({ code: 'LOCK_LOST', reason: 'session' })
-    expect(scene.socket.dropped).to.equal(true)
+    expect(scene.socket.closedByClient).to.equal(true)
   })
 
   it('is extended by acknowledged pongs, and not by pongs alone', async () => {
@@ -244,9 +244,9 @@ describe('a lock of a session with a grace', () => {
     const lock = await acquireLock(scene)
     const first = scene.socket
     scene.clock.advance(4_999)
-    expect(first.dropped).to.equal(false)
+    expect(first.closedByClient).to.equal(false)
     scene.clock.advance(1)
-    expect(first.dropped).to.equal(true)
+    expect(first.closedByClient).to.equal(true)
     expect([lock.held, scene.events]).to.deep.equal([true, ['jeopardy']])
     scene.clock.advance(1)
     expect(scene.network.sockets.length).to.equal(2)
@@ -265,9 +265,9 @@ describe('a lock of a session with a grace', () => {
     first.deliver({ type: 'ping', n: 2 })
     first.deliver({ type: 'ack', n: 3, at: 53_000 })
     await turn()
-    expect(first.dropped).to.equal(false)
+    expect(first.closedByClient).to.equal(false)
     scene.clock.advance(1)
-    expect(first.dropped).to.equal(true)
+    expect(first.closedByClient).to.equal(true)
     expect([lock.held, scene.events]).to.deep.equal([true, ['jeopardy']])
   })
 
@@ -277,12 +277,12 @@ describe('a lock of a session with a grace', () => {
     scene.clock.advanceWithoutTimers(8_000)
     // Fires the timers that are late.
     scene.clock.advance(0)
-    expect(scene.socket.dropped).to.equal(false)
+    expect(scene.socket.closedByClient).to.equal(false)
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
     acknowledge(scene)
     scene.clock.advance(4_000)
-    expect([lock.held, scene.socket.dropped]).to.deep.equal([true, false])
+    expect([lock.held, scene.socket.closedByClient]).to.deep.equal([true, false])
   })
 
   it('is held when the client drops the connection after a pause in which no frame arrived', async () => {
@@ -291,8 +291,8 @@ describe('a lock of a session with a grace', () => {
     scene.clock.advanceWithoutTimers(8_000)
     // After the pause, the client waits for a tenth of the lease until it drops the connection.
     scene.clock.advance(999)
-    expect(scene.socket.dropped).to.equal(false)
+    expect(scene.socket.closedByClient).to.equal(false)
     scene.clock.advance(1)
-    expect([lock.held, scene.socket.dropped]).to.deep.equal([true, true])
+    expect([lock.held, scene.socket.closedByClient]).to.deep.equal([true, true])
   })
 })

@@ -5,9 +5,9 @@ import { expect } from 'chai'
 import {
   acquireLock,
   openScene,
-  reportedBy,
   stage,
   turn,
+  unhandledRejectionsOf,
   url,
   welcome,
 } from '../support/scriptedSession.js'
@@ -107,7 +107,9 @@ describe('a session with listeners', () => {
     }
     session.on('draining', fail).once('draining', fail)
     session.on('draining', ({ within }) => calls.push(within))
-    const reported = await reportedBy(() => socket.deliver({ type: 'draining', within: 1 }))
+    const reported = await unhandledRejectionsOf(() =>
+      socket.deliver({ type: 'draining', within: 1 }),
+    )
     expect(calls).to.deep.equal([1])
     expect(reported).to.deep.equal([error, error])
     // The errors do not end the session.

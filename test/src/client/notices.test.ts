@@ -10,7 +10,7 @@
 import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
 import { safeDuration } from '@holdfast/shared'
 import { expect } from 'chai'
-import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
+import { held, openGraced, resume, resumedWelcome, snapshot } from '../support/resuming.js'
 import {
   acknowledge,
   acquireLock,
@@ -106,7 +106,7 @@ describe('maxHold at the client', () => {
       scene.clock.advance(outageMs)
       await reconnect(scene)
       const grant = { type: 'granted', id: 1, fence: 3 }
-      scene.socket.deliver({ ...resumed, maxHoldMs: 5_000 }, grant, snapshot())
+      scene.socket.deliver({ ...resumedWelcome, maxHoldMs: 5_000 }, grant, snapshot())
       await turn()
       expect(await requesting).to.include({ code: 'LOCK_LOST', reason })
     }
@@ -206,7 +206,7 @@ describe('onContended', () => {
     let calls = 0
     await acquireLock(scene, { onContended: () => calls++ })
     await reconnect(scene)
-    scene.socket.deliver(resumed, snapshot([held(1, 1)]), {
+    scene.socket.deliver(resumedWelcome, snapshot([held(1, 1)]), {
       type: 'contended',
       fence: 1,
       waiting: 1,

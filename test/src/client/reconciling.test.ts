@@ -5,7 +5,14 @@
  * session. The client tries to reconnect 50 ms after a drop.
  */
 import { expect } from 'chai'
-import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
+import {
+  held,
+  nothingToAck,
+  openGraced,
+  resume,
+  resumedWelcome,
+  snapshot,
+} from '../support/resuming.js'
 import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/scriptedSession.js'
 
 /** Marks a part of a snapshot that is not the last part. */
@@ -39,7 +46,7 @@ describe('a client after a resume', () => {
     await turn()
     const granted = { type: 'granted', id: 1, fence: 7 }
     await reconnect(scene)
-    scene.socket.deliver(resumed, granted)
+    scene.socket.deliver(resumedWelcome, granted)
     expect(await stateOf(requesting)).to.equal('pending')
     scene.socket.deliver(snapshot([held(1, 7)]))
     expect((await requesting).held).to.equal(true)
@@ -73,7 +80,7 @@ describe('a client after a resume', () => {
     // passed at the hello. With only this knowledge, the client would end the lock 300 ms earlier.
     const grantedAt = 90_000 - 250 - 300
     scene.clock.advance(450)
-    scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at: grantedAt }]))
+    scene.socket.deliver(resumedWelcome, snapshot([{ ...held(1, 7), ttl: 1_000, at: grantedAt }]))
     await turn()
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
     // The client relies on the lock for safeDuration(1_000) = 939 ms from the grant. 700 ms have
@@ -127,7 +134,11 @@ describe('a client after a resume', () => {
     scene.clock.advance(50)
     scene.socket.accept()
     scene.socket.newMessages()
-    scene.socket.deliver(resumed, { type: 'granted', id: 2, fence: 7 }, snapshot([held(2, 7)], [1]))
+    scene.socket.deliver(
+      resumedWelcome,
+      { type: 'granted', id: 2, fence: 7 },
+      snapshot([held(2, 7)], [1]),
+    )
     await turn()
     // The client acknowledges the response to request 2 later. Request 3 never arrived at the
     // broker, and the client forgets request 3.
@@ -162,7 +173,7 @@ describe('a client after a resume', () => {
     scene.clock.advance(0)
     scene.socket.accept()
     scene.socket.newMessages()
-    scene.socket.deliver(resumed, snapshot([held(1, 7)]))
+    scene.socket.deliver(resumedWelcome, snapshot([held(1, 7)]))
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'ack', ids: [1] },
@@ -196,7 +207,7 @@ describe('a client after a resume', () => {
     scene.clock.advance(50)
     scene.socket.accept()
     scene.socket.newMessages()
-    scene.socket.deliver(resumed, snapshot([held(1, 7)]))
+    scene.socket.deliver(resumedWelcome, snapshot([held(1, 7)]))
     await turn()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 7 })
     scene.socket.deliver({ type: 'unlocked', id: 2 })

@@ -183,9 +183,9 @@ describe('a client that loses its connection', () => {
     scene.clock.advance(50)
     const { socket } = scene
     scene.clock.advance(1_999)
-    expect(socket.dropped).to.equal(false)
+    expect(socket.closedByClient).to.equal(false)
     scene.clock.advance(1)
-    expect(socket.dropped).to.equal(true)
+    expect(socket.closedByClient).to.equal(true)
   })
 
   it('derives the time limit of a try from the lease, and doubles the limit after each round', () => {

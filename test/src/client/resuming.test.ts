@@ -10,7 +10,14 @@ import { connectIn } from '@holdfast/client/internal'
 import type { Hello } from '@holdfast/shared'
 import { expect } from 'chai'
 import { noStats } from '../protocol/brokerMessages.js'
-import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
+import {
+  held,
+  nothingToAck,
+  openGraced,
+  resume,
+  resumedWelcome,
+  snapshot,
+} from '../support/resuming.js'
 import {
   acknowledge,
   acquireLock,
@@ -41,7 +48,7 @@ describe('a client that resumes a session', () => {
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'hello', grace: 'lease', resume: { session: 's1', secret: 'first', try: 1 } },
     ])
-    scene.socket.deliver(resumed)
+    scene.socket.deliver(resumedWelcome)
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect(scene.session.state).to.equal('disconnected')
@@ -129,7 +136,7 @@ describe('a client that resumes a session', () => {
     }
     expect(network.last.url).to.equal(urls[2])
     network.last.accept()
-    network.last.deliver(resumed, snapshot([held(1, 7)]))
+    network.last.deliver(resumedWelcome, snapshot([held(1, 7)]))
     await turn()
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
@@ -178,7 +185,7 @@ describe('a client that resumes a session', () => {
     const repeatedGrant = { type: 'granted', id: 1, fence: 7 } as const
     for (let i = 0; i < 3; i++) {
       await reconnect(scene)
-      scene.socket.deliver(resumed, repeatedGrant)
+      scene.socket.deliver(resumedWelcome, repeatedGrant)
       await turn()
       expect(scene.socket.newMessages()).to.deep.equal([{ type: 'ack', ids: [1] }])
     }
@@ -192,17 +199,17 @@ describe('a client that resumes a session', () => {
     ]
     scene.clock.advance(4_000)
     await reconnect(scene)
-    scene.socket.deliver(resumed)
+    scene.socket.deliver(resumedWelcome)
     await turn()
     scene.clock.advance(4_000)
-    // The broker received the hello at 90,000 (see `resumed`), and the newest message 4 s later.
+    // The broker received the hello at 90,000 (`resumedWelcome`), and the newest message 4 s later.
     acknowledge(scene, 94_000)
     // 8,050 ms have passed since the grant: twice 4,000 ms, and the 50 ms of `reconnect`.
     scene.clock.advance(safeLeaseMs - 1 - 8_050)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect([lock.held, lockInSnapshot.held]).to.deep.equal([false, false])
-    expect(scene.socket.dropped).to.equal(false)
+    expect(scene.socket.closedByClient).to.equal(false)
     scene.socket.deliver(snapshot([held(2, 2, 'l')]))
     await turn()
     // The broker has kept a lock that the client has given up, so the client unlocks the lock.
@@ -236,7 +243,7 @@ describe('a client that resumes a session', () => {
     scene.clock.advance(1_000)
     await reconnect(scene)
     requesting.push(scene.session.lock('new'))
-    scene.socket.deliver(resumed, snapshot([], [1]))
+    scene.socket.deliver(resumedWelcome, snapshot([], [1]))
     await turn()
     // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`.
     expect(scene.socket.newMessages()).to.deep.equal([

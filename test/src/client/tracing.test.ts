@@ -5,7 +5,13 @@
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
-import { acquireLock, codeOf, openScene, reportedBy, turn } from '../support/scriptedSession.js'
+import {
+  acquireLock,
+  codeOf,
+  openScene,
+  turn,
+  unhandledRejectionsOf,
+} from '../support/scriptedSession.js'
 
 /**
  * A tracer that records each call as a text, and replaces the metadata of the caller. For a tracer,
@@ -76,7 +82,7 @@ describe('a tracer that throws', () => {
     const tracer: Tracer = { request: () => ({ metadata: undefined, granted: fail, failed: fail }) }
     const scene = await openScene({ tracer })
     let lock: Lock | undefined
-    const unhandledRejections = await reportedBy(async () => {
+    const unhandledRejections = await unhandledRejectionsOf(async () => {
       lock = await acquireLock(scene)
       const refused = codeOf(scene.session.lock('l'))
       await turn()
@@ -101,7 +107,7 @@ describe('a tracer that throws', () => {
     ] as const
     // Skips the messages that the client has sent so far.
     scene.socket.newMessages()
-    const unhandledRejections = await reportedBy(async () => {
+    const unhandledRejections = await unhandledRejectionsOf(async () => {
       void locks[0].unlock()
       await turn()
       scene.socket.end()

@@ -67,7 +67,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
 
   /** Starts a standby of the server, which is stopped after the test. */
   async function standbyOf(server: Postgres): Promise<Postgres> {
-    const standby = await server.standby()
+    const standby = await server.startStandby()
     stage.onClear(() => standby.stop())
     return standby
   }

@@ -160,10 +160,10 @@ export class Postgres {
   }
 
   /**
-   * Makes a standby: a server that copies every commit of this server. The standby accepts only
-   * reads until it is promoted. The test must stop the standby itself.
+   * Starts a standby: a server that copies every commit of this server. The standby accepts only
+   * reads until it is promoted, and runs until it is stopped.
    */
-  async standby({ place = loopback, settings = [] }: PostgresOptions = {}): Promise<Postgres> {
+  async startStandby({ place = loopback, settings = [] }: PostgresOptions = {}): Promise<Postgres> {
     const folder = newFolder()
     const server = new Postgres(folder, await freePort(), place, settings)
     await server.copyFrom(this)

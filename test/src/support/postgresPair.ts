@@ -21,7 +21,7 @@ export class PostgresPair {
   static async start(places: readonly [Place, Place]): Promise<PostgresPair> {
     const primary = await Postgres.start({ place: places[0] })
     try {
-      const standby = await primary.standby({ place: places[1] })
+      const standby = await primary.startStandby({ place: places[1] })
       const pair = new PostgresPair(primary, standby)
       await pair.#makeSynchronous()
       return pair
@@ -38,7 +38,7 @@ export class PostgresPair {
   /** Kills the primary, and makes the standby the new primary. */
   async failOver(): Promise<void> {
     await this.#primary.end('SIGKILL')
-    // The standby has copied this setting of the primary. With the setting, the commits of the new
+    // The standby has copied this setting from the primary. Without a reset, the commits of the new
     // primary would wait for another standby.
     await this.#standby.set('synchronous_standby_names', '')
     await this.#standby.promote()
@@ -55,13 +55,14 @@ export class PostgresPair {
     await Promise.all(this.servers.map((server) => server.stop()))
   }
 
-  /** Makes commits wait for the standby. Resolves when the standby has caught up. */
+  /** Makes commits wait for the standby. Resolves when the standby receives every new commit. */
   async #makeSynchronous(): Promise<void> {
     await this.#primary.set('synchronous_standby_names', 'standby')
+    // Asks again without a pause, because the standby needs only a short time.
     for (;;) {
-      const standbys = await this.#primary.sql`
+      const streamingStandbys = await this.#primary.sql`
         select from pg_stat_replication where sync_state = 'sync' and state = 'streaming'`
-      if (standbys.length > 0) return
+      if (streamingStandbys.length > 0) return
     }
   }
 }

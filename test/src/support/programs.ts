@@ -1,6 +1,6 @@
 /**
- * The files that tests start as processes. In a quick run of all tests, `npm test` bundles the
- * programs that start most often: see `test/tools/programs.mjs`.
+ * The files of the programs that tests start as processes. In a quick run of all tests, `npm test`
+ * bundles the programs that tests start most often: see `test/tools/programs.mjs`.
  */
 import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -8,12 +8,12 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** The bundle of a built program if this run has one, otherwise the program itself. */
-export function startableFile(program: string): string {
+/** The bundle of a program if this run has a bundle, otherwise the built file of the program. */
+export function startableFile(builtFile: string): string {
   const bundles = process.env['HOLDFAST_BUNDLES']
-  if (bundles === undefined) return program
-  const bundle = join(bundles, relative(root, program))
-  return existsSync(bundle) ? bundle : program
+  if (bundles === undefined) return builtFile
+  const bundle = join(bundles, relative(root, builtFile))
+  return existsSync(bundle) ? bundle : builtFile
 }
 
 /** The file that starts the command `holdfast`. */

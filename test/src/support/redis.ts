@@ -1,6 +1,6 @@
 /**
- * A Redis server for a test, with its socket in a temporary folder. Commands go through redis-cli,
- * which Debian's redis-server brings along.
+ * A Redis server for a test, with its socket in a temporary folder. Commands go through the program
+ * redis-cli, which Debian installs together with redis-server.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
-/** The largest number of lines of server output in the error message of a failed start. */
+/** The error of a failed start shows at most this many lines of the server's output. */
 const maxShownLines = 5
 
 export class Redis {
@@ -26,14 +26,16 @@ export class Redis {
   static async start(): Promise<Redis> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-redis-'))
     // Port 0 means that the server listens on the socket only.
-    const args = ['--port', '0', '--unixsocket', join(folder, 'socket'), '--dir', folder]
+    const listenArgs = ['--port', '0', '--unixsocket', join(folder, 'socket')]
+    // `--save ''` means that the server never writes its data to the disk.
+    const dataArgs = ['--dir', folder, '--save', '']
     // `setpriv` makes the system kill the server when this process ends, even after a crash.
-    const command = ['--pdeathsig', 'KILL', 'redis-server', ...args, '--save', '']
-    const server = spawn('setpriv', command, { stdio: ['ignore', 'pipe', 'ignore'] })
+    const setprivArgs = ['--pdeathsig', 'KILL', 'redis-server', ...listenArgs, ...dataArgs]
+    const server = spawn('setpriv', setprivArgs, { stdio: ['ignore', 'pipe', 'ignore'] })
     const lines: string[] = []
     for await (const line of createInterface(server.stdout)) {
       if (/ready to accept connections/i.test(line)) {
-        // Lets later output drain. The end of the loop may pause the output, and a full pipe would
+        // The return from the loop may pause the output. Then the output would fill the pipe and
         // block Redis.
         server.stdout.resume()
         return new Redis(folder, server)

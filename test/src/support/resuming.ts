@@ -4,17 +4,17 @@
 import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scriptedSession.js'
 
 /**
- * The welcome of a resumed session. The field `at` is the broker's time when the broker received
- * the hello. This time is later than in the first welcome.
+ * The welcome of a resumed session. The field `at` is the time of the broker, and later than in the
+ * first welcome.
  */
-export const resumed = welcomeWithGrace({ resumed: true, secret: 'second', at: 90_000 })
+export const resumedWelcome = welcomeWithGrace({ resumed: true, secret: 'second', at: 90_000 })
 
 /** Opens a session with a grace: the session survives a drop of its connection. */
 export function openGraced(): Promise<Scene> {
   return openScene({ grace: 'lease' }, welcomeWithGrace())
 }
 
-/** A held lock in a snapshot, with the id of its request. The fence is the number of its grant. */
+/** A held lock in a snapshot: the `id` of its request, and its `fence`, the number of the grant. */
 export function held(id: number, fence: number, key = 'k') {
   return { id, key, mode: 'exclusive', fence }
 }
@@ -35,10 +35,10 @@ export function snapshot(heldItems: object[] = [], waiting: number[] = [], more 
  */
 export async function resume(scene: Scene, ...messages: object[]): Promise<object[]> {
   await reconnect(scene)
-  scene.socket.deliver(resumed, ...(messages as Record<string, unknown>[]))
+  scene.socket.deliver(resumedWelcome, ...(messages as Record<string, unknown>[]))
   await turn()
   return scene.socket.newMessages()
 }
 
-/** The `ack` of a client that has resumed its session and has no answer to acknowledge. */
+/** What a client sends after a resume if the client has no answer to acknowledge. */
 export const nothingToAck = { type: 'ack', ids: [] }

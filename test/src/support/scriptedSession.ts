@@ -8,26 +8,26 @@ import { FakeClock } from './fakeClock.js'
 import { type ScriptedNetwork, type ScriptedSocket, scriptedNetwork } from './scriptedSocket.js'
 
 export const url = 'ws://broker.test'
-/** The broker's time at which the broker received the first messages of the client, in ms. */
+/** When the broker received the first messages of the client, on the broker's clock in ms. */
 const brokerTime = 50_000
 
 /**
- * Waits for the end of the turn of the event loop: all microtasks have run, and the client has
- * written its frame.
+ * Waits for the end of the turn of the event loop: all microtasks have run, and the client has sent
+ * its messages, in one frame.
  */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
 /**
- * Runs `act` and returns the unhandled rejections that it causes. Without this function these
- * rejections would end the process.
+ * Runs `act`, and returns the unhandled rejections that `act` causes. Elsewhere an unhandled
+ * rejection ends the process.
  */
-export async function reportedBy(act: () => unknown): Promise<unknown[]> {
+export async function unhandledRejectionsOf(act: () => unknown): Promise<unknown[]> {
   const earlierListeners = process.listeners('unhandledRejection')
-  const reported: unknown[] = []
+  const rejections: unknown[] = []
   process.removeAllListeners('unhandledRejection')
-  process.on('unhandledRejection', (error) => reported.push(error))
+  process.on('unhandledRejection', (error) => rejections.push(error))
   try {
     await act()
     await turn()
@@ -35,7 +35,7 @@ export async function reportedBy(act: () => unknown): Promise<unknown[]> {
     process.removeAllListeners('unhandledRejection')
     for (const listener of earlierListeners) process.on('unhandledRejection', listener)
   }
-  return reported
+  return rejections
 }
 
 /** Returns the welcome of a broker; `fields` replace the defaults. */
@@ -89,10 +89,7 @@ export interface Scene extends Stage {
   readonly socket: ScriptedSocket
 }
 
-/**
- * Connects a session. The socket's `newMessages` then begins after the hello of the client, because
- * this function has already read the hello.
- */
+/** Connects a session. The next call of the socket's `newMessages` does not return the hello. */
 export async function openScene(
   options: ConnectOptions = {},
   welcomeMessage: Welcome = welcome(),
@@ -101,6 +98,7 @@ export async function openScene(
   const connecting = connectIn(url, options, newStage.environment)
   await turn()
   newStage.network.last.accept()
+  // Skips the hello of the client.
   newStage.network.last.newMessages()
   newStage.network.last.deliver(welcomeMessage)
   const session = await connecting
@@ -124,16 +122,15 @@ export async function openScene(
   }
 }
 
-/** Drops the socket, lets the client reconnect, and returns the new hello of the client. */
+/** Ends the connection, lets the client reconnect, and returns the new hello of the client. */
 export async function reconnect({ clock, network, socket }: Scene): Promise<unknown> {
   const socketCount = network.sockets.length
   socket.end()
   await turn()
-  // The client waits for half of a delay from this list, because `random` is 0.5. The delay is
-  // longer if the former connection was open for less than 1 s. The loop advances the clock until
-  // the client connects.
-  for (const delay of [100, 200, 400, 800]) {
-    if (network.sockets.length === socketCount) clock.advance(delay / 2)
+  // The client waits for 50 ms: half of the first retry delay, because `random` is 0.5. The wait
+  // doubles if the former connection was open for less than 1 s.
+  for (const waitMs of [50, 100, 200, 400]) {
+    if (network.sockets.length === socketCount) clock.advance(waitMs)
   }
   if (network.sockets.length !== socketCount + 1) throw new Error('The client did not reconnect')
   network.last.accept()
@@ -165,8 +162,10 @@ function codeOfError(error: HoldfastError): string {
 }
 
 /**
- * Requests a lock and grants it immediately. The default fence (the number of the grant) is the id
- * of the request.
+ * Requests a lock, and grants the request immediately.
+ *
+ * @param options.at The time of the grant, on the broker's clock in ms.
+ * @param options.fence The number of the grant. Default: the id of the request.
  */
 export async function acquireLock(
   { session, socket }: Scene,
@@ -180,7 +179,11 @@ export async function acquireLock(
   return lockRequest
 }
 
-/** Acknowledges all messages so far. @param at When the broker received the newest message. */
+/**
+ * Acknowledges all messages of the client so far.
+ *
+ * @param at When the broker received the newest message.
+ */
 export function acknowledge({ socket }: Scene, at = brokerTime): void {
   socket.deliver({ type: 'ack', n: socket.sent.length, at })
 }

@@ -17,7 +17,7 @@ export class ScriptedSocket implements WebSocketLike {
   /** The frames that the client sent, in order. */
   readonly frames: string[] = []
   /** Whether the client has closed the socket. */
-  dropped = false
+  closedByClient = false
   #readCount = 0
 
   constructor(url: string, protocols?: string | string[]) {
@@ -30,7 +30,7 @@ export class ScriptedSocket implements WebSocketLike {
   }
 
   close(): void {
-    this.dropped = true
+    this.closedByClient = true
   }
 
   /** All messages that the client sent. */
@@ -83,7 +83,7 @@ export interface ScriptedNetwork {
   readonly last: ScriptedSocket
 }
 
-/** Makes a WebSocket class that records its instances, which a test then scripts. */
+/** Makes a network with its own WebSocket class. The network lists every socket of the class. */
 export function scriptedNetwork(): ScriptedNetwork {
   const sockets: ScriptedSocket[] = []
   return {

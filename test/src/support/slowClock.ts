@@ -1,6 +1,6 @@
 /**
- * A clock on which time passes more slowly than on the clock of the machine. A test of a healthy
- * system uses this clock, so that no deadline passes on a busy machine.
+ * A clock on which time passes more slowly than on the clock of the machine. A test without faults
+ * uses this clock, so that a busy machine does not cause timeouts.
  */
 import { nodeEnvironment } from '@holdfast/server/internal'
 import type { Clock } from '@holdfast/shared'
@@ -12,7 +12,7 @@ const { clock } = nodeEnvironment
 
 export const slowClock: Clock = {
   monotonic: () => clock.monotonic() / slowdown,
-  // The wall time need not be slow, because no deadline depends on the wall time.
+  // Not slowed down, because no deadline depends on the wall time.
   wall: () => clock.wall(),
   setTimer: (callback, ms) => clock.setTimer(callback, ms * slowdown),
   clearTimer: (timer) => clock.clearTimer(timer),
