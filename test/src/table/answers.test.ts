@@ -1,5 +1,5 @@
 /**
- * Repeated request ids, stored answers and their acknowledgement, and quotas. No request runs
+ * Tests repeated request ids, the acknowledgement of stored answers, and quotas. No request runs
  * twice, and the number of stored answers has a limit. The table stores the answers of a session
  * with a grace, which survives a drop of its connection. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
@@ -12,8 +12,8 @@ import { expect } from 'chai'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
 
 /**
- * Returns a driver with the session `a`, whose answers are stored, and the session `b`, whose
- * answers are not stored.
+ * Returns a driver with two sessions. The table stores the answers of `a`, which has a grace, but
+ * not the answers of `b`.
  */
 function storingDriver(maxAnswers = 1_024): TableDriver {
   const driver = new TableDriver()
@@ -32,18 +32,20 @@ describe('table: a repeated request id', () => {
     // No lock has the fence 99, so this request fails.
     driver.unlock('a', 99)
     driver.unlock('a', 1)
-    const repeat = (request: () => string[]) => expectUnchanged(driver, request)
-    expect(repeat(() => driver.lock('a', 'k', { id: 1 }))).to.deep.equal(['repeat a#1 granted f1'])
-    expect(repeat(() => driver.refresh('a', 1, { id: 2 }))).to.deep.equal([
+    const answerTo = (request: () => string[]) => expectUnchanged(driver, request)
+    expect(answerTo(() => driver.lock('a', 'k', { id: 1 }))).to.deep.equal([
+      'repeat a#1 granted f1',
+    ])
+    expect(answerTo(() => driver.refresh('a', 1, { id: 2 }))).to.deep.equal([
       'repeat a#2 refreshed f1',
     ])
-    expect(repeat(() => driver.lock('a', 'l', { id: 3 }))).to.deep.equal([
+    expect(answerTo(() => driver.lock('a', 'l', { id: 3 }))).to.deep.equal([
       'repeat a#3 LOCK_HELD by b f2',
     ])
-    expect(repeat(() => driver.unlock('a', 99, { id: 4 }))).to.deep.equal([
+    expect(answerTo(() => driver.unlock('a', 99, { id: 4 }))).to.deep.equal([
       'repeat a#4 LOCK_NOT_HELD',
     ])
-    expect(repeat(() => driver.unlock('a', 1, { id: 5 }))).to.deep.equal(['repeat a#5 unlocked'])
+    expect(answerTo(() => driver.unlock('a', 1, { id: 5 }))).to.deep.equal(['repeat a#5 unlocked'])
   })
 
   it('gets its first answer even if the fields of the request differ', () => {
@@ -53,7 +55,7 @@ describe('table: a repeated request id', () => {
     expect(expectUnchanged(driver, repetition)).to.deep.equal(['repeat a#1 granted f1'])
   })
 
-  it('fails with BAD_MESSAGE for a request of another type, whatever the first answer was', () => {
+  it('fails with BAD_MESSAGE in a request of another type, after a failure and after a success', () => {
     const driver = storingDriver()
     const types = ['lock', 'unlock', 'refresh', 'revoke'] as const
     const unknownFence = 77
@@ -63,19 +65,19 @@ describe('table: a repeated request id', () => {
       refresh: (id: number) => driver.refresh('a', unknownFence, { id }),
       revoke: (id: number) => driver.revoke('a', 'k', unknownFence, { id }),
     }
-    // The requests with the ids 1 to 4 fail, and those with higher ids succeed. The fences are 1
-    // for the lock on k, 2 for l, and 3 for m.
+    // The requests 1 to 4 fail, because b holds k, and no lock has the unknown fence.
     driver.lock('b', 'k')
     for (const type of types) request[type](types.indexOf(type) + 1)
+    // The other requests succeed. The fence of the lock on l is 2, and on m 3.
     driver.lock('a', 'l', { id: 5 })
     driver.refresh('a', 2, { id: 7 })
     driver.revoke('a', 'l', 2, { id: 8 })
     driver.lock('a', 'm', { id: 9 })
     driver.unlock('a', 3, { id: 10 })
     // The type of each first request, by its id.
-    const typesUpTo5 = { 1: 'lock', 2: 'unlock', 3: 'refresh', 4: 'revoke', 5: 'lock' }
-    const typesFrom7 = { 7: 'refresh', 8: 'revoke', 9: 'lock', 10: 'unlock' }
-    for (const [id, firstType] of Object.entries({ ...typesUpTo5, ...typesFrom7 })) {
+    const typesOfFailed = { 1: 'lock', 2: 'unlock', 3: 'refresh', 4: 'revoke' }
+    const typesOfSuccessful = { 5: 'lock', 7: 'refresh', 8: 'revoke', 9: 'lock', 10: 'unlock' }
+    for (const [id, firstType] of Object.entries({ ...typesOfFailed, ...typesOfSuccessful })) {
       for (const type of types) {
         const [answer] = expectUnchanged(driver, () => request[type](Number(id)))
         const isRefused = answer === `repeat a#${id} BAD_MESSAGE`
@@ -102,7 +104,7 @@ describe('table: a repeated request id', () => {
     expect(expectUnchanged(driver, () => driver.lock('a', 'k', { id: 1 }))).to.deep.equal([])
   })
 
-  it('gets the outcome of its request: a timeout, an abort or a late grant', () => {
+  it('gets the answer of a request that waited: a timeout, an abort or a late grant', () => {
     const driver = storingDriver()
     driver.lock('b', 'k')
     driver.lock('a', 'k')
@@ -157,7 +159,7 @@ describe('table: ack', () => {
     expect(driver.resume('a', 'a-1', 'a-2')).to.deep.equal(['resumed a @2; #2 granted f2'])
   })
 
-  it('drops nothing for a waiting request, whose later answer is stored', () => {
+  it('does not affect a waiting request: its later answer is stored', () => {
     const driver = storingDriver()
     driver.lock('b', 'k')
     driver.lock('a', 'k')
@@ -184,6 +186,7 @@ describe('table: quotas', () => {
     expect(expectUnchanged(driver, () => driver.lock('a', 'm'))).to.deep.equal([
       'repeat a#3 QUOTA_EXCEEDED',
     ])
+    // The refusal does not use up the id 3.
     expect(
       expectUnchanged(driver, () => driver.lock('a', 'm', { id: 3, timeout: 0 })),
     ).to.deep.equal(['repeat a#3 QUOTA_EXCEEDED'])
@@ -192,7 +195,7 @@ describe('table: quotas', () => {
     expect(driver.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
   })
 
-  it('a quota refuses a request without storing the answer, so the newest request can be repeated', () => {
+  it('a quota refuses a request without storing the answer, so the newest id may be used again', () => {
     const driver = new TableDriver()
     driver.open('c', { limits: { locks: 1 }, grace: 5_000 })
     driver.lock('c', 'k')

@@ -28,7 +28,7 @@ describe('table: barrier', () => {
     expect(driver.table.barriers.size).to.equal(0)
   })
 
-  it('begins a new barrier with the next call, which may have another number of parties', () => {
+  it('ends when all parties pass, and the next call may have another number of parties', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.barrier('a', 'k', 2)
     driver.barrier('b', 'k', 2)
@@ -45,6 +45,7 @@ describe('table: barrier', () => {
   it('refuses another number of parties while calls wait, and changes nothing', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.barrier('a', 'k', 3)
+    // This code also means another number of parties.
     expect(driver.barrier('b', 'k', 2)).to.deep.equal(['repeat b#1 CAPACITY_MISMATCH'])
     expect(driver.table.barriers.get('k')?.calls.size).to.equal(1)
   })
@@ -101,12 +102,12 @@ describe('table: barrier', () => {
     expect(driver.lock('b', 'k')).to.deep.equal(['granted b#1 k f1'])
   })
 
-  it('refuses a call beyond the limits of the session, and does not use up the id of the call', () => {
+  it('refuses a call beyond the limits of the session, and does not store the refusal', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { barriers: 1, locks: 10 } })
     driver.barrier('a', 'k', 2)
     expect(driver.barrier('a', 'l', 2)).to.deep.equal(['repeat a#2 QUOTA_EXCEEDED'])
-    // A call also counts as a lock.
+    // A call also counts towards the limit of locks.
     driver.open('b', { limits: { locks: 1 } })
     driver.lock('b', 'k')
     expect(driver.barrier('b', 'k', 2)).to.deep.equal(['repeat b#2 QUOTA_EXCEEDED'])
@@ -125,8 +126,9 @@ describe('table: barrier', () => {
     expect(restored.bytes).to.equal(driver.table.bytes)
   })
 
-  it('keeps its calls when a broker takes over, and starts their timeouts again', () => {
+  it('keeps its calls when a broker takes over their sessions, and their timeouts start again', () => {
     const driver = new TableDriver()
+    // The owner broker of a session runs the timers of the session.
     driver.open('a', { grace: 1_000, ownerBroker: 'one' })
     driver.barrier('a', 'k', 2, { timeout: 50 })
     const effects = driver.takeOver('one', 'two')

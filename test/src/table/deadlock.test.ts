@@ -5,7 +5,8 @@
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant. An answer that the table does not store begins with `repeat`. A set is one lock of several
- * keys. The capacity of a key is the number of its permits, which several holders can have.
+ * keys. Several holders can share the permits of a key; the capacity is the number of permits. The
+ * search for a deadlock visits the waiting scopes and sets on which the new request depends.
  */
 import { type Command, type Effect, KeyState, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -18,7 +19,7 @@ import { TableDriver } from './tableDriver.js'
 const scope = 1
 
 describe('table: deadlocks', () => {
-  it('are prevented: of two scopes that wait for each other, only the newer request is refused', () => {
+  it('are prevented: if two scopes would wait for each other, only the newer request is refused', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
@@ -27,7 +28,7 @@ describe('table: deadlocks', () => {
     expect(driver.endScope('b', scope)).to.include('granted a#2 l f3')
   })
 
-  it('do not exist without a scope, in another scope, or with timeout 0', () => {
+  it('do not arise from a request without a scope, in a scope without locks, or with timeout 0', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
@@ -80,7 +81,7 @@ describe('table: deadlocks', () => {
     driver.lock('b', 'k', { mode: 'shared', scope })
     driver.lock('c', 'l', { scope })
     driver.lock('b', 'l', { scope })
-    // Another scope of c, which takes no part in the deadlock.
+    // A lock in another scope of c, which must not affect the search.
     driver.lock('c', 'y', { scope: 2 })
     const fenceOfA = 1
     expect(driver.upgrade('a', fenceOfA)[0]).to.match(/queued/)
@@ -90,15 +91,12 @@ describe('table: deadlocks', () => {
   it('are reported with their cycle, which begins with the new request', () => {
     const driver = new TableDriver()
     for (const session of ['a', 'b', 'c']) driver.open(session, { name: `name of ${session}` })
-    const cycleLocks = [
-      ['a', 'k', 'l'],
-      ['b', 'l', 'm'],
-      ['c', 'm', 'k'],
-    ] as const
-    for (const [session, held] of cycleLocks) driver.lock(session, held, { scope })
-    // The request of the third session would close the cycle.
-    for (const [session, , wanted] of cycleLocks.slice(0, 2))
-      driver.lock(session, wanted, { scope })
+    driver.lock('a', 'k', { scope })
+    driver.lock('b', 'l', { scope })
+    driver.lock('c', 'm', { scope })
+    driver.lock('a', 'l', { scope })
+    driver.lock('b', 'm', { scope })
+    // This request would close the cycle. The texts of the driver do not contain cycles.
     const [effect] = driver.table.apply(lockCommand('c', 2, 'k', scope))
     const { answer } = effect as Extract<Effect, { kind: 'answer' }>
     expect('cycle' in answer && answer.cycle).to.deep.equal([
@@ -108,14 +106,15 @@ describe('table: deadlocks', () => {
     ])
   })
 
-  it('are searched for without examining keys for which only one scope waits', () => {
+  it('are searched for without testing the keys for which only one scope waits', () => {
     const driver = TableDriver.withSessions('holder', 'waiting', 'new')
     const scopeCount = 30
-    for (let number = 1; number <= scopeCount; number++) {
-      driver.lock('holder', `k${number}`)
-      driver.lock('waiting', 'knot', { scope: number, mode: 'shared' })
-      driver.lock('waiting', `k${number}`, { scope: number })
+    for (let waitingScope = 1; waitingScope <= scopeCount; waitingScope++) {
+      driver.lock('holder', `k${waitingScope}`)
+      driver.lock('waiting', 'knot', { scope: waitingScope, mode: 'shared' })
+      driver.lock('waiting', `k${waitingScope}`, { scope: waitingScope })
     }
+    // Counts the calls of `admits`, which tests whether a key can grant a request.
     const { admits } = KeyState.prototype
     let admitsCalls = 0
     try {
@@ -128,45 +127,44 @@ describe('table: deadlocks', () => {
       KeyState.prototype.admits = admits
     }
     expect(driver.table.visitCount).to.be.at.least(scopeCount)
-    // The granter and the search call `admits` a few times, only for the key of the new request.
+    // All these calls are for the key of the new request.
     expect(admitsCalls).to.be.at.most(5)
   })
 
-  it('are searched for up to the limit of visits, beyond which a request fails with QUOTA_EXCEEDED', () => {
+  it('are searched for with a limit of visits, beyond which a request fails with QUOTA_EXCEEDED', () => {
     const driver = new TableDriver()
     const last = 20
     for (let i = 0; i <= last; i++) driver.open(`s${i}`, { limits: { deadlockVisits: 10 } })
     for (let i = 0; i <= last; i++) driver.lock(`s${i}`, `k${i}`, { scope })
-    // Each scope waits for the next scope, and the last scope does not wait.
-    for (let i = last - 1; i > 10; i--)
+    // From s10 on, each scope waits for the next scope. The last scope does not wait.
+    for (let i = last - 1; i >= 10; i--)
       expect(driver.lock(`s${i}`, `k${i + 1}`, { scope })[0]).to.match(/queued/)
-    driver.lock('s10', 'k11', { scope })
-    // s9 waits for a chain of ten waiting scopes, as many as the limit. s8 would wait for eleven.
+    // s9 depends on the ten waiting scopes s10 to s19, as many as the limit. s8 depends on eleven.
     expect(driver.lock('s9', 'k10', { scope })).to.deep.equal(['queued s9#2 k10'])
     expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
   })
 
-  it('are searched for no further if the locks of a waiting scope exceed the limit of visits', () => {
+  it('are searched for no further if the locks of a waiting scope count as too many visits', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'many', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
     driver.lock('holder', 'wanted')
-    // Each lock of a key after the first counts as 5/16 of a visit. So the 32 locks after the first
-    // count as 10 visits.
+    // The first lock on a key counts as no visit, and each further lock as 5/16 of a visit. So the
+    // 33 locks count as 10 visits.
     for (let i = 0; i < 33; i++) driver.lock('many', 'k', { scope, mode: 'shared' })
     driver.lock('many', 'wanted', { scope })
     expect(driver.lock('a', 'k', { scope })[0]).to.match(/queued/)
-    // Removes the request of `a`, because no request may be ahead of the request of `late`.
+    // After this command, `late` depends on the locks of `many` alone.
     driver.cancel('a', 1)
     driver.open('late', { limits: { deadlockVisits: 9 } })
     expect(driver.lock('late', 'k', { scope })).to.deep.equal(['repeat late#1 QUOTA_EXCEEDED'])
   })
 
-  it('are searched for no further if the keys of waiting sets exceed the limit of visits', () => {
+  it('are searched for no further if the keys of a waiting set count as too many visits', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'set', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
-    // Each key of a waiting set counts as half a visit, so 24 keys exceed 10 visits.
+    // Each key of a waiting set counts as half a visit, so 24 keys count as 12 visits.
     const keys = Array.from({ length: 24 }, (_, i) => `wanted ${i}`)
     for (const key of keys) driver.lock('holder', key)
     driver.lock('set', 'k', { scope })
@@ -239,10 +237,13 @@ describe('table: deadlocks beside a naive search', () => {
 
 const keys = ['k', 'l', 'm', 'n', 'o']
 
-/** A history of scopes that lock, upgrade, time out, give up, end, and lose their sessions. */
+/**
+ * A random history: requests with and without scopes are granted, wait, time out or are cancelled,
+ * and locks, scopes and sessions end.
+ */
 class RandomHistory {
   readonly #random: Random
-  /** Grants at most 3 waiters in one command, so that keys also have waiters to grant later. */
+  /** Grants at most 3 waiters in one command, so that other grantable waiters continue to wait. */
   readonly #table = new LockTable(undefined, 3)
   /** The last request id of each session. */
   readonly #ids = new Map<string, number>()
@@ -262,7 +263,7 @@ class RandomHistory {
     const random = this.#random
     const session = random.pick([...this.#table.sessions.keys()])
     const fields = { at: 0, session, attachEpoch: 1 }
-    // Chooses the command in percent: 2 % end a session, 4 % end a scope, and so on.
+    // Of 100 commands, 2 end a session, 4 end a scope, and so on.
     const choice = random.below(100)
     const { held, waiting } = this.#table.sessions.get(session)!
     if (choice < 2) {
@@ -307,7 +308,7 @@ class RandomHistory {
   #request(fields: { at: number; session: string; attachEpoch: number }): RequestCommand {
     const random = this.#random
     const id = this.#nextId(fields.session)
-    // Of ten requests, two are upgrades if there is a shared lock, and two are sets.
+    // Of ten requests, two are upgrades and two are sets; four are sets if no lock is shared.
     const choice = random.below(10)
     const scopeNumber = random.chance(0.8) ? 1 + random.below(2) : undefined
     const common = { ...fields, id, ttl: undefined, timeout: undefined, metadata: undefined }
@@ -330,7 +331,7 @@ class RandomHistory {
 
   #item(key: string): SetItem {
     const random = this.#random
-    // Requests for the keys n and o are mostly for permits, requests for other keys seldom.
+    // At the keys n and o, 90 % of the requests are for permits; at the other keys, 10 %.
     if (random.chance(key === 'n' || key === 'o' ? 0.9 : 0.1))
       return { key, mode: 'permits', permits: 1 + random.below(2), capacity: 3 }
     return { key, mode: random.pick(['exclusive', 'shared'] as const) }
@@ -345,7 +346,7 @@ class RandomHistory {
     const doesScopeWait =
       scopeNumber !== undefined && session.scopes?.get(scopeNumber)?.waiting !== undefined
     const effects = this.#table.apply(command)
-    const waits = effects.some(({ kind }) => kind === 'queued')
+    const isQueued = effects.some(({ kind }) => kind === 'queued')
     const failure = effects.find(
       (effect) => effect.kind === 'answer' && effect.answer.kind === 'failed',
     )
@@ -353,10 +354,12 @@ class RandomHistory {
       failure?.kind === 'answer' && failure.answer.kind === 'failed'
         ? failure.answer.code
         : undefined
-    // These requests fail for another reason, before the table searches for deadlocks.
+    // Such a request fails for another reason, before the table searches for deadlocks.
     if (doesScopeWait || (code !== undefined && code !== 'DEADLOCK')) return undefined
+    const isGranted = !isQueued && code === undefined
+    if (isGranted) return false
+    // An upgrade keeps its shared lock while it waits, and can cause a deadlock without a scope.
     const canDeadlock = scopeNumber !== undefined || command.type === 'upgrade'
-    if (!waits && code === undefined) return false
     const expected = canDeadlock && isDeadlock(before, requests)
     if (expected !== (code === 'DEADLOCK')) {
       const text = JSON.stringify({ command, expected, code, before }, undefined, 1)

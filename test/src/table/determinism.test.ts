@@ -8,15 +8,15 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { type PlainEffect, plainEffect, plainState } from './plainValues.js'
-import { CommandMaker, step } from './steps.js'
+import { CommandMaker, type Step, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
 
 /**
- * Makes commands of random steps, and applies the commands to a new table. A step is a random
- * choice, from which the `CommandMaker` makes a command that fits the state. Returns the commands,
+ * Turns random steps into commands, and applies the commands to a new table. A step is a random
+ * choice, which the `CommandMaker` turns into a command that fits the state. Returns the commands,
  * their effects and the final state.
  */
-function recordHistory(steps: Parameters<CommandMaker['commandOf']>[0][]) {
+function recordHistory(steps: readonly Step[]) {
   const table = new LockTable()
   const commandMaker = new CommandMaker()
   const commands: Command[] = []
@@ -59,7 +59,7 @@ describe('table: the same commands', () => {
   })
 
   it('are not modified by the table', () => {
-    // A constant seed, because the same few histories are enough for this test.
+    // A constant seed: this test needs no new histories in each run.
     const steps = fc.sample(stepLists, { numRuns: 20, seed: 3 })
     for (const { commands, state } of steps.map(recordHistory)) {
       const replayed = new LockTable()

@@ -4,8 +4,8 @@
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
  * number of a grant. A session campaigns for a key, and leads while it holds the lock of its
  * campaign. The leader proclaims a value, which is JSON text: the arguments of `proclaim` are the
- * session, the fence and the value. `proclaimed a f1 1 -> 2` has the former value and the new
- * value.
+ * session, the fence and the value. `proclaimed a f1 1 -> 2` means that the leader with the fence 1
+ * changed its value from 1 to 2.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { Digest } from '@holdfast/server/internal'
@@ -14,7 +14,7 @@ import { plainState } from './plainValues.js'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
 
 describe('table: election', () => {
-  it('grants candidates one after another, in the order of their campaigns', () => {
+  it('makes one candidate after another the leader, in the order of their campaigns', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     expect(driver.campaign('a', 'k', { value: '1' })).to.deep.equal(['granted a#1 k f1'])
     driver.campaign('b', 'k')
@@ -34,7 +34,7 @@ describe('table: election', () => {
     expect(driver.lock('a', 'k', { timeout: 0 })).to.deep.equal(['answer a#3 LOCK_HELD by b f2'])
   })
 
-  it('changes the value of the leader, and keeps its lock and its fence', () => {
+  it('lets the leader change its value and keep its lock and its fence', () => {
     const driver = TableDriver.withSessions('a')
     driver.campaign('a', 'k', { value: '1' })
     expect(driver.proclaim('a', 1, '2')).to.deep.equal([
@@ -67,7 +67,7 @@ describe('table: election', () => {
     expect(driver.unlock('a', 1, { id: 2 })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
   })
 
-  it('does not change the value in the command of the campaign', () => {
+  it('leaves the command of the campaign unchanged when the leader changes its value', () => {
     const driver = TableDriver.withSessions('a')
     const election = { value: '1' }
     const terms = { ttl: undefined, timeout: undefined, steal: false, metadata: undefined }
@@ -91,7 +91,7 @@ describe('table: election', () => {
     driver.campaign('a', 'k', { value: '1' })
     const withShortValue = driver.table.bytes
     driver.proclaim('a', 1, `"${'x'.repeat(1_000)}"`)
-    // A table counts more than two bytes for each character.
+    // The table counts at least two bytes for each character.
     expect(driver.table.bytes - withShortValue).to.be.greaterThan(2_000)
     driver.unlock('a', 1)
     expect(driver.table.bytes).to.equal(before)

@@ -1,7 +1,7 @@
 /**
  * Tries every order of a few commands in small worlds. After each command, compares the table with
- * the model, which is a second, simpler implementation. A small world is a table with a few
- * sessions, and the commands (the moves) that they may send in each state (see `smallWorlds.ts`).
+ * the model, which is a second, simpler implementation. A small world has the commands that open a
+ * few sessions, and the moves: the commands to try in each state (see `smallWorlds.ts`).
  */
 import type { Command, SetItem } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
@@ -14,8 +14,8 @@ import { explore, type World } from './smallWorlds.js'
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
 /**
- * The command that opens a session. Only a session with a grace has a secret: the name of the
- * session and the number (`attachEpoch`) of the connection.
+ * The command that opens a session. Only a session with a grace has a secret. In these worlds, a
+ * secret is the name of the session and the number of the connection (`attachEpoch`): `a1`, `a2`.
  */
 function openCommand(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
@@ -47,14 +47,14 @@ function lock(
   return { type: 'lock', ...fields, ...lockFields, steal: false, ...overrides }
 }
 
-/** Returns the distinct defined values. */
+/** Returns the distinct values that are defined. With one argument: one value or none. */
 function definedValues(...values: (number | undefined)[]): number[] {
   return [...new Set(values.filter((value) => value !== undefined))]
 }
 
 /**
- * Returns the sessions that were used, and the first unused session of each grace. Other unused
- * sessions differ only by their names, so orders in which they come first would show nothing new.
+ * Returns the sessions that were used, and the first unused session of each grace. The other unused
+ * sessions differ from these only by their names, so their commands would show nothing new.
  */
 function distinctSessions({ sessions }: PlainState): PlainSession[] {
   const isUnused = ({ lastId, attachEpoch, suspended }: PlainSession) =>
@@ -69,7 +69,7 @@ function distinctSessions({ sessions }: PlainState): PlainSession[] {
 }
 
 /**
- * Three sessions without a grace, and all their commands for two keys. A session without a grace
+ * Three sessions without a grace that compete for two keys. A session without a grace
  * ends when its connection drops, unless the broker itself has closed the connection (`keep`).
  */
 const contention: World = {
@@ -119,8 +119,9 @@ const resumes: World = {
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
         lock(session, 'l', 'shared'),
+        // These two requests repeat the last id. In most states, the earlier request with this id
+        // was no unlock.
         lock(session, 'k', 'exclusive', { id: lastId }),
-        // Repeats the last id, in most states for another type of request.
         { type: 'unlock', ...fields, id: lastId, fence: 1 },
         lock(session, 'k', 'exclusive', { attachEpoch: attachEpoch - 1 }),
         { type: 'ack', ...fields, ids: answers?.map(([answeredId]) => answeredId) ?? [] },
@@ -130,6 +131,7 @@ const resumes: World = {
         { type: 'end', ...fields, reason: 'expired' },
         { type: 'end', ...formerFields, reason: 'expired' },
       ]
+      // A proof is the secret that the client presents. `${id}1` is the first secret.
       for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
         if (proof === undefined) continue
         for (const resumeAttempt of [undefined, 1, 2])
@@ -140,8 +142,8 @@ const resumes: World = {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
       }
-      // The generation of a lock rises with a refresh, and when the owner broker of its session
-      // changes.
+      // A refresh raises the generation of a lock, so only some of these expiries have the present
+      // generation.
       for (const fence of definedValues(held[0])) {
         moves.push({ type: 'refresh', ...fields, id: lastId + 1, fence, ttl: 7 })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1 })
@@ -155,8 +157,8 @@ const resumes: World = {
 }
 
 /**
- * Two sessions at three brokers. The owner broker of a session keeps its deadlines. When the owner
- * broker ends, another broker becomes the owner. One session can resume.
+ * Two sessions at three brokers. The owner broker of a session runs the session's timers. When the
+ * owner broker ends, another broker becomes the owner. One session can resume.
  */
 const ownerBrokers: World = {
   start: [openCommand('a', 5_000), openCommand('b', 0)],
@@ -174,32 +176,15 @@ const ownerBrokers: World = {
         { type: 'end', ...fields, reason: 'expired' },
       ]
       for (const proof of new Set([session.nextSecret, session.secret])) {
-        const resume = {
-          session: id,
-          handshakeId: 'try',
-          principal: 'p',
-          secret: `${id}${attachEpoch + 1}`,
-        }
         if (proof === undefined) continue
-        moves.push({
-          type: 'resume',
-          at: 0,
-          ownerBroker: 'one',
-          proof,
-          resumeAttempt: 1,
-          ...resume,
-        })
-        moves.push({
-          type: 'resume',
-          at: 0,
-          ownerBroker: 'two',
-          proof,
-          resumeAttempt: 2,
-          ...resume,
-        })
+        const secret = `${id}${attachEpoch + 1}`
+        const identity = { session: id, handshakeId: 'try', principal: 'p' } as const
+        const resume = { type: 'resume', at: 0, ...identity, proof, secret } as const
+        moves.push({ ...resume, ownerBroker: 'one', resumeAttempt: 1 })
+        moves.push({ ...resume, ownerBroker: 'two', resumeAttempt: 2 })
       }
-      // The generation rises when the deadline moves to another owner broker. So some of these
-      // expiries are from before the move.
+      // A change of the owner broker raises the generation of a lock. An expiry with a lower
+      // generation comes from a former owner.
       for (const fence of definedValues(held[0])) {
         for (const generation of [0, 1, 2]) {
           moves.push({ type: 'expire', at: 0, session: id, fence, generation })
@@ -223,8 +208,8 @@ const quietTimes: World = {
 }
 
 /**
- * Four sessions that lock one key. Each command grants only one waiter, and `grantUnfinishedKeys`
- * grants the next waiter.
+ * Four sessions that lock one key. Each command grants only one waiter. `grantUnfinishedKeys`
+ * continues with keys that have further waiters to grant.
  */
 const oneGrantPerCommand: World = {
   grantsPerCommand: 1,
@@ -267,7 +252,7 @@ const gathering: World = {
         call('k', 3),
         call('k', 3, 0),
         call('l', 2, 9),
-        // Repeats the last id, with the same or other fields.
+        // Repeats the last id. In some states, the first call with this id had other fields.
         { type: 'barrier', ...fields, id: lastId, key: 'k', parties: 2, timeout: undefined },
         { type: 'suspend', ...fields, keep: true },
         { type: 'end', ...fields, reason: 'goodbye' },
@@ -292,7 +277,7 @@ function lockAll(session: PlainSession, items: readonly SetItem[], timeout?: num
   return { type: 'lockAll', ...fields, items, ttl: undefined, timeout, metadata: undefined }
 }
 
-/** The commands that end a session, or its first or last lock or waiting request. */
+/** Commands that end a session, a lock of the session, or a waiting request of the session. */
 function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Command[] {
   const fields = { at: 0, session: id, attachEpoch }
   return [
@@ -313,7 +298,7 @@ function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Comm
 }
 
 /**
- * Three sessions, one with a grace, that send `once` for a key or lock the key. The first caller of
+ * Three sessions, one with a grace, that send `once` or request plain locks. The first caller of
  * `once` does the work, and the other callers get its result. Each command grants or answers one
  * waiter, and the table keeps one result.
  */
@@ -384,8 +369,8 @@ const electing: World = {
         request,
         lock(session, 'k', 'exclusive', { steal: true }),
         { type: 'suspend', ...fields, keep: true } as Command,
-        // Repeats the last id. 1 is the fence of the first lock, which this session or another
-        // session may have.
+        // Repeats the last id. 1 is the fence of the first lock of the table, whichever session
+        // has or had this lock.
         { type: 'proclaim', ...fields, id: lastId, fence: 1, value: undefined } as Command,
         ...definedValues(held[0], 1).flatMap((fence): Command[] => [
           { type: 'proclaim', ...fields, id: lastId + 1, fence, value: '"next"' },
@@ -426,7 +411,7 @@ const quietUpgrading: World = {
 const exclusive = (key: string): SetItem => ({ key, mode: 'exclusive' })
 const shared = (key: string): SetItem => ({ key, mode: 'shared' })
 
-/** Three sessions that request sets on three keys, beside requests for one key. */
+/** Three sessions that request sets of two keys, beside locks on single keys. */
 const lockedSets: World = {
   start: ['a', 'b', 'c'].map((session) => {
     const command = openCommand(session, 0)
@@ -451,7 +436,7 @@ const lockedSets: World = {
   ],
 }
 
-/** The world `lockedSets`, but each command grants one waiter or one set. */
+/** The world `lockedSets`, but each command grants only one waiting request, which may be a set. */
 const setsOneByOne: World = {
   ...lockedSets,
   grantsPerCommand: 1,
@@ -464,9 +449,9 @@ const setsOneByOne: World = {
 }
 
 /**
- * Three sessions that hold for a limited time, at two brokers. Session b may hold a lock for at
- * most 7 ms, although some requests ask for 9 ms. One session has a grace. A refresh does not
- * prolong a hold. The table ignores `endHold` of a broker that is not the owner of the session.
+ * Three sessions, one with a grace, that hold locks for a limited time (`maxHold`), at two brokers.
+ * Session b may hold a lock for at most 7 ms, although some requests ask for 9 ms. A refresh does
+ * not prolong a hold. The table ignores `endHold` of a broker that is not the owner of the session.
  */
 const limitedHolds: World = {
   start: [
@@ -476,7 +461,7 @@ const limitedHolds: World = {
   ],
   moves: (state) => [
     { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
-    // Sessions b and c have the same grace, but b has another limit of its holds.
+    // Not `distinctSessions`: b and c have the same grace, but differ by the limit of b.
     ...state.sessions.flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, held } = session
       const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }

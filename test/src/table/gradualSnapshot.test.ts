@@ -1,8 +1,8 @@
 /**
  * A gradual snapshot is read while the table executes further commands. The gradual snapshot must
  * equal the complete snapshot that `dump` makes in one step when the gradual snapshot begins. The
- * tests read items between commands, which add, change and remove records before and after the
- * snapshot reads these records.
+ * tests apply commands between the reads of the items. The commands add, change and remove records
+ * that the snapshot has read or will read.
  */
 import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { Digest, ItemDigest } from '@holdfast/server/internal'
@@ -14,17 +14,21 @@ import { CommandMaker, type Step, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
-/** Reads up to `count` items into `read`. Returns whether the last item was read. */
-function readUpTo(count: number, items: Iterator<SnapshotItem>, read: SnapshotItem[]): boolean {
+/** Moves up to `count` items to `readItems`. Returns whether no more items exist. */
+function readUpTo(
+  count: number,
+  items: Iterator<SnapshotItem>,
+  readItems: SnapshotItem[],
+): boolean {
   for (let i = 0; i < count; i++) {
     const { value, done } = items.next()
     if (done === true) return true
-    read.push(value)
+    readItems.push(value)
   }
   return false
 }
 
-/** Applies steps to a table. Calls `beforeStep` before each step, and stops if it returns true. */
+/** Applies steps to a table, until the steps end or `beforeStep` returns true. */
 function applySteps(
   table: LockTable,
   commandMaker: CommandMaker,
@@ -44,7 +48,7 @@ function textOf(items: Iterable<SnapshotItem>): string {
 }
 
 const longHistory = fc.array(step, { minLength: 80, maxLength: 80, size: 'max' })
-/** How many items a snapshot reads before each step: 0 to 4. */
+/** How many items a snapshot reads before each step: 0 to 4. No test has more than 200 steps. */
 const countLists = fc.array(fc.nat(4), { minLength: 200, maxLength: 200, size: 'max' })
 
 /**
@@ -62,22 +66,21 @@ function expectSameAsDump(
   Snapshot = GradualSnapshot,
 ): void {
   const expected = textOf(dump(table))
+  // The state of a copy, which the steps do not change.
   const expectedState = plainState(restore(dump(table)))
   // A digest is a hash of the table.
   const expectedDigest = new Digest(table).value
   const snapshot = new Snapshot(table)
   const items = snapshot.items()
-  const read: SnapshotItem[] = []
-  applySteps(table, commandMaker, steps, (index) =>
-    readUpTo(itemCounts[index % itemCounts.length]!, items, read),
-  )
-  readUpTo(Infinity, items, read)
+  const readItems: SnapshotItem[] = []
+  applySteps(table, commandMaker, steps, (index) => readUpTo(itemCounts[index]!, items, readItems))
+  readUpTo(Infinity, items, readItems)
   snapshot.end()
-  expect(textOf(read)).to.equal(expected)
+  expect(textOf(readItems)).to.equal(expected)
   const itemDigest = new ItemDigest()
-  for (const item of read) itemDigest.add(item)
+  for (const item of readItems) itemDigest.add(item)
   expect(itemDigest.value).to.equal(expectedDigest)
-  const restored = restore(JSON.parse(JSON.stringify(read)) as SnapshotItem[])
+  const restored = restore(JSON.parse(JSON.stringify(readItems)) as SnapshotItem[])
   expect(isSame(plainState(restored), expectedState)).to.equal(true)
 }
 
@@ -99,7 +102,8 @@ describe('table: gradual snapshots', () => {
     fc.assert(propertyOf(GradualSnapshot), { ...runs(60, 4_000), endOnFailure: true })
   })
 
-  // The list omits kept results, because they are rare in the histories. A test below checks them.
+  // Each class fails to copy one kind of records. No class is for kept results, because they are
+  // rare in the histories. A test below checks kept results.
   for (const [name, Snapshot] of [
     [
       'sessions',
@@ -128,7 +132,7 @@ describe('table: gradual snapshots', () => {
     })
   }
 
-  it('contain the keys unlocked in the meantime, in their old order, but no keys locked in the meantime', () => {
+  it('contain keys that were unlocked after the beginning, in the old order, but no keys locked later', () => {
     // Fewer keys than steps, so that most keys are locked and unlocked several times.
     const keyCount = 24
     const keyLists = fc.array(fc.nat(keyCount - 1), { minLength: 60, maxLength: 60, size: 'max' })
@@ -141,15 +145,15 @@ describe('table: gradual snapshots', () => {
       const expected = textOf(dump(driver.table))
       const snapshot = new GradualSnapshot(driver.table)
       const items = snapshot.items()
-      const read: SnapshotItem[] = []
+      const readItems: SnapshotItem[] = []
       for (const [index, key] of during.entries()) {
         // At most one item, so that the snapshot does not end long before the last step.
-        readUpTo(itemCounts[index]! % 2, items, read)
+        readUpTo(itemCounts[index]! % 2, items, readItems)
         toggleKey(key)
       }
-      readUpTo(Infinity, items, read)
+      readUpTo(Infinity, items, readItems)
       snapshot.end()
-      expect(textOf(read)).to.equal(expected)
+      expect(textOf(readItems)).to.equal(expected)
     })
     fc.assert(property, { ...runs(80, 5_000), endOnFailure: true })
   })
@@ -192,8 +196,8 @@ describe('table: gradual snapshots', () => {
     readUpTo(4, snapshot.items(), [])
     snapshot.end()
     driver.lock('a', 'later')
-    // A running snapshot marks its place with a bookmark in the list of the keys. The list has only
-    // the eleven keys, so the bookmark is gone.
+    // A running snapshot marks its place with a bookmark in the list of the keys. Only the eleven
+    // keys are left, so the bookmark is gone.
     expect(driver.table.keys.size).to.equal(11)
     expect([...driver.table.keys.values()].length).to.equal(11)
     expect(textOf(new GradualSnapshot(driver.table).items())).to.equal(textOf(dump(driver.table)))
