@@ -311,7 +311,7 @@ export class Model {
       )
     if (state.isScopeBusy(session.id, scope)) {
       this.#answers.refuse(session, id, 'BAD_MESSAGE')
-    } else if (state.requestCount(session.id) + requests.length > session.limits.locks) {
+    } else if (state.countTowardsLockLimit(session.id) + requests.length > session.limits.locks) {
       this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (mismatch !== undefined) {
       const { key, capacity, capacityInUse } = mismatch

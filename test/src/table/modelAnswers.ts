@@ -1,7 +1,7 @@
 /**
  * The answers of the model of the lock table. A repeated request gets the answer to the first
- * request with its id. An effect has `repeat: true` if its answer uses up no new id, which is true
- * of repetitions and refusals.
+ * request with its id. An effect has `repeat: true` if its answer is such a repetition, or a
+ * refusal. The model does not store these answers.
  */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -17,13 +17,13 @@ export class ModelAnswers {
     this.#effect = effect
   }
 
-  /** Answers a request, and stores the answer for a repetition. */
+  /** Answers a request, and stores the answer in case the client repeats the request. */
   answer(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
     this.store(session, id, answer, requestType)
     this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: false })
   }
 
-  /** Stores an answer for a repetition, if the session can resume. */
+  /** Stores an answer, if the session can resume. Without a resume, no request is repeated. */
   store(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
     if (session.grace > 0) session.answers.push([id, answer, requestType])
   }
@@ -35,19 +35,23 @@ export class ModelAnswers {
   }
 
   /**
-   * Repeats the stored answer to a request id, if the repeated request has the same type. Does
-   * nothing if the first request still waits, and otherwise refuses the repeated request.
+   * Handles a request with an id that an earlier request had. Repeats the stored answer to the
+   * earlier request if this request had the same type. Does nothing if the earlier request still
+   * waits and had the same type. Otherwise refuses the new request.
+   *
+   * @param type The type of the new request: `lock` also for `lockAll` and `once`, and `unlock`
+   *   also for `complete`.
    */
   repeat(session: ModelSession, id: number, type: string): void {
     const stored = session.answers.find(([answeredId]) => answeredId === id)
     const storedType = stored?.[2]
-    const hasThisId = (waiter: { session: string; id: number }) =>
+    const isEarlierRequest = (waiter: { session: string; id: number }) =>
       waiter.session === session.id && waiter.id === id
     const isWaiting =
       type === 'barrier'
-        ? this.#state.barrierCalls.some(hasThisId)
-        : (type === 'lock' && this.#state.waitingRequests.some(hasThisId)) ||
-          (type === 'upgrade' && this.#state.upgrades.some(hasThisId))
+        ? this.#state.barrierCalls.some(isEarlierRequest)
+        : (type === 'lock' && this.#state.waitingRequests.some(isEarlierRequest)) ||
+          (type === 'upgrade' && this.#state.upgrades.some(isEarlierRequest))
     if (stored !== undefined && storedType === type) {
       const [, answer] = stored
       this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: true })

@@ -13,7 +13,10 @@ export interface ModelOutput {
   answer(session: ModelSession, id: number, answer: PlainAnswer): void
   /** Refuses a call because of a limit of the session. */
   refuse(session: ModelSession, id: number): void
-  /** Refuses a call because the waiting calls have another number of parties. */
+  /**
+   * Refuses a call because the waiting calls have another number of parties. The mismatch has both
+   * numbers of parties in the fields for capacities.
+   */
   refuseParties(session: ModelSession, id: number, mismatch: CapacityMismatch): void
 }
 
@@ -33,7 +36,7 @@ export class ModelBarriers {
     const waitingCalls = state.barrierCalls.filter((call) => call.key === key)
     const ownCalls = state.barrierCalls.filter((call) => call.session === session.id)
     if (
-      state.requestCount(session.id) >= session.limits.locks ||
+      state.countTowardsLockLimit(session.id) >= session.limits.locks ||
       ownCalls.length >= session.limits.barriers!
     ) {
       this.#output.refuse(session, id)
@@ -75,7 +78,7 @@ export class ModelBarriers {
     this.#output.answer(this.#state.session(sessionId)!, id, { kind: 'failed', code })
   }
 
-  /** Ends all calls of a session that no client can resume. */
+  /** Ends all calls of a session. No client can resume the session. */
   leave(sessionId: string): void {
     for (const call of this.#state.barrierCalls.filter(({ session }) => session === sessionId)) {
       this.#depart(call, 'ended')

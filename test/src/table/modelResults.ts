@@ -1,7 +1,8 @@
 /**
  * The results of `once` in the model of the lock table. The first `once` of a key runs a task. A
- * follower is a `once` that waits for the result of this run. The model has flat lists of kept
- * results, and of deliveries: results that some followers still wait for.
+ * follower is a `once` that waits for the result of this run. A kept result also answers later
+ * calls. A delivery is a result that some followers still wait for. The model has a flat list of
+ * kept results and a flat list of deliveries.
  */
 import type { Command } from '@holdfast/server/core'
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
@@ -12,7 +13,7 @@ interface Run {
   readonly key: string
   readonly fence: number
   readonly value: string | undefined
-  /** How long later calls get the result, in ms; undefined if only the followers get the result. */
+  /** How long the result is kept for later calls, in ms; undefined if it is not kept. */
   readonly keep: number | undefined
 }
 
@@ -53,7 +54,10 @@ export class ModelResults {
     }
   }
 
-  /** Removes the key's first follower that must be answered. Returns the request and its answer. */
+  /**
+   * Removes the key's first follower that must be answered. Returns the follower, its answer, and
+   * how many of the grants of the command the answer costs.
+   */
   removeFollower(key: string): { request: PlainRequest; answer: PlainAnswer; cost: number } {
     const [request] = this.#state.followersToAnswer(key) as [PlainRequest]
     const { fence, value } = this.#state.deliveries.find((delivery) => delivery.key === key)!
@@ -69,14 +73,14 @@ export class ModelResults {
     return { kind: 'result', fence, value }
   }
 
-  /** Forgets a kept result whose time is over. */
+  /** Forgets a kept result whose time is over. A newer result of the key has another fence. */
   forget(key: string, fence: number): void {
     const kept = this.keptFor(key)
     if (kept?.fence === fence) this.#forget(kept)
   }
 
   /**
-   * Gives the kept results of a broker that has ended to another broker.
+   * Makes `ownerBroker` the owner of the kept results of a broker that has ended.
    *
    * @param formerOwner The broker that has ended; undefined for the results of all brokers.
    */
@@ -99,23 +103,23 @@ export function onceRequest(
   session: ModelSession,
   { id, key, ttl, timeout, metadata, at }: Extract<Command, { type: 'once' }>,
 ): PlainRequest {
-  const kind = {
+  const unusedFields = {
     permits: undefined,
     capacity: undefined,
+    notify: undefined,
     set: undefined,
-    once: true,
+    election: undefined,
     scope: undefined,
     upgradeOf: undefined,
-  } as const
-  const election = undefined
-  const hold = { maxHold: session.limits.maxHold, notify: undefined }
-  const ownFields = { session: session.id, id, ttl, timeout, metadata, since: at, key }
-  return { ...ownFields, ...kind, ...hold, election, mode: 'exclusive' }
+  }
+  const commonFields = { session: session.id, id, key, ttl, timeout, metadata, since: at }
+  const { maxHold } = session.limits
+  return { ...commonFields, ...unusedFields, maxHold, once: true, mode: 'exclusive' }
 }
 
 /**
- * The bytes that the table estimates for a kept result: 384, plus 32 for each text, plus 2.125 for
- * each character.
+ * The bytes that the table estimates for a kept result: 384, plus the bytes of the key and of the
+ * value. A text takes 32 bytes, plus two and an eighth for each character, rounded down.
  */
 function sizeOf({ key, value }: PlainKeptResult): number {
   const sizes = [key, value].map((text) =>

@@ -26,7 +26,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
 type Resume = Extract<Command, { type: 'resume' }>
-/** The fields of a plain session that the model derives from its lists. */
+/** The fields of a plain session that `toPlain` computes. */
 type Derived = 'held' | 'waiting' | 'barrierCalls' | 'answers' | 'lastResumeAttempt' | 'revocations'
 
 export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
@@ -37,15 +37,16 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   /** Every lock of the session that was revoked. */
   readonly allRevocations: { fence: number; note: string }[]
   /**
-   * The id, the answer and the type of each answered request, in the order of the answers; empty
+   * The id, the answer and the type of each answered request, in the order of the answers. Empty
    * for a session without a grace. A session with a grace survives a drop of its connection.
    */
   answers: [number, PlainAnswer, string][]
 }
 
 /**
- * Returns whether the session accepts a resume. The secret (`proof`) must be valid, and neither
- * this attempt nor a later attempt may already have resumed the session with this secret.
+ * Returns whether the session accepts a resume. The secret (`proof`) must be valid, and the attempt
+ * must not be late. An attempt is late if the same attempt or a later one has resumed the session
+ * with this secret.
  */
 export function acceptsResume(
   session: ModelSession,
@@ -62,7 +63,7 @@ export function acceptsResume(
 export class ModelState {
   /** The newest fence. A fence is the number of a grant. */
   fence = 0
-  /** Whether the table grants only steals. */
+  /** Whether the table grants only steals, which take the key from its holders. */
   quiet = false
   readonly sessions: ModelSession[] = []
   /** All held locks, in the order of their grants. */
@@ -77,8 +78,8 @@ export class ModelState {
   /** The calls that wait at barriers, in the order of their arrival. */
   barrierCalls: PlainBarrierCall[] = []
   /**
-   * The results of `once` requests that some followers may not have got yet. A follower is a
-   * request that gets the result of another request.
+   * The results of completed runs of `once`, one for each key. The followers are the requests that
+   * waited for the run. Some of them may still wait for the result.
    */
   deliveries: ModelDelivery[] = []
   /** The kept results, oldest first. */
@@ -86,10 +87,10 @@ export class ModelState {
   /** Keys with holders or waiters, in the order in which the keys came into use. */
   keysInUse: string[] = []
 
-  /** Whether a lock with these terms is compatible with the locks and the upgrade of the key. */
+  /** Whether a new lock with these terms is compatible with the locks and upgrades of its key. */
   canHold({ key, mode, permits = 0, capacity = 0 }: WantedLock): boolean {
     const held = this.locks.filter((lock) => lock.key === key)
-    // The lock of a waiting upgrade is held, so this condition also covers the upgrade.
+    // The key of a waiting upgrade has a lock, so this condition also covers the upgrade.
     if (mode === 'exclusive') return held.length === 0
     if (this.upgrades.some((upgrade) => upgrade.key === key)) return false
     if (held.some((lock) => lock.mode !== mode)) return false
@@ -103,8 +104,8 @@ export class ModelState {
   }
 
   /**
-   * The waiting members of a set, which is one request for several keys; without a set, only the
-   * request itself.
+   * The waiting requests with the id of this request. A set is one call for several keys, and has a
+   * request for each key. Any other call has only one request.
    */
   membersOf(request: PlainRequest): PlainRequest[] {
     const { session, id } = request
@@ -122,12 +123,13 @@ export class ModelState {
     return this.locks.filter((lock) => lock.fence === fence)
   }
 
-  /** The capacity that locks and waiting requests of the key have. */
+  /**
+   * The capacity of the key, which all its locks and waiting requests with permits share; undefined
+   * if none has permits.
+   */
   capacityOf(key: string): number | undefined {
-    const capacities: readonly PlainRequest['capacity'][] = [...this.locks, ...this.waitingRequests]
-      .filter((user) => user.key === key && user.capacity !== undefined)
-      .map((user) => user.capacity)
-    return capacities[0]
+    const users: readonly (PlainLock | PlainRequest)[] = [...this.locks, ...this.waitingRequests]
+    return users.find((user) => user.key === key && user.capacity !== undefined)?.capacity
   }
 
   session(id: string): ModelSession | undefined {
@@ -147,10 +149,10 @@ export class ModelState {
   }
 
   /**
-   * Returns a failure that lists the holders of the keys, key by key and oldest first, up to the
-   * limits. If none fits, the failure lists the first holder without metadata. A timeout lists no
-   * metadata.
-   * The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
+   * Returns a failure that lists the holders of the keys, key by key and oldest first. The limits
+   * are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session. If not even
+   * the first holder fits, the failure lists this holder without its metadata. With `LOCK_TIMEOUT`,
+   * the failure lists all holders without their metadata.
    *
    * @param exceptFence The fence of a lock that the failure does not list.
    */
@@ -165,7 +167,7 @@ export class ModelState {
       'holders' in answer ? answer.holders : [],
     )
     const availableBytes = Math.min(16 * 1024, 256 * 1024 - sum(storedHolders.map(sizeOf)))
-    const [first, ...others] = keys
+    const holders = keys
       .flatMap((key) => this.locks.filter((lock) => lock.key === key))
       .filter((lock) => lock.fence !== exceptFence)
       .map(({ session, key, metadata, presentFence: fence, since, permits, maxHold }) => {
@@ -174,30 +176,33 @@ export class ModelState {
         return isSet ? { ...holder, key } : holder
       })
       .map((holder) => (code === 'LOCK_HELD' ? holder : { ...holder, metadata: undefined }))
-    const oldest = first === undefined ? [] : [first, ...others].slice(0, 16)
-    const fitting = oldest.filter(
-      (_, i) => sum(oldest.slice(0, i + 1).map(sizeOf)) <= availableBytes,
+      .slice(0, 16)
+    const fitting = holders.filter(
+      (_, i) => sum(holders.slice(0, i + 1).map(sizeOf)) <= availableBytes,
     )
-    const firstWithoutMetadata = first === undefined ? [] : [{ ...first, metadata: undefined }]
+    const firstWithoutMetadata = holders
+      .slice(0, 1)
+      .map((holder) => ({ ...holder, metadata: undefined }))
     return { kind: 'failed', code, holders: fitting.length === 0 ? firstWithoutMetadata : fitting }
   }
 
   /** The number of locks, waiting requests, upgrades and barrier calls of a session. */
-  requestCount(session: string): number {
+  countTowardsLockLimit(session: string): number {
     const isOfSession = (item: { session: string }) => item.session === session
     const lists = [this.locks, this.waitingRequests, this.upgrades, this.barrierCalls]
     return sum(lists.map((list) => list.filter(isOfSession).length))
   }
 
-  /** Makes this broker the owner of a session. */
+  /** Makes `ownerBroker` the owner of a session. */
   takeOwnership(session: ModelSession, ownerBroker: string): void {
     const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker
-    // The generation rises, so that an expiry that the former owner proposed has no effect.
+    // The deadlines start again, so each generation rises. An expiry that the former owner proposed
+    // has the earlier generation, and no effect.
     for (const lock of this.#timedLocksOf(session)) if (changesOwner) lock.generation += 1
   }
 
-  /** Whether the session has a lock with a deadline, or a request or a call at a barrier. */
+  /** Whether the session has a lock with a deadline, a waiting request, or a barrier call. */
   mayHaveDeadlines(session: ModelSession): boolean {
     const calls = this.barrierCalls.filter((call) => call.session === session.id)
     return [...this.#timedLocksOf(session), ...this.requestsOf(session.id), ...calls].length > 0
@@ -249,7 +254,7 @@ export class ModelState {
       sessions: this.sessions.map(
         ({ name: _, limits: __, acceptedResume, allRevocations, answers, ...session }) => ({
           ...session,
-          // The number of an attempt counts only for the secret of this attempt.
+          // Attempts are compared only if they have the same secret.
           lastResumeAttempt:
             acceptedResume?.proof === session.secret ? acceptedResume?.resumeAttempt : undefined,
           held: this.#firstMembers(this.locks, session).map((lock) => lock.fence),
@@ -310,8 +315,8 @@ function sum(numbers: readonly number[]): number {
 }
 
 /**
- * Returns the estimated size of a holder in bytes: 130 and the length of its texts. A text with
- * characters beyond ASCII counts three times its length.
+ * Returns the estimated size of a holder in bytes: 130 and the length of its texts as JSON. A text
+ * with characters beyond ASCII counts three times its length. The session id is always ASCII.
  */
 function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata' | 'key'>): number {
   const { session, name, metadata, key } = holder

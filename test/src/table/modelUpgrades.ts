@@ -1,9 +1,9 @@
 /**
  * The upgrades, downgrades and ends of scopes in the model of the lock table. The model follows the
- * rules of PROTOCOL.md one by one, and has one flat list of waiting upgrades. An upgrade makes a
- * shared lock exclusive and gives the lock a new `presentFence`. A downgrade makes an exclusive
- * lock shared. A fence is the number of a grant. A quiet table grants only steals. A scope is one
- * task of a session.
+ * rules of PROTOCOL.md one by one, and has one flat list of waiting upgrades. A fence is the number
+ * of a grant. An upgrade makes a shared lock exclusive and gives the lock a new `presentFence`. A
+ * downgrade makes an exclusive lock shared. A scope is one task of a session. A quiet table grants
+ * no upgrade.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -38,29 +38,37 @@ export class ModelUpgrades {
     if (lock === undefined) return
     const { key } = lock
     const others = state.locks.filter((other) => other.key === key && other !== lock)
-    const waiting = state.upgrades.find((upgrade) => upgrade.key === key)
-    if (hasFixedMode(lock) || waiting?.upgradeOf === fence) {
+    // Two waiting upgrades of one key would be a deadlock, so each key has at most one.
+    const waitingUpgrade = state.upgrades.find((upgrade) => upgrade.key === key)
+    if (hasFixedMode(lock) || waitingUpgrade?.upgradeOf === fence) {
       this.#output.refuse(session, id, 'BAD_MESSAGE')
     } else if (state.isScopeBusy(session.id, lock.scope)) {
       this.#output.refuse(session, id, 'BAD_MESSAGE')
     } else if (lock.mode === 'exclusive') {
       session.lastId = id
-      this.#answer(session, id, { kind: 'upgraded', fence: lock.presentFence })
+      this.#answerUpgrade(session, id, { kind: 'upgraded', fence: lock.presentFence })
     } else if (others.length === 0 && !state.quiet) {
       session.lastId = id
       const waited = false
       this.#grant(lock, id, waited)
     } else if (timeout === 0) {
       session.lastId = id
-      this.#answer(session, id, this.#failure(session, lock, 'LOCK_HELD'))
+      this.#answerUpgrade(session, id, this.#failure(session, lock, 'LOCK_HELD'))
     } else {
-      const request: PlainRequest = {
-        ...{ session: session.id, id, key, mode: 'exclusive', ttl: undefined, timeout },
-        ...{ metadata: undefined, since: at, permits: undefined, capacity: undefined },
-        ...{ set: undefined, upgradeOf: fence, scope: lock.scope },
-        ...{ maxHold: undefined, notify: undefined, once: undefined, election: undefined },
+      const unusedFields = {
+        ttl: undefined,
+        metadata: undefined,
+        permits: undefined,
+        capacity: undefined,
+        maxHold: undefined,
+        notify: undefined,
+        set: undefined,
+        once: undefined,
+        election: undefined,
       }
-      // Two waiting upgrades of one key are always a deadlock, so a key has at most one.
+      const commonFields = { session: session.id, id, key, timeout, since: at, scope: lock.scope }
+      const kindFields = { mode: 'exclusive', upgradeOf: fence } as const
+      const request: PlainRequest = { ...unusedFields, ...commonFields, ...kindFields }
       if (state.isDeadlock([request])) {
         this.#output.refuse(session, id, 'DEADLOCK')
         return
@@ -88,22 +96,23 @@ export class ModelUpgrades {
     this.#output.answer(session, command.id, { kind: 'downgraded' }, 'downgrade')
   }
 
-  /** Ends a scope: first its waiting request (at most one), then its locks. */
+  /** Ends a scope: first the call that waits, if any, then the locks of the scope. */
   endScope(session: ModelSession, { id, scope, at }: CommandOf<'endScope'>): void {
     session.lastId = id
     const state = this.#state
     const isOfScope = (item: PlainLock | PlainRequest) =>
       item.session === session.id && item.scope === scope
+    // At most one call of a scope waits. A set has a request for each key.
     const requests = state.requestsOf(session.id).filter(isOfScope)
     for (const request of requests) {
       for (const list of [state.waitingRequests, state.upgrades])
         removeFirst(list, (waiter) => waiter === request)
       this.#output.effect({ kind: 'withdrawn', request, reason: 'aborted' })
     }
-    const [request] = requests
-    if (request !== undefined) {
-      const type = request.upgradeOf === undefined ? 'lock' : 'upgrade'
-      this.#output.answer(session, request.id, { kind: 'failed', code: 'ABORTED' }, type)
+    const [firstRequest] = requests
+    if (firstRequest !== undefined) {
+      const type = firstRequest.upgradeOf === undefined ? 'lock' : 'upgrade'
+      this.#output.answer(session, firstRequest.id, { kind: 'failed', code: 'ABORTED' }, type)
     }
     const locks = state.locks.filter(isOfScope)
     this.#output.release(locks, 'unlocked')
@@ -148,7 +157,7 @@ export class ModelUpgrades {
     this.#remove(upgrade)
     this.#output.effect({ kind: 'withdrawn', request: upgrade, reason })
     this.#output.grantWaiters([upgrade.key], at)
-    this.#answer(session, requestId, answer)
+    this.#answerUpgrade(session, requestId, answer)
   }
 
   /** Ends the upgrade of a lock that is about to be released. */
@@ -160,7 +169,7 @@ export class ModelUpgrades {
     this.#remove(upgrade)
     this.#output.effect({ kind: 'withdrawn', request: upgrade, reason: 'ended' })
     const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
-    this.#answer(this.#state.session(lock.session)!, upgrade.id, answer)
+    this.#answerUpgrade(this.#state.session(lock.session)!, upgrade.id, answer)
   }
 
   /** The lock that the command names. Answers the command if the session has no such lock. */
@@ -180,19 +189,20 @@ export class ModelUpgrades {
     lock.mode = 'exclusive'
     this.#output.effect({ kind: 'upgraded', lock: { ...lock }, waited })
     const session = this.#state.session(lock.session)!
-    this.#answer(session, id, { kind: 'upgraded', fence: lock.presentFence })
+    this.#answerUpgrade(session, id, { kind: 'upgraded', fence: lock.presentFence })
   }
 
   #remove(upgrade: PlainRequest): void {
     removeFirst(this.#state.upgrades, (waiter) => waiter === upgrade)
   }
 
+  /** A failed upgrade of this lock. The failure lists the other holders of the key. */
   #failure(session: ModelSession, lock: PlainLock, code: 'LOCK_HELD' | 'LOCK_TIMEOUT') {
     const isSet = false
     return this.#state.failureWithHolders(session, [lock.key], isSet, code, lock.fence)
   }
 
-  #answer(session: ModelSession, id: number, answer: PlainAnswer): void {
+  #answerUpgrade(session: ModelSession, id: number, answer: PlainAnswer): void {
     this.#output.answer(session, id, answer, 'upgrade')
   }
 }

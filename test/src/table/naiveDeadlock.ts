@@ -1,8 +1,9 @@
 /**
- * Finds deadlocks in the whole table by the simple reduction in PROTOCOL.md. A scope is one task of
- * a session. An upgrade makes a shared lock exclusive. A lock counts as held only while its scope
- * or its upgrade waits. The reduction removes all other locks, and then the requests that can be
- * granted, until nothing changes. A request that remains can never be granted.
+ * Finds deadlocks in the whole table by the assumptions in PROTOCOL.md. A scope is one task of a
+ * session. An upgrade makes a shared lock exclusive. A scope that waits releases none of its locks,
+ * and a lock whose upgrade waits is not released. Every other lock will be released. So the check
+ * repeatedly removes those other locks, and the requests that can then be granted. A request that
+ * remains can never be granted.
  */
 import type { Command, LockTable } from '@holdfast/server/core'
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
@@ -10,7 +11,7 @@ import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
 /** A whole table, as lists. The requests of each key are in the order of its queue. */
 export interface PlainTable {
   readonly locks: readonly PlainLock[]
-  /** Without upgrades, which stand in no queue. */
+  /** The requests in the queues. An upgrade is in no queue. */
   readonly waiting: readonly PlainRequest[]
   readonly upgrades: readonly PlainRequest[]
 }
@@ -24,7 +25,7 @@ export function plainTableOf({ keys }: PlainState): PlainTable {
   }
 }
 
-/** Whether a new request could never be granted. A set is several requests with one id. */
+/** Whether a new call could never be granted. A set is one call with a request for each key. */
 export function isDeadlock(table: PlainTable, newRequests: readonly PlainRequest[]): boolean {
   const isUpgrade = newRequests[0]!.upgradeOf !== undefined
   const stuck = stuckRequests({
@@ -41,9 +42,10 @@ export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
   for (;;) {
     const countBefore = locks.length + waiting.length + upgrades.length
     locks = locks.filter((lock) =>
-      [...waiting, ...upgrades].some((request) => keeps(request, lock)),
+      [...waiting, ...upgrades].some((request) => preventsRelease(request, lock)),
     )
-    upgrades = upgrades.filter((upgrade) => othersOf(locks, upgrade).length > 0)
+    upgrades = upgrades.filter((upgrade) => locksAwaitedBy(upgrade, locks).length > 0)
+    // A set is granted only if each of its requests can be granted.
     const grantable = waiting.filter((request) =>
       waiting
         .filter((member) => isSameRequest(member, request))
@@ -58,7 +60,7 @@ export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
 /** A command that asks for a lock, for a set, or for an upgrade. */
 export type RequestCommand = Extract<Command, { type: 'lock' | 'lockAll' | 'upgrade' }>
 
-/** The requests that a command makes, as plain values. A set makes a request for each key. */
+/** The requests that a command makes, as plain values: for a set, one for each key. */
 export function newRequestsOf(command: RequestCommand, table: LockTable): PlainRequest[] {
   // The fields that do not decide whether a request is in a deadlock.
   const unusedFields = {
@@ -93,16 +95,16 @@ export function newRequestsOf(command: RequestCommand, table: LockTable): PlainR
   return [{ ...ownFields, key, mode, permits, capacity, set: undefined }]
 }
 
-/** Whether a lock stays held while this request waits. */
-function keeps(request: PlainRequest, lock: PlainLock): boolean {
+/** Whether this request, while it waits, prevents the release of this lock. */
+function preventsRelease(request: PlainRequest, lock: PlainLock): boolean {
   if (request.session !== lock.session) return false
   return request.scope === undefined
     ? request.upgradeOf === lock.fence
     : request.scope === lock.scope
 }
 
-/** The other locks of the key of an upgrade. The upgrade waits for the end of these locks. */
-function othersOf(locks: readonly PlainLock[], upgrade: PlainRequest): PlainLock[] {
+/** The locks that must end before this upgrade is granted: all other locks of its key. */
+function locksAwaitedBy(upgrade: PlainRequest, locks: readonly PlainLock[]): PlainLock[] {
   return locks.filter((lock) => lock.key === upgrade.key && lock.fence !== upgrade.upgradeOf)
 }
 
@@ -117,6 +119,7 @@ function canBeGranted(
   waiting: readonly PlainRequest[],
   upgrades: readonly PlainRequest[],
 ): boolean {
+  // Only the first request of a queue can be granted.
   const first = waiting.find((request) => request.key === key)!
   if (first.session !== session || first.id !== id) return false
   if (upgrades.some((upgrade) => upgrade.key === key)) return false

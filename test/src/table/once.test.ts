@@ -1,11 +1,11 @@
 /**
- * `once` in the lock table. The first caller of a key is granted a lock and runs. The callers that
- * wait meanwhile, its *followers*, get the value of the run. A `TableDriver` applies commands to a
- * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
- * session `b` got the key `k` with the fence 2, the number of the grant. `complete` ends a run: its
- * arguments are the session, the fence of the run, and the value as JSON text. One command answers
- * or grants only a limited number of waiters. `unfinished k` means that a later command must answer
- * or grant the other waiters of `k`.
+ * `once` in the lock table. The first caller of a key is granted a lock and runs a task. The
+ * callers that wait meanwhile, its *followers*, get the value of the run. A `TableDriver` applies
+ * commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means that
+ * request 1 of session `b` got the key `k` with the fence 2, the number of the grant. `complete`
+ * ends a run: its arguments are the session, the fence of the run, and the value as JSON text. One
+ * command answers or grants only a limited number of waiters. `unfinished k` means that a later
+ * command must answer or grant the other waiters of `k`.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -79,6 +79,7 @@ describe('table: once', () => {
     driver.complete('a', 1, { value: '7' })
     const repeat = () => driver.once('b', 'k', { id: 1 })
     expect(expectUnchanged(driver, repeat)).to.deep.equal(['repeat b#1 result f1 7'])
+    // The first `complete` of `a` also had the id 2.
     const completeAgain = () => driver.complete('a', 1, { id: 2, value: '8' })
     expect(expectUnchanged(driver, completeAgain)).to.deep.equal(['repeat a#2 unlocked'])
   })
@@ -113,7 +114,7 @@ describe('table: once', () => {
     expect(driver.table.keys.size).to.equal(0)
   })
 
-  it('after a restart, a command answers the followers that the former broker had not answered', () => {
+  it('after a takeover, the followers that the former broker had not answered get their answers', () => {
     const driver = driverWithLimit(1)
     openResumable(driver, 'a', 'b', 'c')
     for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
@@ -136,7 +137,7 @@ describe('table: kept results of once', () => {
     expect(driver.once('c', 'k')).to.deep.equal(['queued c#2 k'])
   })
 
-  it('a command to forget the result of an earlier fence changes nothing', () => {
+  it('forgetResult with a fence that is not the fence of the kept result changes nothing', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.once('a', 'k')
     driver.once('b', 'k')
@@ -158,8 +159,8 @@ describe('table: kept results of once', () => {
     run('k', '1')
     run('l', '1')
     expect(run('m', '1')).to.include('forgotten k f1')
-    // The table counts a little more than two bytes for each character. So a kept result with this
-    // value takes about 2.6 kB, and no other result fits into 3,000 bytes.
+    // A kept result takes more than 400 bytes, plus more than two bytes for each character of its
+    // value. So this result takes about 2,600 bytes, and no other result fits into 3,000 bytes.
     const large = `"${'v'.repeat(1_000)}"`
     expect(run('n', large)).to.include.members(['forgotten l f2', 'forgotten m f3'])
     expect([...driver.table.keptResults.keys()]).to.deep.equal(['n'])

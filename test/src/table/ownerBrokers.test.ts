@@ -7,8 +7,9 @@
  *
  * A `TableDriver` applies commands to a lock table and returns the effects as short texts. The text
  * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. The text
- * `resumed a @2` means that session `a` now has the attach epoch 2. A suspended session that is
- * `kept` lives on for its lease, and not only for its grace.
+ * `resumed a @2; #1 granted f1` means that session `a` now has the attach epoch 2, and gets its
+ * stored answer to request 1 again. A suspended session that is `kept` lives on for its lease, and
+ * not only for its grace.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
@@ -43,7 +44,7 @@ describe('table: a session that moves to another broker', () => {
     expect(ownerOf(driver, 'a')).to.equal('two')
   })
 
-  it('keeps a lock although the former owner had proposed the expiry of the lock', () => {
+  it('keeps a lock whose expiry the former owner had proposed, until the new owner proposes the expiry', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', 's1', 's2', { ownerBroker: 'two' })
     expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal([])
@@ -82,7 +83,7 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
     expect(driver.table.sessions.get('b')?.suspended).to.equal(false)
   })
 
-  it('makes the expiries that this broker proposed, and late commands of its sessions, ineffective', () => {
+  it('makes the table ignore expiries that this broker proposed, and late commands of its sessions', () => {
     const driver = driverWithTwoOwners()
     driver.takeOver('one', 'two')
     expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal([])

@@ -12,6 +12,7 @@ import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { TableDriver } from './tableDriver.js'
 
+/** With a capacity, the driver requests permits: one, unless `permits` names another number. */
 const capacityOfThree = { capacity: 3 }
 
 describe('table: permits', () => {
@@ -108,7 +109,8 @@ class Semaphore {
    * @returns the ids of the granted requests
    */
   tryAcquire(id: number, permits: number): number[] {
-    // No earlier request can be granted now, so `granted` has only this request or none.
+    // No earlier request can be granted now, so `granted` has only this request or none. The
+    // request is the last in the queue, so its cancel grants nothing.
     const granted = this.acquire(id, permits)
     return granted.length > 0 ? granted : this.cancel(id)
   }
@@ -146,7 +148,7 @@ describe('table: permits compared with a semaphore', () => {
     // `acquire` and `release` are each twice as frequent as the other operations.
     kind: fc.constantFrom('acquire', 'acquire', 'tryAcquire', 'release', 'release', 'cancel'),
     permits: fc.integer({ min: 1, max: capacity }),
-    // Any number, which chooses one of the present requests.
+    // Chooses the request to release or to cancel.
     choice: fc.nat(1_000),
   })
   const unknownId = 0
@@ -155,7 +157,7 @@ describe('table: permits compared with a semaphore', () => {
   it(`the table and the semaphore grant the same requests in the same order, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
     const property = fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
-      // The test compares only the grants, so the driver does not check the invariants.
+      // Other tests check the invariants, and the checks would make this test slow.
       const driver = new TableDriver(/* checked */ false)
       driver.open('a')
       const semaphore = new Semaphore(capacity)
@@ -174,10 +176,10 @@ describe('table: permits compared with a semaphore', () => {
         const id = ++lastId
         const chooseFrom = (ids: number[]) => ids[choice % Math.max(1, ids.length)] ?? unknownId
         if (kind === 'release') {
-          const released = chooseFrom(semaphore.held)
-          const fence = fences.get(released) ?? unknownFence
+          const releasedId = chooseFrom(semaphore.held)
+          const fence = fences.get(releasedId) ?? unknownFence
           expect(apply({ type: 'unlock', ...fields, id, fence })).to.deep.equal(
-            semaphore.release(released),
+            semaphore.release(releasedId),
           )
         } else if (kind === 'cancel') {
           const request = chooseFrom(semaphore.waiting)

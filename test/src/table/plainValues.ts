@@ -1,6 +1,6 @@
 /**
  * Converts the effects and the state of a lock table to plain values. Tests compare these values
- * with a model of the table or another table, and print them in failure messages. Plain values do
+ * with those of a model or of another table, and print them in failure messages. Plain values do
  * not refer to records of the table, because these records may change later.
  */
 
@@ -32,11 +32,11 @@ export type PlainAnswer =
       readonly mismatch?: CapacityMismatch | undefined
     }
 
-/** The terms of special kinds of locks and requests; all are undefined for an ordinary lock. */
+/** The optional terms of locks and requests. */
 interface PlainKind {
   readonly permits: number | undefined
   readonly capacity: number | undefined
-  /** How long the lock lasts after its grant, whether refreshed or not, in ms. */
+  /** The longest time from the grant to the end of the lock, even with refreshes, in ms. */
   readonly maxHold: number | undefined
   /** The notices that the client asked for. */
   readonly notify: readonly NoticeType[] | undefined
@@ -44,9 +44,12 @@ interface PlainKind {
   readonly set: readonly string[] | undefined
   /** Present for a `once` call. */
   readonly once: true | undefined
-  /** Present for a campaign or a leadership, with its value as JSON text. */
+  /**
+   * Present for a campaign (a request to become the leader) and for the lock of a leader. `value`
+   * is JSON text.
+   */
   readonly election: { readonly value?: string | undefined } | undefined
-  /** The number of the scope; undefined outside a scope. */
+  /** Names the scope (one task of the session); undefined outside a scope. */
   readonly scope: number | undefined
 }
 
@@ -78,7 +81,7 @@ export interface PlainRequest extends PlainKind {
   readonly metadata: string | undefined
   /** When the request was queued, in wall time. */
   readonly since: number
-  /** The first fence of the lock that this upgrade makes exclusive; undefined for a new lock. */
+  /** The `fence` of the lock that this upgrade makes exclusive; undefined if not an upgrade. */
   readonly upgradeOf: number | undefined
 }
 
@@ -172,6 +175,7 @@ export type PlainEffect =
       readonly answers: readonly (readonly [number, PlainAnswer])[]
     }
   | { readonly kind: 'refused'; readonly handshakeId: string }
+  /** `keep` is true if the session lives on for its whole lease, and not only for its grace. */
   | { readonly kind: 'suspended'; readonly session: string; readonly keep: boolean }
   | { readonly kind: 'ended'; readonly session: string; readonly reason: string }
   | { readonly kind: 'acknowledged'; readonly session: string }
@@ -198,6 +202,7 @@ export type PlainEffect =
   | {
       readonly kind: 'revoked'
       readonly lock: PlainLock
+      /** The session that asked for the revocation. */
       readonly by: string
       readonly note: string
     }
