@@ -8,8 +8,9 @@ import { type CellConnectOptions, connectCellsIn } from './cells/connectCells.js
 import { platformEnvironment } from './platform/environment.js'
 
 /**
- * Makes a session over several cells. Opens no connection yet: the first call for a key of a cell
- * opens the session of this cell, with all options except `cells`.
+ * Makes a `CellSession`, which is one session over several cells. Opens no connection yet. The
+ * first call for a key of a cell opens an ordinary session in this cell, with all options except
+ * `cells`.
  *
  * Rejects with `INVALID_OPTION` if an option is invalid.
  */

@@ -58,7 +58,7 @@ export async function connectIn(
       environment.random,
     )
   const settings = { ...checkedOptions.settings, cell }
-  // Some platforms have no `newTask`. The client then uses `endOfTurn`, perhaps a microtask.
+  // On a platform without `newTask`, the client uses `endOfTurn`, which may use a microtask.
   const newTask = environment.newTask ?? environment.endOfTurn
   /** The events that wait until the caller has the session; undefined if events need not wait. */
   let waitingEvents: (() => void)[] | undefined
@@ -74,8 +74,9 @@ export async function connectIn(
         stopListening()
         if (unref) session.unref()
         resolve(session)
-        // A message that arrives with the welcome may cause an event before the caller has the
-        // session and can listen. So events wait until the next task.
+        // The broker has opened the session with the message `welcome`. A message that arrives
+        // together with `welcome` may cause an event before the caller has the session and can
+        // listen. So events wait until the next task.
         waitingEvents = []
         newTask(emitWaitingEvents)
       },

@@ -1,8 +1,7 @@
 /**
  * The events of a `CellSession`, which is one session over several cells. Cells are independent
  * brokers or clusters, each with its own part of the keys. A `CellSession` emits the events of the
- * sessions in its cells, each with the number of the cell as one more argument. The grace is how
- * long a broker keeps a session after its connection dropped.
+ * sessions in its cells, each with the number of the cell as one more argument.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { EventNames, LostLock } from '../session/sessionEvents.js'
@@ -12,7 +11,10 @@ import type { EventNames, LostLock } from '../session/sessionEvents.js'
  * cell, from 1.
  */
 export interface CellEvents {
-  /** The connection to a cell has dropped; see `SessionEvents`. Emitted only with a grace. */
+  /**
+   * The connection to a cell has dropped; see `SessionEvents`. Emitted only if the session has a
+   * grace, which is how long a broker keeps a session after its connection dropped.
+   */
   jeopardy: (error: HoldfastError, cell: number) => void
   /** The session of a cell was resumed. */
   resumed: (cell: number) => void

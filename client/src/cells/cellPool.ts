@@ -47,8 +47,8 @@ export class CellPool {
   }
 
   /**
-   * Resolves with the session of a cell. Rejects with the error of `open`, and with
-   * `SESSION_CLOSED` after `close`.
+   * Resolves with the session of a cell. Rejects with the error of `open`; after `close`, rejects
+   * with `SESSION_CLOSED`.
    *
    * @param cell From 1 to `count`.
    */
@@ -87,8 +87,8 @@ export class CellPool {
         throw new HoldfastError('SESSION_CLOSED')
       }
       this.#openSessions.set(cell, session)
-      // This listener runs before the listeners of `closed` that `onOpen` adds. So a call of
-      // `session(cell)` in one of those listeners opens a new session.
+      // Before `onOpen`, so that this listener runs before all listeners that `onOpen` adds. If one
+      // of those listeners calls `session(cell)`, the pool opens a new session.
       session.once('closed', () => this.#forget(cell))
       this.#options.onOpen(session, cell)
       return session

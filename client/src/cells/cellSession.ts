@@ -82,18 +82,20 @@ export interface CellSessionDeps {
   readonly name: string | undefined
   /** How many cells there are. */
   readonly count: number
+  /** The token of `connect`. */
   readonly token: string | undefined
   /**
-   * Opens the session of a cell with a token, which may be newer than the token above.
+   * Opens the session of a cell.
    *
    * @param cell The number of the cell: its place in the option `cells`, from 1.
+   * @param token The token of the last `authenticate`, or otherwise the token of `connect`.
    */
   open(cell: number, token: string | undefined, signal: AbortSignal): Promise<Session>
 }
 
 /**
- * A session over several cells. Each call has the meaning of the same call of `Session`, except
- * where its comment here names a difference.
+ * A session over several cells. Each method does the same as the method of `Session` with the same
+ * name, except for the differences that the comment of the method names.
  */
 export class CellSession extends SessionEmitter<CellEvents> {
   readonly #pool: CellPool
@@ -125,10 +127,10 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
+   * The first state of this list that applies:
    * - `closed`: after `close`
    * - `disconnected`: at least one of the open sessions has no connection at the moment
-   * - `connecting`: before the first call, and while the session of a cell is being opened, unless
-   *   the state is `disconnected`
+   * - `connecting`: no session is open, or the session of a cell is being opened
    * - `connected`: otherwise
    */
   get state(): SessionState {
@@ -209,12 +211,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
    * change of the number of cells could separate such keys.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
-    const key = firstKeyIfOneSlot('lockAll', keys, options)
+    const key = checkedFirstKey('lockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.lockAll(keys, options))
   }
 
   async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
-    const key = firstKeyIfOneSlot('tryLockAll', keys, options)
+    const key = checkedFirstKey('tryLockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.tryLockAll(keys, options))
   }
 
@@ -223,7 +225,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockSetOptions = {},
   ): Promise<T> {
-    const key = firstKeyIfOneSlot('withLockAll', keys, options)
+    const key = checkedFirstKey('withLockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.withLockAll(keys, callback, options))
   }
 
@@ -242,8 +244,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
     const callbackOfRun = callback as () => unknown
-    // With `{}` instead of undefined, `session.once` treats the name as a key, even if the name is
-    // an event of a `Session`, such as `disconnected`.
+    // With `{}`, `session.once` always treats the name as a key. With undefined, `session.once`
+    // adds a listener if the name is an event that only a `Session` has, such as `disconnected`.
     return this.#inCellOf(name, options, (session) =>
       session.once(name, callbackOfRun, options ?? {}),
     )
@@ -280,8 +282,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
-    // The tag serves as a key here. The slot of a key with a tag is the hash of the tag. The slot
-    // of a key without braces is the hash of the whole key. So both slots are the same.
+    // The tag serves as a key here. The slot of a key without braces is the hash of the whole key,
+    // and the slot of a key with a tag is the hash of the tag. So all keys of the scope have the
+    // slot of this key.
     return this.#inCellOf(tag, undefined, (session) => session.scope(callback, { name }))
   }
 
@@ -299,8 +302,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     if (key !== undefined)
       return this.#inCellOf(key, undefined, (session) => queryCell(session, options))
     const { afterFence, ...optionsWithoutFence } = options
-    // With `afterFence`, the page begins with the further locks of the key `after`. Only the cell
-    // of this key has such locks, so the queries to the other cells leave out `afterFence`.
+    // With `afterFence`, the page begins with the locks of the key `after` that the previous page
+    // left out. Only the cell of this key has such locks, so only its query gets `afterFence`.
     // `after` is a text here, because `checkQuery` refuses `afterFence` without `after`.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
     const answers = await this.#inAllCells((session, cell) =>
@@ -313,8 +316,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `watch` of a session. Without a `key`, watches all cells: each cell sends its own events
-   * `state`, with the number of the cell and the keys of this cell alone.
+   * Like `watch` of a session. Without a `key`, watches all cells. Each event `state` then has the
+   * number of one cell, and lists only keys of this cell.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch<HasQueue extends boolean = false>(
@@ -384,12 +387,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /** Lets a Node process end although sessions are open; see `unref` of a session. */
   unref(): this {
-    return this.#keepProcessAlive(false)
+    return this.#setKeepsProcessAlive(false)
   }
 
   /** Undoes `unref`. */
   ref(): this {
-    return this.#keepProcessAlive(true)
+    return this.#setKeepsProcessAlive(true)
   }
 
   /** Calls `close`. */
@@ -397,7 +400,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     return this.close()
   }
 
-  #keepProcessAlive(keepAlive: boolean): this {
+  #setKeepsProcessAlive(keepAlive: boolean): this {
     this.#keepsProcessAlive = keepAlive
     for (const session of this.#pool.openSessions) {
       if (keepAlive) session.ref()
@@ -441,7 +444,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     return this.#sessionIn(this.cellOf(key), signal, key)
   }
 
-  /** @param key The key that an error names; undefined if the caller asked for a cell. */
+  /** @param key The key that an error names; undefined if the caller gave a cell and no key. */
   async #sessionIn(cell: number, signal: AbortSignal | undefined, key?: string): Promise<Session> {
     checkSignal(signal)
     throwIfAborted(signal, key)
@@ -465,11 +468,11 @@ export class CellSession extends SessionEmitter<CellEvents> {
 }
 
 /**
- * Returns the first key of a set, after a check that all keys of the set have the same slot. The
- * slot of a key determines its cell.
+ * Checks that all keys of a set have the same slot, and returns the first key. The slot of a key
+ * determines its cell.
  * @throws HoldfastError `INVALID_OPTION` if the slots differ, and the errors of `lockAll`
  */
-function firstKeyIfOneSlot(
+function checkedFirstKey(
   method: string,
   keys: readonly LockSetItem[],
   options: LockSetOptions,

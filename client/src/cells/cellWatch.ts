@@ -55,7 +55,7 @@ function watchCell(
   let stop = () => {}
   // Called when the session of the cell could not be opened, or has ended. `error` is undefined if
   // the caller has closed the session; then the callback gets no event.
-  const endWithError = (error: HoldfastError | undefined) => {
+  const onSessionEnded = (error: HoldfastError | undefined) => {
     if (isClosed || error === undefined || pool.isClosed) return
     isClosed = true
     callSafely(() => callback({ event: 'refused', error, cell }))
@@ -66,12 +66,12 @@ function watchCell(
       // The other events need no cell number, because their key determines the cell.
       callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
     })
-    session.on('closed', endWithError)
+    session.on('closed', onSessionEnded)
     stop = () => {
       watch.close()
-      session.off('closed', endWithError)
+      session.off('closed', onSessionEnded)
     }
-  }, endWithError)
+  }, onSessionEnded)
   return () => {
     isClosed = true
     stop()

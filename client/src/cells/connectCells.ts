@@ -65,7 +65,7 @@ export async function connectCellsIn(
  * @throws HoldfastError `INVALID_OPTION`
  */
 function checkCells(cells: unknown): number {
-  // A key belongs to a slot, and a slot to a cell. So there can be no more cells than slots.
+  // Each slot, with all its keys, belongs to one cell. A cell without slots would be unused.
   check(
     Array.isArray(cells) && cells.length >= 1 && cells.length <= slotCount,
     `cells must be an array of 1 to ${slotCount} arrays of URLs`,
@@ -80,7 +80,7 @@ function checkCells(cells: unknown): number {
     for (const url of urls) {
       const text = String(url)
       const formerIndex = indexByUrl.get(text)
-      // `formerIndex` may be undefined, because the message is built before the check.
+      // The message is built even if the check passes. `formerIndex` may then be undefined.
       check(
         formerIndex === undefined || formerIndex === index,
         `the URL ${redactUrl(text)} is in cell ${(formerIndex ?? 0) + 1} and in cell ${index + 1}`,

@@ -13,8 +13,8 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   const sum = (name: CounterName) =>
     statsOfCells.reduce((total, stats) => total + (stats[name] ?? 0), 0)
   const totalLocks = sum('totalLocks')
-  // `totalLocks` counts the granted and the failed requests of a cell. `successRate` is the granted
-  // part of this number.
+  // `totalLocks` counts the granted and the failed requests of a cell. `successRate` is the
+  // fraction of these requests that was granted.
   const grantedLocks = statsOfCells.reduce(
     (total, stats) => total + stats.successRate * stats.totalLocks,
     0,
@@ -31,13 +31,13 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   }
 }
 
-/** The maximum length of the merged list of refused deadlocks: as many as a broker keeps. */
+/** The merged list has at most this many refused deadlocks, as many as one broker keeps. */
 const maxDeadlocks = 20
 
 type CounterName = Exclude<keyof LockStats, 'newestDeadlock' | 'deadlocks'>
 
 /**
- * Merges the counters that an older broker does not send. Returns no counters if no cell sent them.
+ * Merges the counters that old brokers do not send. Returns `{}` if no broker sent these counters.
  */
 function mergeOptionalCounters(
   statsOfCells: readonly LockStats[],
@@ -45,10 +45,10 @@ function mergeOptionalCounters(
 ): Partial<LockStats> {
   // A broker has either all of these counters or none of them.
   if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
-  const newestOf = (deadlocks: RefusedDeadlock[]) =>
+  const newestFirst = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
-  const [newestDeadlock] = newestOf(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
-  const deadlocks = newestOf(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
+  const [newestDeadlock] = newestFirst(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
+  const deadlocks = newestFirst(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
   return {
     barriers: sum('barriers'),
     barrierCalls: sum('barrierCalls'),
@@ -103,19 +103,19 @@ export function mergeLockResults(answers: readonly QueryResult[], limit: number)
 export function mergePages(pages: readonly QueryResult[], limit: number): QueryResult {
   const counts = countsOf(pages)
   // Only the cells with incomplete pages can have further keys.
-  const pageEnds = pages.filter(isIncomplete).map(lastKeyOf)
-  // A cell with further keys sends an empty page if the locks that it chose ended meanwhile. The
-  // next keys of this cell are unknown, and may precede all keys of the other cells. So the merged
-  // page must be empty, and the caller must ask for the same page again.
-  if (pageEnds.includes(undefined)) return { held: [], waiting: [], ...counts }
-  const earliestEnd = (pageEnds as string[]).reduce<string | undefined>(earlierKey, undefined)
+  const lastKeys = pages.filter(isIncomplete).map(lastKeyOf)
+  // A cell with further keys sends an empty page if all locks that its broker chose for the page
+  // ended while the broker searched. The next keys of this cell are unknown, and may precede all
+  // keys of the other cells. So the merged page must be empty, and the caller must ask again.
+  if (lastKeys.includes(undefined)) return { held: [], waiting: [], ...counts }
+  const earliestLastKey = (lastKeys as string[]).reduce<string | undefined>(earlierKey, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))
   const byKey = groupByKey(pages)
   const held: HeldInfo[] = []
   const waiting: WaitingInfo[] = []
   for (const key of [...byKey.keys()].sort(compareKeys)) {
-    // The cell whose page ends with `earliestEnd` may have further keys that precede this key.
-    if (earliestEnd !== undefined && key > earliestEnd) break
+    // The cell whose page ends with `earliestLastKey` may have further keys that precede this key.
+    if (earliestLastKey !== undefined && key > earliestLastKey) break
     const group = byKey.get(key)!
     const isFirstKey = held.length + waiting.length === 0
     const exceedsLimit =
@@ -141,8 +141,8 @@ function countsOf(answers: readonly QueryResult[]): {
 }
 
 /**
- * Whether the cell has items that are not on this page. `heldCount` and `waitingCount` also count
- * the items of all later pages.
+ * Whether the cell has items for later pages. `heldCount` and `waitingCount` count the items of
+ * this page and of all later pages.
  */
 function isIncomplete({ held, waiting, heldCount, waitingCount }: QueryResult): boolean {
   return held.length < heldCount || waiting.length < waitingCount

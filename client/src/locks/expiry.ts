@@ -25,22 +25,25 @@ export interface ClockSample {
 }
 
 /**
- * The expiry of a period of `ms` that the broker began no earlier than `earliestStart`, a time by
- * the client's clocks.
+ * The expiry of a period that the broker began no earlier than `earliestStart`, a time by the
+ * client's clocks.
  */
-export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
-  return shift(earliestStart, safeDuration(ms))
+export function expiryFrom(earliestStart: ClockTimes, periodMs: number): Expiry {
+  return shift(earliestStart, safeDuration(periodMs))
 }
 
 /**
- * The expiry, by the client's clocks, of a ttl that began when the broker's clock showed `at`. The
- * clock sample says how the client's clocks relate to the broker's clock.
+ * The expiry, by the client's clocks, of a period that began when the broker's clock showed `at`.
+ * The clock sample says how the client's clocks relate to the broker's clock.
  */
-export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
-  const msFromReceipt = at - received + ttl
-  // The margin depends on the ttl alone. `msFromReceipt` may be shorter or longer than the ttl,
-  // because the ttl may begin before or after the receipt.
-  return shift(sent, safeDuration(msFromReceipt, /* marginPeriodMs */ ttl))
+export function expiryBySample(
+  { sent, received }: ClockSample,
+  at: number,
+  periodMs: number,
+): Expiry {
+  // The period may begin before or after the receipt, but its safety margin is the same.
+  const msFromReceipt = at - received + periodMs
+  return shift(sent, safeDuration(msFromReceipt, /* marginPeriodMs */ periodMs))
 }
 
 /**
@@ -54,7 +57,8 @@ export function canHaveReached(
   now: ClockTimes,
 ): boolean {
   const passedMs = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
-  // Plus 1 ms, because the broker rounds `at` and `received` down.
+  // The division allows for a client's clock that is slower than the broker's clock. 1 ms is added,
+  // because the broker rounds `at` and `received` down.
   return at - received <= passedMs / slowestClockRate + 1
 }
 

@@ -152,7 +152,7 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /** Whether a handle is left, and the lock is not lost. */
-  get hasHandles(): boolean {
+  get isUsable(): boolean {
     return this.#lossListeners.length > 0 && this.#lossError === undefined
   }
 
@@ -221,10 +221,10 @@ export class GrantedLock implements Task, RefreshableLock {
   onContended(notice: ContendedNotice): void {
     const onContended = this.#limitAndCallbacks?.onContended
     if (onContended === undefined) return
-    const onDue = () => {
+    const callIfHeld = () => {
       if (!this.#isOver) callSafely(() => onContended(notice))
     }
-    this.scheduler.after({ onDue }, 0)
+    this.scheduler.after({ onDue: callIfHeld }, 0)
   }
 
   /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */

@@ -45,8 +45,8 @@ const lossTexts: Record<BrokerLossReason, string> = {
 export type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
 /**
- * The `GrantedLock`s of a session. (The class `HeldLock` is not an element of this list. That class
- * belongs to `session.locks`, which imitates the Web Locks API.)
+ * The `GrantedLock`s of a session. The class `HeldLock` is something else: it belongs to
+ * `session.locks`, which imitates the Web Locks API.
  */
 export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   readonly scheduler: Scheduler
@@ -60,7 +60,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
    * connection, because the clocks of different brokers cannot be compared.
    */
   clockSample: ClockSample | undefined
-  /** The operator's limit of the longest hold, in ms, from `welcome`; undefined without a limit. */
+  /** The operator's limit of the longest hold, in ms; undefined without a limit. */
   maxHoldLimit: number | undefined
 
   constructor(
@@ -117,10 +117,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 
   /**
    * Call when the broker has confirmed, after a resume, that the session still holds this lock.
-   * Takes only the ttl from the broker's snapshot, so {@link BrokerLock} has no mode and no present
-   * fence. These two come with the answers to upgrades and downgrades, which the broker repeats
-   * after a resume. The mode in the snapshot may be older than such an answer, or may come from an
-   * upgrade whose caller has given up.
+   * Takes the ttl from the broker's snapshot, but not the mode and the present fence. These two
+   * come with the answers to upgrades and downgrades, which the broker repeats after a resume. The
+   * mode in the snapshot may be older than such an answer, or may come from an upgrade whose caller
+   * has given up.
    */
   confirm(lock: GrantedLock, { ttl, at }: BrokerLock): void {
     if (ttl === undefined) return
@@ -128,7 +128,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
     if (expiry !== undefined) lock.confirmTtl(ttl, expiry)
   }
 
-  /** Unlocks a lock; for the lock of a call of `once`, also sends the value of the call. */
+  /** Unlocks a lock; also sends the `completion` of the lock, if there is one. */
   unlock(lock: GrantedLock): Promise<void> {
     this.#locks.remove(lock)
     const { fence, key, completion } = lock
@@ -214,8 +214,8 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 
   /**
-   * Computes when a period of a new lock expires; the period is the ttl or the longest hold.
-   * Returns the later of two expiries, because neither is later than the expiry at the broker:
+   * Computes when a period of a new lock expires; the period is the ttl or the longest hold. Of two
+   * expiries, neither is later than the expiry at the broker, so the function returns the later:
    * - The first counts from the sending of the request. In fact the period began later.
    * - The second counts from `at`, when the period began by the broker's clock.
    */
@@ -227,9 +227,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 
   /**
-   * When a period that began at `at` by the broker's clock expires. The result is never later than
-   * if the period began now. Undefined without `at` or without a clock sample. Also undefined if
-   * the broker's clock cannot have reached `at` yet, because `at` is then wrong.
+   * The expiry of a period that began when the broker's clock showed `at`. The result is never
+   * later than the expiry of a period that begins now. Undefined without `at` or without a clock
+   * sample. Also undefined if the broker's clock cannot have reached `at` yet, because `at` is then
+   * wrong.
    */
   #expiryByBroker(periodMs: number, at: number | undefined): Expiry | undefined {
     const { clockSample } = this

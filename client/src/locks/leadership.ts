@@ -12,7 +12,7 @@ import { type CheckedLock, checkTimeout, checkUsableKey, jsonText } from './opti
 
 /** The options of `session.campaign`. */
 export interface CampaignOptions {
-  /** Any JSON value that the leader publishes, at most 4 KiB as text. Default: no value. */
+  /** The JSON value that the leader publishes, at most 4 KiB as text. Default: no value. */
   readonly value?: unknown
   /**
    * After this time, in ms, the campaign is rejected with `LOCK_TIMEOUT`. With 0, the campaign is
@@ -68,13 +68,13 @@ export function refuseSecondCampaign(
   key: string,
   { pendingRequests, heldLocks }: RequestsAndLocks,
 ): void {
-  const isCampaign = (requestOrLock: Pick<LockParams, 'key' | 'special'> | undefined): boolean =>
+  const isOfElection = (requestOrLock: Pick<LockParams, 'key' | 'special'> | undefined): boolean =>
     requestOrLock?.key === key && requestOrLock.special?.election !== undefined
   const isCandidate = pendingRequests.all.some(
-    ({ isWanted, params }) => isWanted && isCampaign(params),
+    ({ isWanted, params }) => isWanted && isOfElection(params),
   )
   check(!isCandidate, `this session already waits to lead ${JSON.stringify(key)}`)
-  const isLeader = heldLocks.all.some(isCampaign)
+  const isLeader = heldLocks.all.some(isOfElection)
   check(
     !isLeader,
     `this session already leads ${JSON.stringify(key)}: resign before a new campaign`,

@@ -31,7 +31,7 @@ export interface LockScope {
   onEnded(): void
   /**
    * When the earlier calls of the scope have been answered, calls `send`, which sends a request.
-   * The returned promise rejects when the signal is aborted or the timeout is over, also before
+   * The returned promise rejects when the signal is aborted or the timeout is over, even before
    * `send` is called.
    */
   inTurn<T>(
@@ -205,8 +205,8 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Makes an exclusive lock shared, without waiting. The broker then grants shared requests that
-   * come next in the queue. The fence and the ttl stay as they are.
+   * Makes an exclusive lock shared. The broker does this immediately, and then grants the shared
+   * requests that come next in the queue. The fence and the ttl stay as they are.
    *
    * Rejects with `LOCK_NOT_HELD`, or with `INVALID_OPTION` for a lock that is shared already, has
    * permits or several keys, is a leadership or comes from `singleflightLock`.
@@ -220,8 +220,8 @@ export class Lock implements LossListener {
   }
 
   #checkModeChange(newMode: LockMode): void {
-    const reason = this.#isSingleflight ? 'several callers may share this lock' : undefined
-    checkModeChange(this.#grantedLock, newMode, reason)
+    const obstacle = this.#isSingleflight ? 'several callers may share this lock' : undefined
+    checkModeChange(this.#grantedLock, newMode, obstacle)
   }
 
   /** Waits for the response to a request about this lock. Rejects earlier if the lock is lost. */
@@ -246,11 +246,11 @@ export class Lock implements LossListener {
   /**
    * Refreshes the lock every `interval` ms until the lock is unlocked, and then resolves. Each
    * refresh may take `timeout` ms. The sum of `interval` and `timeout` must be below the lock's
-   * ttl. By default `interval` and `timeout` are a third of the lock's present ttl.
+   * ttl. By default `interval` and `timeout` are each a third of the lock's present ttl.
    *
    * In a hidden tab a refresh may be late, because browsers delay the timers of such a tab. The
-   * client then refreshes when the broker asks for a sign of life, after half the lease. The lease
-   * is the time for which the broker keeps a session without hearing from its client.
+   * client then refreshes when the broker asks the client for a sign of life. The broker asks after
+   * half the lease, the time for which the broker keeps a session without hearing from its client.
    *
    * A caller need not await the promise: an unhandled rejection is not reported, and `signal`
    * reports the loss. Rejects with one of these codes:
@@ -274,7 +274,7 @@ export class Lock implements LossListener {
     // Always assigned below: `refreshPeriodically` calls its last argument before it returns.
     let onLockEnded: () => void
     const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (stopRefreshing) => {
-      // After an unlock, `#reportedLoss` is undefined, and the promise of the refreshing resolves.
+      // After an unlock, `#reportedLoss` is undefined, so `refreshing` resolves.
       onLockEnded = () => stopRefreshing(this.#reportedLoss)
       this.#addEndListener(onLockEnded)
     })
@@ -297,11 +297,11 @@ export class Lock implements LossListener {
   /**
    * Internal. Ends this handle, because its scope has ended and releases the lock.
    *
-   * @param ended Resolves when the broker has released the locks of the scope.
+   * @param released Resolves when the broker has released the locks of the scope.
    */
-  endWithScope(ended: Promise<void>): void {
+  endWithScope(released: Promise<void>): void {
     if (this.#unlocking !== undefined || this.#currentLoss !== undefined) return
-    this.#unlocking = ended
+    this.#unlocking = released
     this.#grantedLock.forgetHandle(this)
     this.#end()
   }
@@ -371,9 +371,9 @@ export class Lock implements LossListener {
 }
 
 /**
- * Refreshes the lock until a refresh fails or `end` is called. The interval counts from the sending
- * of a refresh to the sending of the next refresh. So a ttl that is longer than interval plus
- * timeout cannot pass before the next refresh is confirmed.
+ * Refreshes the lock until a refresh fails or the caller calls `end`. The interval counts from the
+ * sending of a refresh to the sending of the next refresh, which fails after the timeout. So a ttl
+ * that is longer than interval plus timeout cannot pass before the next refresh is confirmed.
  *
  * @param onStart Called once, at the start, with the function `end`. The caller must call
  *   `end(undefined)` when the lock is unlocked, and `end(loss)` when the lock is lost.

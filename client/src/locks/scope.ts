@@ -271,7 +271,7 @@ export class Scope {
   /** The scope's lock of this key; undefined after the lock was unlocked or lost. */
   #usableLock(key: string): GrantedLock | undefined {
     const lock = this.#grantedLocks.get(key)
-    if (lock?.hasHandles) return lock
+    if (lock?.isUsable) return lock
     this.#grantedLocks.delete(key)
     return undefined
   }
