@@ -6,6 +6,9 @@
 import type { Place } from './etcd.js'
 import { Postgres } from './postgres.js'
 
+/** How long a standby may need until it receives every new commit, in ms. */
+const streamingMs = 60_000
+
 export class PostgresPair {
   #primary: Postgres
   #standby: Postgres
@@ -19,14 +22,16 @@ export class PostgresPair {
   }
 
   static async start(places: readonly [Place, Place]): Promise<PostgresPair> {
-    const primary = await Postgres.start({ place: places[0] })
+    const started = [await Postgres.start({ place: places[0] })]
+    const [primary] = started as [Postgres]
     try {
       const standby = await primary.startStandby({ place: places[1] })
+      started.push(standby)
       const pair = new PostgresPair(primary, standby)
       await pair.#makeSynchronous()
       return pair
     } catch (error) {
-      await primary.stop()
+      await Promise.all(started.map((server) => server.stop()))
       throw error
     }
   }
@@ -58,11 +63,13 @@ export class PostgresPair {
   /** Makes commits wait for the standby. Resolves when the standby receives every new commit. */
   async #makeSynchronous(): Promise<void> {
     await this.#primary.set('synchronous_standby_names', 'standby')
+    const giveUpAt = performance.now() + streamingMs
     // Asks again without a pause, because the standby needs only a short time.
-    for (;;) {
+    while (performance.now() < giveUpAt) {
       const streamingStandbys = await this.#primary.sql`
         select from pg_stat_replication where sync_state = 'sync' and state = 'streaming'`
       if (streamingStandbys.length > 0) return
     }
+    throw new Error(`The standby of PostgreSQL does not follow within ${streamingMs} ms`)
   }
 }
