@@ -23,12 +23,13 @@ import { check, isObject } from './platform/checks.js'
 
 /**
  * Returns a tracer for `connect`. The tracer makes a span `holdfast.wait` for each lock request,
- * from the call to the response. The tracer makes a span `holdfast.hold` for each lock, from the
- * grant to the end of the lock. The spans have the attributes `holdfast.key`, `holdfast.mode` and
- * `holdfast.fence`, the number of the grant.
+ * from the call to the grant or the error. The tracer makes a span `holdfast.hold` for each lock,
+ * from the grant to the end of the lock. The spans have the attributes `holdfast.key`,
+ * `holdfast.mode` and, after a grant, `holdfast.fence`, the number of the grant.
  *
- * The context of the wait span is added to the lock's metadata as `traceparent`, so that `query`
- * shows the context. The callback of `withLock` runs in the context of the hold span.
+ * The context of the wait span is added to the lock's metadata as `traceparent`, so that
+ * `session.query` shows the context. The callback of `withLock` runs in the context of the hold
+ * span.
  *
  * @param tracer The OpenTelemetry tracer. Default: the global tracer named `@holdfast/client`.
  * @throws HoldfastError `INVALID_OPTION` if the argument is not a tracer
@@ -62,10 +63,10 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
 }
 
 /**
- * Makes the functions that the client calls while a lock is held and when the lock ends.
+ * Follows a lock with its hold span.
  *
- * @param holdContext The context of the hold span. `run` needs this parameter, because in a browser
- *   the active context is lost after an `await`.
+ * @param holdContext The context of the hold span. `run` cannot use the active context, because a
+ *   browser loses that context while the caller awaits the grant.
  */
 function holdTrace(holdSpan: Span, holdContext: Context): HoldTrace {
   return {

@@ -31,10 +31,9 @@ interface RequestingSession {
 }
 
 /**
- * The registry for requests whose caller gets a `Lock`, a handle. It passes each call on to
- * `HeldLocks`, the registry without handles. It makes the handle as soon as the `granted` message
- * arrives. All sessions share the methods of this class, so V8 can inline them. V8 does not inline
- * functions that each session makes anew.
+ * Adds granted locks to `HeldLocks`, and returns a handle (`Lock`) for each of them. All sessions
+ * share the methods of this class, so V8 can inline them. V8 would not inline closures that each
+ * session makes.
  */
 export class HandleRegistry implements LockRegistry<Lock> {
   readonly #heldLocks: HeldLocks
@@ -102,10 +101,11 @@ export class LockRequester implements TimeoutListener {
    * Sends the request of a lock, without a trace. Resolves with the object that `registry` makes
    * for the granted lock.
    *
-   * `send` and `request` are not `async`, because an `async` function makes one more promise:
-   * - The promise costs time for every lock.
-   * - Several grants may arrive in one frame. The calls of `session.lock` resolve in the order of
-   *   these grants, because each of the calls awaits equally many promises.
+   * `send` and `request` are not `async`, because an `async` function makes one more promise, which
+   * costs time for every lock.
+   *
+   * Several grants may arrive in one frame. All calls of `session.lock` await equally many
+   * promises, so the calls resolve in the order of their grants.
    */
   send<L>({ params, timeout, signal }: CheckedLock, registry: LockRegistry<L>): Promise<L> {
     throwIfAborted(signal, params.key)
@@ -116,7 +116,7 @@ export class LockRequester implements TimeoutListener {
   }
 
   /**
-   * Requests the lock for a run. A run is one call of the function that a caller passes to `once`.
+   * Requests the lock for a run, which is one call of the function that a caller passes to `once`.
    * The broker grants the lock, or answers with the value of another caller's run.
    */
   sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
@@ -172,8 +172,8 @@ export class LockRequester implements TimeoutListener {
 }
 
 /**
- * The error of a request whose timeout has passed. With `timeout: 0` the timeout passes only while
- * the client has no connection, because a connected client waits for the broker's response.
+ * The error of a request whose timeout has passed. A timeout of 0 passes only while the client has
+ * no connection. With a connection, the broker ends a request that must not wait.
  */
 function timeoutError(timeout: number | undefined): HoldfastError {
   return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')

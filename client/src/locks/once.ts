@@ -1,7 +1,7 @@
 /**
- * `session.once`: one caller runs a function under the lock of a key. All callers that wait for the
- * key meanwhile, in any session and process, get the value of the function. A run is one such call
- * of the function.
+ * `session.once`: one caller runs its function under the lock of a key. All callers that wait for
+ * the key meanwhile, in any session and process, get the value of that function. A run is one call
+ * of a caller's function.
  */
 import {
   HoldfastError,
@@ -27,7 +27,7 @@ export interface OnceOptions
   readonly keep?: number | undefined
 }
 
-/** The argument of the function of a run: the fence and the signal of the lock. */
+/** What the function gets as its argument: the fence and the signal of its lock. */
 export interface Run {
   /** The number of the grant, as `lock.fence`. */
   readonly fence: number
@@ -81,8 +81,8 @@ export async function runOnce<T>(
     await lock.unlock()
     return value
   } catch (error) {
-    // If `completion` is not set yet, the client has sent no value. If `completion` is set,
-    // `unlock` failed, because the broker did not accept the message that contains the value.
+    // If `completion` is set, the unlock with the value has failed. Otherwise the run itself has
+    // failed, so a plain unlock follows.
     const { completion } = grantedLock
     if (completion === undefined) await lock.unlock().catch(() => {})
     throw completion === undefined
@@ -98,8 +98,7 @@ export async function runOnce<T>(
 function endFailedCompletion(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {
-    // With an open session, this error means that the broker refused the message. Then the session
-    // still holds the lock.
+    // The broker has refused the message with the value, so an open session still holds the lock.
     if (error.code !== 'SESSION_CLOSED') grantedLock.unlockWithoutValue()
     return error
   }

@@ -46,7 +46,7 @@ export interface TryLockSetOptions {
    * expires.
    */
   readonly ttl?: number | undefined
-  /** When aborted, the request leaves the queue and is rejected with `ABORTED`. */
+  /** An abort of this signal cancels the request, which is then rejected with `ABORTED`. */
   readonly signal?: AbortSignal | undefined
   /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
   readonly metadata?: unknown
@@ -70,7 +70,7 @@ interface WaitingOptions {
   /**
    * Called once if the request has to wait. The argument has `ahead`, the number of requests that
    * wait before this request, and `holders`, as in the error `LOCK_HELD`. Not called if the
-   * connection is lost at that moment.
+   * connection is lost before the broker's notice arrives.
    */
   readonly onQueued?: ((queued: QueuedNotice) => void) | undefined
 }
@@ -261,7 +261,7 @@ export function checkLockSet(
     `${method} takes 1 to ${maxSetKeys} keys, not ${keys.length}`,
   )
   refuseUnknownOptions(method, options, lockSetOptionNames)
-  // `map` of an array would skip its holes.
+  // `map` would skip the holes of the array, but `checkItem` must refuse them.
   const items = Array.from(keys, (item: LockSetItem) => checkItem(item, method))
   const duplicate = items.find((item, i) => items.findIndex(({ key }) => key === item.key) < i)
   check(duplicate === undefined, `${method} got the key ${JSON.stringify(duplicate?.key)} twice`)
@@ -274,14 +274,14 @@ export function checkLockSet(
   const [{ key, mode = 'exclusive', permits, capacity }] = items as [LockItem]
   const firstMode: LockMode = capacity === undefined ? mode : 'permits'
   const special = { items, permits, capacity }
-  const metadataField = metadataText(metadata)
+  const metadataJson = metadataText(metadata)
   const limitAndCallbacks = checkLimitAndCallbacks(options)
   const params = {
     key,
     mode: firstMode,
     ttl,
     steal: false,
-    metadata: metadataField,
+    metadata: metadataJson,
     special,
     limitAndCallbacks,
   }
@@ -368,8 +368,8 @@ export function checkUsableKey(key: unknown, isName: boolean): asserts key is st
 export function checkSingleflight(key: unknown, options: SingleflightOptions): CheckedLock {
   refuseUnknownOptions('singleflightLock', options, singleflightOptionNames)
   const checkedLock = checkLock(key, options)
-  // The timeout cannot be 0, because the client and not the broker measures the timeout. The client
-  // cannot know immediately whether the lock is free.
+  // Only the broker can answer a request with the timeout 0, but here the client measures the
+  // timeout.
   checkTimeout(checkedLock.timeout, 1)
   return checkedLock
 }
@@ -406,7 +406,7 @@ export function checkAutoRefresh(
     'the lock has no ttl: give autoRefresh an interval and a timeout',
     'INVALID_INTERVAL',
   )
-  // At least 1, so that a very short ttl fails at the last check, whose message names the ttl.
+  // At least 1, so that a ttl of 1 or 2 ms fails at the last check, whose message names the ttl.
   const thirdOfTtl = Math.max(Math.floor((ttl ?? 0) / 3), 1)
   const { interval, timeout } = options ?? { interval: thirdOfTtl, timeout: thirdOfTtl }
   checkMs('interval', interval, 1, 'INVALID_INTERVAL')
@@ -424,7 +424,7 @@ function metadataText(metadata: unknown): string | undefined {
 }
 
 /**
- * Converts a value to JSON text; undefined stays undefined.
+ * Converts a value to JSON text; undefined stays undefined. Only the broker checks the depth.
  *
  * @param name The name of the value in the error message.
  * @throws HoldfastError `INVALID_OPTION` if the value is not a JSON value, or is too large

@@ -4,9 +4,9 @@
  *
  * After a resume the broker first repeats the responses that it has stored for the session. Then
  * the broker sends a snapshot in several parts. The snapshot lists the held locks and the waiting
- * requests of the session. New messages may arrive between the parts. The client settles no request
- * before the last part of the snapshot, because a repeated `granted` may be about a lock that was
- * lost while the connection was gone.
+ * requests of the session. New messages may arrive between the parts. A repeated `granted` may be
+ * about a lock that was lost while the connection was gone. Only the snapshot shows such a loss, so
+ * the client settles no request before the last part.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
@@ -74,20 +74,17 @@ export class Reconciler implements PendingLockListener {
   settle(): ReadonlySet<number> {
     for (const request of this.#pendingRequests.all) request.reportPendingLock(this)
     for (const { id, grantDuringResume } of this.#pendingLocks) {
-      // If a request was listed as waiting and has a grant, the grant came after that part of the
-      // snapshot.
+      // A part of the snapshot listed the request as waiting, and the grant came after that part.
       if (grantDuringResume !== undefined && this.#waitingIds.delete(id))
         this.#brokerLocks.set(id, grantDuringResume)
     }
     // The locks that the session holds at the broker, by fence. The code below removes each lock
-    // that the client also holds, is about to unlock, or still requests.
+    // that the client also holds, has asked to unlock, or still requests.
     const unclaimed = new Map<number, BrokerLock>()
     for (const lock of this.#brokerLocks.values()) {
       if (!this.lostFences.has(lock.fence)) unclaimed.set(lock.fence, lock)
     }
-    const locksGoneAtBroker = this.#heldLocks.all.filter(
-      (lock) => !this.#confirmIfHeld(lock, unclaimed),
-    )
+    const locksGoneAtBroker = this.#heldLocks.all.filter((lock) => !this.#claim(lock, unclaimed))
     for (const fence of this.#pendingUnlocks) unclaimed.delete(fence)
     for (const request of this.#pendingLocks) this.#settleLock(request, unclaimed)
     // No caller of this session wants the locks that are left in the map.
@@ -98,8 +95,11 @@ export class Reconciler implements PendingLockListener {
     return this.#waitingIds
   }
 
-  /** Confirms a lock that the session holds at the broker. Returns false for any other lock. */
-  #confirmIfHeld(lock: GrantedLock, unclaimed: Map<number, BrokerLock>): boolean {
+  /**
+   * Removes a lock of the client from `unclaimed`, and confirms the lock. Returns false if the lock
+   * is not in `unclaimed`.
+   */
+  #claim(lock: GrantedLock, unclaimed: Map<number, BrokerLock>): boolean {
     const brokerLock = unclaimed.get(lock.fence)
     if (brokerLock !== undefined) this.#heldLocks.confirm(lock, brokerLock)
     return unclaimed.delete(lock.fence)
@@ -113,7 +113,8 @@ export class Reconciler implements PendingLockListener {
     // The request stays pending, so that the client sends the request again.
     if (isWanted && isUnknownToBroker) return
     this.#pendingRequests.remove(request)
-    // A lock of this request stays in `unclaimed`, so `settle` unlocks the lock.
+    // The caller has given up. A lock of the request stays in `unclaimed`, so `settle` unlocks the
+    // lock.
     if (!isWanted) return
     if (brokerLock !== undefined && unclaimed.delete(brokerLock.fence)) {
       request.hold(brokerLock.fence, brokerLock.at)

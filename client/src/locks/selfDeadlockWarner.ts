@@ -11,7 +11,7 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { Request } from '../requests/requests.js'
 import type { LockParams } from '../transport/messages.js'
 
-/** How long a request waits before its first check; also the time between two checks. In ms. */
+/** After this time, in ms, a waiting request is due for its first check, and then for the next. */
 const checkAfterMs = 5_000
 /** How many keys one session warns for. Further warnings would not help the developer. */
 const maxWarnings = 100
@@ -41,7 +41,6 @@ export class SelfDeadlockWarner implements Task {
   readonly #session: WarnerSession
   readonly #warn: Warn
   readonly #warnedKeys = new Set<string>()
-  /** Whether the next check is scheduled. */
   #isCheckScheduled = false
 
   constructor(session: WarnerSession, warn: Warn) {
@@ -65,6 +64,7 @@ export class SelfDeadlockWarner implements Task {
     const overdueRequests: LockParams[] = []
     let nextCheckAt = Infinity
     for (const { params, isWanted, sentAt } of requests) {
+      // Only lock requests have `params`.
       if (params === undefined || !isWanted) continue
       // A request that is not sent yet waits for a connection, not for a lock. So its time has not
       // begun, and a later check visits the request again.
@@ -81,7 +81,7 @@ export class SelfDeadlockWarner implements Task {
     if (overdueRequests.length > 0) this.#warnOfOwnLocks(overdueRequests, locks)
   }
 
-  /** Warns for each key of which the session holds one lock and waits for an incompatible lock. */
+  /** Warns for each key that the session both holds and waits for, in incompatible modes. */
   #warnOfOwnLocks(overdueRequests: readonly LockParams[], locks: readonly OwnLock[]): void {
     // One lock for each key is enough, because locks that share a key have the same mode.
     const ownLocks = new Map(

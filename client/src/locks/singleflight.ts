@@ -25,7 +25,7 @@ export type RequestLock = (checkedLock: CheckedLock) => Promise<GrantedLock>
  * exists even without a timeout.
  */
 interface SharedRequest {
-  readonly grantedLock: Promise<GrantedLock>
+  readonly grant: Promise<GrantedLock>
   /** Cancels the request. */
   readonly controller: AbortController
   readonly callers: Set<Task>
@@ -45,8 +45,8 @@ export class Singleflight {
   async lock({ params, timeout, signal }: CheckedLock): Promise<Lock> {
     const { key } = params
     throwIfAborted(signal, key)
-    // The parts before the key contain no line break, so different combinations never give the same
-    // request key.
+    // No part before the key contains a line break, so requests that differ in a part have
+    // different request keys.
     const requestKey = `${params.mode}\n${params.ttl}\n${params.limitAndCallbacks?.maxHold}\n${key}`
     const request = this.#requests.get(requestKey) ?? this.#begin(requestKey, params)
     return new Promise<Lock>((resolve, reject) => {
@@ -67,10 +67,10 @@ export class Singleflight {
       const stopListening = onAbort(signal, giveUp)
       if (timeout !== undefined) this.#scheduler.after(timeoutTask, timeout)
       request.callers.add(timeoutTask)
-      request.grantedLock.then((grantedLock) => {
+      request.grant.then((grantedLock) => {
         stopWaiting()
-        // The functions that all callers passed to `then` run directly one after another. So each
-        // caller has a handle before the first caller can unlock its handle and free the lock.
+        // This callback runs for all callers, directly one after another. So each caller has a
+        // handle before the first caller can unlock its handle and free the lock.
         if (request.callers.has(timeoutTask))
           resolve(new Lock(grantedLock, /* isSingleflight */ true))
       }, giveUp)
@@ -80,14 +80,14 @@ export class Singleflight {
   /** Sends a request that further callers can share until the request has a response. */
   #begin(requestKey: string, params: LockParams): SharedRequest {
     const controller = new AbortController()
-    const grantedLock = this.#requestLock({ params, timeout: undefined, signal: controller.signal })
-    const request: SharedRequest = { grantedLock, controller, callers: new Set() }
+    const grant = this.#requestLock({ params, timeout: undefined, signal: controller.signal })
+    const request: SharedRequest = { grant, controller, callers: new Set() }
     this.#requests.set(requestKey, request)
     const close = () => this.#close(requestKey, request)
-    grantedLock.then((lock) => {
+    grant.then((grantedLock) => {
       close()
       // If all callers gave up before the grant arrived, no caller will unlock.
-      if (request.callers.size === 0) void new Lock(lock).unlock()
+      if (request.callers.size === 0) void new Lock(grantedLock).unlock()
     }, close)
     return request
   }

@@ -32,7 +32,8 @@ export interface RequestTrace {
 /** Follows one lock from its grant to its end. */
 export interface HoldTrace {
   /**
-   * Calls the callback of `session.withLock`, so that spans of the callback belong to this lock.
+   * Calls the callback of `session.withLock`. Here a tracer can make the spans (the timed steps of
+   * a trace) of the callback part of this hold.
    */
   run<T>(callback: () => T): T
   /**

@@ -34,8 +34,8 @@ export async function runWithLock<T>(
 }
 
 /**
- * Converts the error of the unlock that follows the callback: `LOCK_NOT_HELD` becomes `LOCK_LOST`,
- * because the lock must have been lost before the unlock. Other errors stay as they are.
+ * Converts the error `LOCK_NOT_HELD` of the unlock after the callback to `LOCK_LOST`, because the
+ * lock was lost before the unlock. Returns any other error unchanged.
  */
 function toLockLost(lock: Lock, error: unknown): unknown {
   const wasNotHeld = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'

@@ -41,7 +41,6 @@ type AbortCallback = (error: HoldfastError) => void
 
 /** The listener that the client adds to a signal, and the callbacks that this listener calls. */
 interface SharedListener {
-  /** In the order in which they were added. */
   readonly callbacks: Set<AbortCallback>
   readonly listener: () => void
 }
@@ -84,7 +83,7 @@ function addSharedListener(signal: AbortSignal): SharedListener {
   const callbacks: SharedListener['callbacks'] = new Set()
   const listener = () => {
     for (const callback of [...callbacks]) {
-      // A callback that ran before may have removed this callback.
+      // The loop visits a copy of the set. An earlier callback may have removed this callback.
       if (callbacks.has(callback)) callSafely(() => callback(abortedError(signal)))
     }
   }

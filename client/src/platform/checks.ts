@@ -43,7 +43,7 @@ export function shown(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(start) : start
 }
 
-/** @throws HoldfastError with the code `code` unless the value is an integer of ms from `min` */
+/** @throws HoldfastError with the code `code` unless the value passes `isMs` */
 export function checkMs(
   name: string,
   value: unknown,

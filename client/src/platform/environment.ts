@@ -14,14 +14,14 @@ export interface Environment {
   /** Returns a random number, as `Math.random` does; for the jitter of the retry delays. */
   readonly random: () => number
   /**
-   * Calls the callback at the end of the present turn of the event loop, so that all messages of a
-   * turn share one frame.
+   * Calls the callback after the present code, in a microtask or at the end of the turn of the
+   * event loop. So messages that are sent together share one frame.
    */
   readonly endOfTurn: (callback: () => void) => void
   /**
    * Calls the callback in a new task, after all microtasks of the present task. This function must
    * not use a timer, because a hidden tab delays timers by up to a minute. On a platform without
-   * this function, the client calls `endOfTurn`, which may run the callback in a microtask.
+   * this function, the client calls `endOfTurn` instead.
    */
   readonly newTask?: ((callback: () => void) => void) | undefined
   readonly WebSocket: WebSocketConstructor
@@ -30,9 +30,9 @@ export interface Environment {
    * @throws HoldfastError `INVALID_OPTION` if the platform does not support these options
    */
   readonly webSocketFor?: ((options: PlatformOptions) => WebSocketConstructor) | undefined
-  /** Prints a warning for the developer; undefined prints no warnings. */
+  /** Prints a warning for the developer. Without this function, the client prints no warnings. */
   readonly warn?: ((message: string, code: string) => void) | undefined
-  /** Returns how to fix an error of the platform's WebSocket; undefined for an unknown error. */
+  /** Returns how to fix an error of the platform's WebSocket, or undefined for an unknown error. */
   readonly adviceOnConnectionError?: ((error: unknown) => string | undefined) | undefined
   /** The page or worker in which the client runs, in a browser. */
   readonly page?: Page | undefined
@@ -75,7 +75,8 @@ export const random: () => number = Math.random
 export const platformEnvironment: Environment = {
   clock,
   random,
-  // Not `queueMicrotask`, because a test may have replaced that function before this module loads.
+  // Not `queueMicrotask`, because fake timers may replace that function even before this module
+  // loads. A promise always works.
   endOfTurn: (callback) => void resolvedPromise.then(callback),
   newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,

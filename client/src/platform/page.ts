@@ -1,7 +1,7 @@
 /**
  * Reports that the user leaves the page that runs the client, that the page is shown again or wakes
  * up, and that the network is back. A worker has only some of these events, and Node has none. The
- * code therefore tests for each feature, and not for the kind of platform.
+ * code therefore tests which globals exist, and not which platform runs the code.
  */
 
 /** Receives the events of the page. */

@@ -5,8 +5,8 @@
  *
  * This file makes `ws` use proxies and the certificates of an operator's own authority, and reads
  * why a server has refused the upgrade (the HTTP request with which a WebSocket begins). After the
- * upgrade, common frames bypass `ws`, because `ws` is slower: see `nodeFrames.ts`. After `unref`,
- * an open connection does not keep the process alive. The file also prints warnings.
+ * upgrade, common frames bypass `ws`, because `ws` is slower: see `nodeFrames.ts`. The file also
+ * adds `unref`, which lets the process end although a connection is open, and prints warnings.
  */
 import { X509Certificate } from 'node:crypto'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
@@ -19,8 +19,8 @@ import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
 /**
- * Largest frame that the client accepts, in bytes. A broker puts several messages into one frame,
- * up to 32 KiB. Only a single longer message makes a longer frame.
+ * Largest frame that the client accepts, in bytes. A broker joins messages into frames of at most
+ * 32 KiB. Only a frame with a single message can be longer.
  */
 const maxPayload = 1024 * 1024
 /** How much of the body of a refusal the client reads, in characters. */
@@ -107,13 +107,13 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
         readBody(response, (body) => this.#onRefused(response, body))
       })
       this.on('open', () => this.#readFrames())
-      // Ends the connection to the proxy, because a proxy that never answers would keep it open.
+      // Ends the connection to the proxy, which a proxy that never answers would not end.
       this.on('close', () => proxyController.abort())
     }
 
     override send(text: string): void {
-      // `textFrame` makes no frame of a long text, which `ws` sends instead. If the connection is
-      // not open, `ws` drops the text or throws an error.
+      // `ws` sends a text that is too long for `textFrame`. If the connection is not open, `ws`
+      // drops the text or throws an error.
       const frame = this.readyState === this.OPEN ? textFrame(text) : undefined
       if (frame === undefined || this.#socket === undefined) super.send(text)
       else this.#socket.write(frame)
@@ -167,8 +167,8 @@ function readBody(response: Response, callback: (body: string) => void): void {
 }
 
 /**
- * The proxy for a URL: the option `proxy`, and by default the proxy of the environment variables.
- * The environment variables do not apply to loopback addresses. Undefined for no proxy.
+ * Returns the proxy for a URL; undefined for no proxy. The option `proxy` replaces the environment
+ * variables, which do not apply to loopback addresses.
  * @throws Error if the proxy URL is not `http://` or `https://`; the try to connect then fails
  */
 function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefined {

@@ -5,14 +5,14 @@
  */
 import { redactUrl } from '@holdfast/shared'
 
-/** The response of a server that did not answer "101 Switching Protocols". */
+/** The response that refuses an upgrade: any other status than "101 Switching Protocols". */
 export interface UpgradeResponse {
   readonly statusCode: number
   readonly statusMessage?: string | undefined
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>
 }
 
-/** How many characters of each text of the response the error message shows. */
+/** The longest text of the response that the error message shows uncut, in UTF-16 units. */
 const maxShownLength = 200
 
 const adviceByStatus: Readonly<Record<number, string>> = {

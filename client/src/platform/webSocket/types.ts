@@ -15,7 +15,10 @@ export interface PlatformOptions {
  */
 type Handler<E> = { on(event: E): void }['on'] | null
 
-/** The members of a `WebSocket` that the client uses; browsers, Node and `ws` have all of them. */
+/**
+ * The members of a `WebSocket` that the client uses. Browsers, Node and `ws` have all members that
+ * are not optional.
+ */
 export interface WebSocketLike {
   readonly protocol: string
   onopen: Handler<unknown>
