@@ -10,25 +10,25 @@ import { TableDriver } from './tableDriver.js'
 
 /**
  * Returns a driver where shared requests of the session `crowd` wait for the exclusive lock of the
- * session `holder`.
+ * session `holder`, and a function that releases this lock.
  */
-function driverWithWaiters(waiters: number): { driver: TableDriver; unlock: () => string[] } {
+function driverWithWaiters(waiters: number): { driver: TableDriver; unlockHolder: () => string[] } {
   // The driver does not check the invariants, because each check examines the whole table.
   const driver = new TableDriver(/* checked */ false)
   driver.open('holder')
   driver.open('crowd')
   driver.lock('holder', 'k')
   for (let i = 0; i < waiters; i++) driver.lock('crowd', 'k', { mode: 'shared' })
-  return { driver, unlock: () => driver.unlock('holder', 1) }
+  return { driver, unlockHolder: () => driver.unlock('holder', 1) }
 }
 
 const grantCount = (lines: readonly string[]): number =>
   lines.filter((line) => line.startsWith('granted')).length
 
 describe('table: a release with very many waiters', () => {
-  it('grants a thousand waiters, reports an unfinished key, and grants the others on command', () => {
-    const { driver, unlock } = driverWithWaiters(2_500)
-    const first = unlock()
+  it('grants a thousand waiters, reports an unfinished key, and grants the others by later commands', () => {
+    const { driver, unlockHolder } = driverWithWaiters(2_500)
+    const first = unlockHolder()
     expect(grantCount(first)).to.equal(1_000)
     expect(first.at(-1)).to.equal('unfinished k')
     const grantMore = () => driver.apply({ type: 'grantUnfinishedKeys', keys: ['k'], at: 0 })
@@ -37,15 +37,15 @@ describe('table: a release with very many waiters', () => {
     expect(second.at(-1)).to.equal('unfinished k')
     const third = grantMore()
     expect(grantCount(third)).to.equal(500)
-    // No further effect, so the key is no longer unfinished.
+    // There is no other effect, so the key is no longer unfinished.
     expect(third).to.have.length(500)
     expect(grantMore()).to.deep.equal([])
   })
 
   it('queues a new request behind the waiters that are not granted yet', () => {
-    const { driver, unlock } = driverWithWaiters(1_500)
+    const { driver, unlockHolder } = driverWithWaiters(1_500)
     driver.open('late')
-    unlock()
+    unlockHolder()
     expect(driver.lock('late', 'k', { mode: 'shared' })).to.deep.equal(['queued late#1 k'])
     expect(driver.lock('late', 'k', { mode: 'shared', timeout: 0 })[0]).to.match(/LOCK_HELD/)
     const effects = driver.apply({ type: 'grantUnfinishedKeys', keys: ['k'], at: 0 })
@@ -53,9 +53,9 @@ describe('table: a release with very many waiters', () => {
   })
 
   it('is completed by a restored table after a restart', () => {
-    const { driver, unlock } = driverWithWaiters(2_100)
+    const { driver, unlockHolder } = driverWithWaiters(2_100)
     // Grants 1,000 waiters, so 1,100 remain for two further commands.
-    unlock()
+    unlockHolder()
     const table = restore(dump(driver.table))
     // No session belongs to the broker `nobody`, so the restart only reports the unfinished key.
     const restart = { type: 'restart', formerOwner: 'nobody', ownerBroker: '', at: 0 } as const
@@ -66,9 +66,8 @@ describe('table: a release with very many waiters', () => {
     expect([table.waitingCount, table.heldCount]).to.deep.equal([0, 2_100])
   })
 
-  it('shares its limit among all keys of one command', () => {
-    // One command grants at most 3 waiters.
-    const table = new LockTable(undefined, 3)
+  it('grants at most the limit of one command, however many keys it frees', () => {
+    const table = new LockTable(undefined, /* grantsPerCommand */ 3)
     const driver = new TableDriver(/* checked */ false, table)
     driver.open('holder')
     driver.open('crowd')
@@ -100,12 +99,13 @@ describe('table: one of very many holders', () => {
     expect(revoke(100)).to.match(/LOCK_NOT_HELD$/)
     driver.unlock('crowd', 150)
     expect(revoke(150)).to.match(/LOCK_NOT_HELD$/)
+    // Grants the lock 201.
     driver.lock('crowd', 'k', { mode: 'shared' })
     expect(revoke(201)).to.match(/revoked$/)
     driver.end('crowd')
     expect(revoke(7)).to.match(/LOCK_NOT_HELD$/)
     driver.open('again')
-    // These locks have the fences from 202.
+    // The first of these locks has the fence 202.
     for (let i = 0; i < 100; i++) driver.lock('again', 'k', { mode: 'shared' })
     expect(revoke(202)).to.match(/revoked$/)
   })

@@ -1,9 +1,9 @@
 /**
- * Which holders an answer to a failed lock request lists: the holders of the key, as many as fit. A
- * session that never acknowledges its answers stores at most a few hundred kilobytes of holders. A
- * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * Which holders the answer to a failed lock request lists: the oldest holders of the key, at most
+ * 16, and at most 16 KiB. The table stores an answer until the client acknowledges the answer. So
+ * the holders in all stored answers of one session are limited too. A `TableDriver` applies
+ * commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means that
+ * request 1 of session `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { type Answer, type Command, dump, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -11,7 +11,7 @@ import { plainEffect, plainState } from './plainValues.js'
 import { isSame, TableAndModel } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
-/** The longest metadata of a lock: 4 KiB of JSON with the quotes. */
+/** The longest metadata of a lock: 4 KiB of JSON, which are 4,094 characters and two quotes. */
 const largeMetadata = JSON.stringify('x'.repeat(4_094))
 
 /** Returns the holders in the stored answer to a request of `b`. */
@@ -24,8 +24,8 @@ function storedHolders(driver: TableDriver, id: number) {
 }
 
 /**
- * Returns a driver with `b`, whose answers are stored, and many sessions that share `k` with large
- * metadata.
+ * Returns a driver with `b`, whose answers are stored because of its grace, and with sessions `a1`,
+ * `a2` and so on that share `k`.
  */
 function driverWithHolders(holderCount: number, metadata = largeMetadata): TableDriver {
   const driver = new TableDriver()
@@ -48,7 +48,7 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
       name: 'name 1',
       metadata: undefined,
       fence: 1,
-      // The time of the third command; the first command has the time 1,000.
+      // `a1` locks with the third command, and the first command has the time 1,000.
       since: 1_002,
     })
   })
@@ -72,7 +72,7 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
     expect(driver.timeout('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
   })
 
-  it('are empty for a key without holders while the table is quiet and grants no locks', () => {
+  it('are an empty list if the key is free, but the table is quiet (grants only steals)', () => {
     const driver = TableDriver.withSessions('a')
     driver.quiet(true)
     driver.lock('a', 'k', { timeout: 50 })
@@ -87,8 +87,8 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
   })
 })
 
-describe('table: stored answers that share their holders', () => {
-  it('are the same object while the holders of the key do not change', () => {
+describe('table: shared answers', () => {
+  it('are one object for two sessions while the holders of the key do not change', () => {
     const driver = driverWithHolders(3, '"small"')
     driver.open('c', { grace: 5_000 })
     driver.lock('b', 'k', { timeout: 0 })
@@ -97,16 +97,16 @@ describe('table: stored answers that share their holders', () => {
     expect(sessions.get('c')!.answers!.get(1)).to.equal(sessions.get('b')!.answers!.get(1))
   })
 
-  it('are few objects, and one object for all answers after the first 256 KiB', () => {
+  it('are few objects in one session, even if its answers reach the limit of 256 KiB', () => {
     const driver = driverWithHolders(16)
     for (let i = 0; i < 1_024; i++) driver.lock('b', 'k', { timeout: 0 })
     const answers = driver.table.sessions.get('b')!.answers!
-    // The objects are the full answer, an answer with fewer holders when few bytes are left, and
-    // one short answer for the rest.
+    // The objects are the full answer, an answer with fewer holders just below the limit, and an
+    // answer with one holder for the rest.
     expect(new Set(answers.values()).size).to.be.below(5)
   })
 
-  it('describe the current holders after each change of the holders', () => {
+  it('name the present holders after each grant and each release', () => {
     const driver = driverWithHolders(4, '"small"')
     let id = 0
     const reportedSessions = (): string[] => {
@@ -124,9 +124,9 @@ describe('table: stored answers that share their holders', () => {
     expect(reportedSessions()).to.deep.equal(['a3', 'a2'])
   })
 
-  it('describe the right holders even for more keys than the table can share answers for', () => {
+  it('name the right holders even if requests for more keys fail than can have shared answers', () => {
     const driver = TableDriver.withSessions('a', 'b')
-    // The table keeps the shared answers of 64 keys. So the second round finds no shared answer.
+    // The table keeps the shared answers of only 64 keys, so none is left for the second round.
     const keyCount = 200
     for (let key = 1; key <= keyCount; key++) driver.lock('a', `k${key}`)
     for (const round of [0, 1]) {
@@ -144,24 +144,24 @@ describe('table: the stored size of holders', () => {
   it('is at most 16 KiB in one answer, and each holder is complete', () => {
     const driver = driverWithHolders(16)
     driver.lock('b', 'k', { timeout: 0 })
-    // Four holders with metadata of 4 KiB and other fields exceed 16 KiB.
+    // A holder has 4 KiB of metadata and other fields, so four holders exceed 16 KiB.
     expect(storedHolders(driver, 1).map(({ session }) => session)).to.deep.equal(['a1', 'a2', 'a3'])
-    // A margin of 1 KiB for each holder, because this JSON escapes the metadata once more.
+    // Allows 1 KiB more for each of the three holders, whose metadata this JSON escapes again.
     expect(JSON.stringify(storedHolders(driver, 1)).length).to.be.below(16 * 1024 + 3 * 1024)
   })
 
-  it('is at most 256 KiB for a session; later answers have one holder without metadata', () => {
+  it('has a limit of 256 KiB in a session; answers above it have one holder without metadata', () => {
     const driver = driverWithHolders(16)
     for (let i = 0; i < 1_024; i++) driver.lock('b', 'k', { timeout: 0 })
     const [first, last] = [storedHolders(driver, 1), storedHolders(driver, 1_024)]
     expect([first.length, first[0]!.metadata]).to.deep.equal([3, largeMetadata])
     expect(last).to.deep.equal([{ ...first[0], metadata: undefined }])
     const stored = JSON.stringify([...driver.table.sessions.get('b')!.answers!.values()])
-    // The other 256 KiB are for the further answers, each with one short holder.
+    // The answers below the limit take 256 KiB, and those with one short holder take less.
     expect(stored.length).to.be.below(512 * 1024)
   })
 
-  it('shrinks when the client acknowledges', () => {
+  it('shrinks when the client acknowledges answers', () => {
     const driver = driverWithHolders(16)
     // The holders of 100 answers exceed 256 KiB, so the last answers have one holder each.
     for (let i = 0; i < 100; i++) driver.lock('b', 'k', { timeout: 0 })
@@ -177,7 +177,7 @@ describe('table: the stored size of holders', () => {
     expect(driver.table.sessions.get('b')!.storedHolderBytes).to.equal(0)
   })
 
-  it('counts three bytes, the upper bound, for each character of a text that is not ASCII', () => {
+  it('counts three bytes, the most possible, for each character of a text that is not pure ASCII', () => {
     const driver = driverWithHolders(4, JSON.stringify('é'.repeat(2_047)))
     driver.lock('b', 'k', { timeout: 0 })
     // The metadata of each holder counts as 6 KiB, so two holders fit into 16 KiB.
@@ -197,7 +197,7 @@ describe('table: the stored size of holders', () => {
     // The driver need not check the invariants, because `tableAndModel` checks them.
     const driver = new TableDriver(/* checked */ false)
     const apply = driver.apply.bind(driver)
-    // `tableAndModel` receives every command of the driver, and throws if table and model differ.
+    // `tableAndModel` receives every command too, and throws if its table and model differ.
     driver.apply = (command: Command) => {
       tableAndModel.apply(command)
       return apply(command)
@@ -217,9 +217,9 @@ describe('table: the stored size of holders', () => {
     const copy = restore(items)
     expect(isSame(plainState(copy), plainState(driver.table))).to.equal(true)
     // The session b has sent 22 requests.
-    const command = { type: 'lock', at: 9, session: 'b', attachEpoch: 1, id: 23, key: 'k' } as const
-    const lockFields = { mode: 'exclusive', ttl: undefined, timeout: 0, steal: false } as const
-    const finalRequest: Command = { ...command, ...lockFields, metadata: undefined }
+    const origin = { at: 9, session: 'b', attachEpoch: 1, id: 23 }
+    const terms = { ttl: undefined, timeout: 0, steal: false, metadata: undefined }
+    const finalRequest: Command = { type: 'lock', ...origin, key: 'k', mode: 'exclusive', ...terms }
     const [copyEffects, tableEffects] = [copy.apply(finalRequest), driver.table.apply(finalRequest)]
     expect(isSame(copyEffects.map(plainEffect), tableEffects.map(plainEffect))).to.equal(true)
   })

@@ -5,8 +5,12 @@
  *   lock and request is in its session's index and its key's list. Every key in use has a holder or
  *   a waiter.
  * - The effects are complete. A tally records the holders and the queue of a key from the effects
- *   alone. No grant may pass a queue or be incompatible with another lock. Each grant must have a
- *   higher fence (grant number) than all earlier grants. The tally must equal the table.
+ *   alone. Only a steal may pass a queue, and no grant may be incompatible with another lock. Each
+ *   grant must have a higher fence (grant number) than all earlier grants. The tally must equal
+ *   the table.
+ *
+ * Terms: an upgrade makes a shared lock exclusive, and gives the lock a new `presentFence`. A set
+ * is one lock on several keys. A `once` runs a task, or waits for the result of another `once`.
  */
 
 import type {
@@ -40,7 +44,7 @@ function ensure(condition: boolean, violation: string): asserts condition {
 interface Tally {
   /** Each holder, by its fence. */
   readonly holders: Map<number, Lock>
-  /** The waiting requests as `session#id`, in order. An upgrade waits outside the queue. */
+  /** The waiting requests as `session#id`, in order; without upgrades, which join no queue. */
   readonly queue: string[]
 }
 
@@ -59,8 +63,8 @@ export class Invariants {
   readonly #table: LockTable
   readonly #tallies = new Map<string, Tally>()
   /**
-   * The keys that the table has reported as unfinished: one command could not grant all waiters
-   * that can hold the key.
+   * The keys that the table has reported as unfinished, because a command reached its limit of
+   * grants. Waiters that can hold such a key still wait.
    */
   readonly #unfinished = new Set<string>()
   /** The highest fence so far. */
@@ -80,7 +84,7 @@ export class Invariants {
     checkTableRecords(this.#table, this.#unfinished)
   }
 
-  /** Call instead of `check` to replay a command that was checked before. */
+  /** Records the effects without a check of the table, to replay a command that was checked. */
   follow(command: Command, effects: readonly Effect[]): void {
     for (const effect of effects) this.#record(command, effect)
     if (command.type === 'raiseFenceFloor') this.#fence = Math.max(this.#fence, command.fence)
@@ -118,7 +122,7 @@ export class Invariants {
       case 'granted': {
         const { lock, request } = effect
         const { holders, queue } = this.#tally(lock.key)
-        // Only the first lock of a set is primary. The other locks of the set have its fence.
+        // Every lock is primary, except the later locks of a set, which have the same fence.
         const { isPrimary } = lock
         ensure(
           isPrimary ? lock.fence > this.#fence : lock.fence === this.#fence,
@@ -131,7 +135,8 @@ export class Invariants {
           `${lock.key} was granted while an upgrade waits`,
         )
         ensure(areCompatible([...holders.values()]), `incompatible locks on ${lock.key}`)
-        if (request !== undefined) {
+        const hasWaited = request !== undefined
+        if (hasWaited) {
           const first = queue.shift()
           ensure(
             first === `${lock.session.id}#${lock.id}` && request.id === lock.id,
@@ -158,7 +163,7 @@ export class Invariants {
     return tally
   }
 
-  /** Checks that the tallies of the effects equal the table. */
+  /** Checks that the tallies, which come from the effects, equal the table. */
   #compareTallies(): void {
     for (const [key, tally] of this.#tallies) {
       const keyState = this.#table.keys.get(key)
@@ -201,7 +206,7 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
   }
   ensure(held === table.heldCount, `${held} locks, counted ${table.heldCount}`)
   ensure(waiting === table.waitingCount, `${waiting} requests, counted ${table.waitingCount}`)
-  // Subtracts the locks and requests of each session, so both numbers must end as 0.
+  // Subtracts the locks and requests of each session, so `held` and `waiting` must end as 0.
   for (const session of table.sessions.values()) {
     const counted = countsOf(session)
     held -= counted.held
@@ -255,7 +260,7 @@ function checkBarriers({ barriers, sessions }: LockTable): void {
   let callCount = 0
   for (const { key, parties, calls } of barriers.values()) {
     ensure(calls.size > 0, `the barrier ${key} has no waiting call`)
-    ensure(calls.size < parties, `all parties of the barrier ${key} wait`)
+    ensure(calls.size < parties, `the barrier ${key} is complete, but its calls still wait`)
     for (const { id, session } of calls) {
       ensure(sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
       callCount++
@@ -296,7 +301,7 @@ function bytesOf(table: LockTable): number {
   return bytes
 }
 
-/** Returns each result of a `once` that the table has. Several answers may share one result. */
+/** Returns all results of `once` in the table. Several answers may share one result. */
 function resultsOf(table: LockTable): Set<SharedResult> {
   const results = new Set<SharedResult>()
   for (const { result } of table.keptResults.values()) results.add(result)
@@ -372,9 +377,9 @@ function checkMember<T extends Lock | Request>(member: T, members: readonly T[] 
 
 /**
  * Checks the followers of a key: calls of `once` that wait for the result of another call. They are
- * in two groups. The group `followers` waits for the call that runs. The group `delivery` must
- * still get the result of a call that has ended. Both groups together must be the `once` requests
- * of the queue, in order.
+ * in two groups. The group `delivery` must still get the result of a call that has ended. The group
+ * `followers` waits for the call that runs. The `once` requests of the queue must be those of
+ * `delivery`, followed by those of `followers`.
  */
 function checkFollowers({ key, queue, extras }: KeyState): void {
   const { followers, delivery } = extras ?? {}
@@ -393,7 +398,7 @@ function checkFollowers({ key, queue, extras }: KeyState): void {
       ensure(request.extras?.followers === group, `a follower of ${key} is in another group`)
 }
 
-/** Checks that a waiting upgrade has a shared lock of its key, and that no permits are upgraded. */
+/** Checks that a waiting upgrade is for a shared lock of its key, and no permits were upgraded. */
 function checkUpgrade({ key, holders, extras }: KeyState): void {
   for (const { mode, fence, presentFence } of holders) {
     ensure(presentFence === fence || mode !== 'permits', `permits ${fence} were upgraded`)
@@ -427,8 +432,8 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 }
 
 /**
- * Returns whether the key is unfinished: the table can grant its upgrade or its first waiter, or
- * can answer followers. Throws if the key is unfinished but the table has not reported the key.
+ * Returns whether a key is unfinished: its waiting upgrade or first waiter can be granted, or
+ * followers can be answered. Throws if the table has not reported an unfinished key.
  */
 function checkQueue(
   table: LockTable,
@@ -441,9 +446,9 @@ function checkQueue(
   }
   if (table.quiet) return false
   if (extras?.upgrade !== undefined) {
-    const isAlone = holders.length === 1
-    ensure(!isAlone || unfinished.has(key), `the upgrade of ${key} waits for no lock`)
-    return isAlone
+    const hasOneHolder = holders.length === 1
+    ensure(!hasOneHolder || unfinished.has(key), `the upgrade of ${key} waits for no other lock`)
+    return hasOneHolder
   }
   if (first === undefined) return false
   const members = first.extras?.set?.requests ?? [first]

@@ -1,34 +1,34 @@
 /**
- * A walk visits the keys in use, and pauses while keys come into use and become idle. The walk
- * visits each key once if the key stays in use from the beginning of the walk until the visit.
+ * A walk visits the keys in use. Between two steps of the walk, keys may come into use or become
+ * idle. The walk visits, once each, the keys that stay in use from its beginning until their visit.
  */
 import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 
-/** A key table, and the keys that the test has brought into use and has not released. */
+/** A key table, and a record of the keys that the test has brought into use and not released. */
 class KeysInUse {
-  readonly keys = new KeyTable()
-  readonly inUse = new Map<string, KeyState>()
-  /** Stands for the first holder of a key. The key table only tests whether a key has a holder. */
-  readonly #lock = {} as never
+  readonly table = new KeyTable()
+  readonly states = new Map<string, KeyState>()
+  /** Stands for the holder of a key. The key table only tests whether a key has a holder. */
+  readonly #holder = {} as never
 
   /** Brings the key into use, so that a later walk must visit the key. */
   use(key: string): void {
-    if (this.inUse.has(key)) return
-    const keyState = this.keys.getOrCreate(key)
+    if (this.states.has(key)) return
+    const keyState = this.table.getOrCreate(key)
     // A key in use must have a holder.
-    keyState.first = this.#lock
-    this.inUse.set(key, keyState)
+    keyState.first = this.#holder
+    this.states.set(key, keyState)
   }
 
   /** Ends the use of the key, so that a walk must not visit the key. */
   release(key: string): void {
-    const keyState = this.inUse.get(key)
+    const keyState = this.states.get(key)
     if (keyState === undefined) return
     keyState.first = undefined
-    this.inUse.delete(key)
-    this.keys.markIdle(keyState)
+    this.states.delete(key)
+    this.table.markIdle(keyState)
   }
 }
 
@@ -40,7 +40,7 @@ describe('table: a walk over the keys', () => {
   it('visits all keys in use in the order in which they came into use', () => {
     const keysInUse = new KeysInUse()
     for (const key of ['b', 'a', 'c']) keysInUse.use(key)
-    const walk = keysInUse.keys.walk()
+    const walk = keysInUse.table.walk()
     expect([walk.next(), walk.next(), walk.next()].map((keyState) => keyState?.key)).to.deep.equal([
       'b',
       'a',
@@ -49,23 +49,23 @@ describe('table: a walk over the keys', () => {
     expect(walk.next()).to.equal(undefined)
   })
 
-  it('is neither listed nor counted among the keys, and its end leaves nothing behind', () => {
+  it('marks its place in the list of keys until its end, and the mark is neither listed nor counted', () => {
     const keysInUse = new KeysInUse()
     for (const key of ['a', 'b']) keysInUse.use(key)
-    const walks = [keysInUse.keys.walk(), keysInUse.keys.walk()]
+    const walks = [keysInUse.table.walk(), keysInUse.table.walk()]
     walks[0]!.next()
-    expect(keysInUse.keys.size).to.equal(2)
-    expect(namesOf(keysInUse.keys.values())).to.deep.equal(['a', 'b'])
+    expect(keysInUse.table.size).to.equal(2)
+    expect(namesOf(keysInUse.table.values())).to.deep.equal(['a', 'b'])
     for (const walk of walks) walk.end()
     // A second end has no effect.
     walks[0]!.end()
-    expect(keysInUse.keys.size).to.equal(2)
+    expect(keysInUse.table.size).to.equal(2)
     keysInUse.release('a')
     keysInUse.release('b')
-    expect(namesOf(keysInUse.keys.values())).to.deep.equal([])
+    expect(namesOf(keysInUse.table.values())).to.deep.equal([])
   })
 
-  it('visits exactly the keys that stay in use from its beginning, whatever happens between its steps', () => {
+  it('visits exactly the keys that stay in use from its beginning until their visit', () => {
     const action = fc.record({
       // `step` is more frequent than each other kind, so that the walks also visit the later keys.
       kind: fc.constantFrom('use', 'release', 'begin', 'step', 'step', 'step', 'end'),
@@ -82,14 +82,14 @@ describe('table: a walk over the keys', () => {
           if (kind === 'use') keysInUse.use(key)
           else if (kind === 'release') {
             keysInUse.release(key)
-            for (const other of walks) other?.released(key)
+            for (const anyWalk of walks) anyWalk?.mustNotVisit(key)
           } else if (kind === 'begin') {
             walk?.end()
             walks[index] = new CheckedWalk(keysInUse)
           } else if (kind === 'step') walk?.step()
           else walk?.end()
-          expect(namesOf(keysInUse.keys.values())).to.have.members([...keysInUse.inUse.keys()])
-          expect(keysInUse.keys.size).to.equal(keysInUse.inUse.size)
+          expect(namesOf(keysInUse.table.values())).to.have.members([...keysInUse.states.keys()])
+          expect(keysInUse.table.size).to.equal(keysInUse.states.size)
         }
         for (const walk of walks) walk?.finish()
       }),
@@ -106,12 +106,12 @@ class CheckedWalk {
 
   constructor(keysInUse: KeysInUse) {
     this.#keysInUse = keysInUse
-    this.walk = keysInUse.keys.walk()
-    this.#unvisited = new Set(keysInUse.inUse.keys())
+    this.walk = keysInUse.table.walk()
+    this.#unvisited = new Set(keysInUse.states.keys())
   }
 
-  /** The key is no longer in use, so the walk must not visit the key. */
-  released(key: string): void {
+  /** Call when a key is released. The walk must not visit the key, even if it is used again. */
+  mustNotVisit(key: string): void {
     this.#unvisited.delete(key)
   }
 
@@ -122,18 +122,19 @@ class CheckedWalk {
     this.#unvisited.clear()
   }
 
-  /** Does one step of the walk. Checks first which keys the walk has not visited yet. */
+  /** Checks for each key whether the walk is yet to visit the key. Then does one step. */
   step(): KeyState | undefined {
-    for (const [key, keyState] of this.#keysInUse.inUse) {
+    for (const [key, keyState] of this.#keysInUse.states) {
       if (!this.#isOver)
         expect(this.walk.isYetToVisit(keyState), key).to.equal(this.#unvisited.has(key))
     }
     const keyState = this.walk.next()
     if (keyState === undefined) this.#isOver = true
     else
-      expect(this.#unvisited.delete(keyState.key), `${keyState.key} was still to visit`).to.equal(
-        true,
-      )
+      expect(
+        this.#unvisited.delete(keyState.key),
+        `the walk was yet to visit ${keyState.key}`,
+      ).to.equal(true)
     return keyState
   }
 

@@ -1,13 +1,13 @@
 /**
  * The table counts the keys in use, and lists them in the order in which they came into use. A key
- * without holders and waiters is idle: the table hides an idle key, and drops its state when many
- * other keys have become idle.
+ * without holders and waiters is idle. The table hides an idle key, and drops the state of the key
+ * when many other keys have become idle.
  */
 import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
 
-/** More idle keys than the 1,024 that the table keeps when few keys are in use. */
+/** A table with few keys in use keeps only 1,024 of so many idle keys. */
 const idleKeyCount = 2_000
 
 function addIdleKeys(keys: KeyTable, count: number): void {
@@ -42,7 +42,7 @@ describe('table: keys', () => {
     const keyState = keys.getOrCreate('k')
     for (let i = 0; i < 10; i++) {
       keys.markIdle(keyState)
-      // Few enough that the table still keeps the state of k.
+      // After 100 further idle keys, the table still keeps the state of `k`.
       addIdleKeys(keys, 100)
       expect(keys.getOrCreate('k')).to.equal(keyState)
     }
@@ -56,15 +56,16 @@ describe('table: keys', () => {
     expect(keys.getOrCreate('k')).not.to.equal(keyState)
   })
 
-  it('the table keeps more idle keys if more keys are in use', () => {
+  it('the table keeps more idle keys while more keys are in use', () => {
     const keys = new KeyTable()
-    // For 16,000 keys in use, the table keeps 2,000 idle keys in addition to the 1,024.
-    const usedKeys = Array.from({ length: 16_000 }, (_, i) => keys.getOrCreate(`held:${i}`))
+    // For 16,000 keys in use, the table keeps 2,000 idle keys more than the usual 1,024.
+    const usedKeys = Array.from({ length: 16_000 }, (_, i) => keys.getOrCreate(`used:${i}`))
     const keyState = keys.getOrCreate('k')
     keys.markIdle(keyState)
     addIdleKeys(keys, idleKeyCount)
     expect(keys.getOrCreate('k')).to.equal(keyState)
     keys.markIdle(keyState)
+    // Now no key is in use, so the table keeps only 1,024 idle keys, and `k` is not among them.
     for (const usedKey of usedKeys) keys.markIdle(usedKey)
     expect(keys.size).to.equal(0)
     expect(keys.getOrCreate('k')).not.to.equal(keyState)

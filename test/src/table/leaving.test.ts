@@ -1,10 +1,10 @@
 /**
- * Tests the commands (except unlock) that end waiting requests or locks: cancel, timeout, expiry of
+ * Tests the commands (except unlock) that end locks or waiting requests: cancel, timeout, expiry of
  * the ttl (how long a lock lasts), steal, end of session. Each command may arrive too late. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
- * number of a grant. `g1` is the generation of a lock, which a refresh raises by 1. `by a f1` names
- * the holder.
+ * number of a grant. `g1` means the generation 1 of a lock. The generation begins at 0, and each
+ * refresh raises the generation by 1. `by a f1` names the holder.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'
@@ -68,7 +68,7 @@ describe('table: expiry and refresh', () => {
     driver.lock('a', 'k', { ttl: 100 })
     expect(driver.refresh('a', 1)).to.deep.equal(['refreshed a f1 g1', 'answer a#2 refreshed f1'])
     expectNoEffect(driver, () => driver.expire('a', 1, { generation: 0 }))
-    // The lock has no generation 2 yet.
+    // No refresh has started the generation 2 yet.
     expectNoEffect(driver, () => driver.expire('a', 1, { generation: 2 }))
     expect(driver.expire('a', 1, { generation: 1 })).to.deep.equal(['released a k f1 expired'])
   })
@@ -83,7 +83,7 @@ describe('table: expiry and refresh', () => {
     expect(lock.ttl).to.equal(2_000)
   })
 
-  it('a session cannot refresh a lock that the session does not hold: LOCK_NOT_HELD', () => {
+  it('the refresh of a lock that the session does not hold fails with LOCK_NOT_HELD', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { ttl: 100 })
     expect(driver.refresh('b', 1)).to.deep.equal(['answer b#1 LOCK_NOT_HELD'])
@@ -139,7 +139,7 @@ describe('table: steal', () => {
     ])
   })
 
-  it('makes the unlock and the expiry of the stolen lock ineffective', () => {
+  it('ends the stolen lock, so its expiry has no effect and its unlock fails', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { ttl: 100 })
     driver.lock('b', 'k', { steal: true })
@@ -161,7 +161,7 @@ describe('table: the end of a session', () => {
     driver.lock('a', 'l')
     driver.lock('b', 'k')
     driver.lock('c', 'l')
-    // This lock has the fence 3 and is not affected.
+    // The end of `a` does not affect this lock, which has the fence 3.
     driver.lock('b', 'm')
     driver.lock('a', 'm')
     expect(driver.end('a')).to.deep.equal([
@@ -188,7 +188,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('grants requests that waited only behind a request of the session', () => {
+  it('grants requests that waited only because a request of the session was before them', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k')
@@ -200,7 +200,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('needs the attach epoch, which is the number of the current connection, and happens once', () => {
+  it('happens once, and only with the attach epoch (the number of the present connection)', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 2 }))
@@ -211,7 +211,7 @@ describe('table: the end of a session', () => {
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
   })
 
-  it('makes all later commands of the session ineffective', () => {
+  it('makes all later commands about the session ineffective', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', { ttl: 5 })
     driver.end('a')

@@ -1,10 +1,10 @@
 /**
- * Sets: one lock on several keys, granted in one step or not at all. A differential test compares
- * the outcome of many sets with ordered acquisition: each session locks its keys one by one, in the
- * order of the alphabet. A `TableDriver` applies commands to a lock table and returns the effects
- * as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence is the number of a grant. `repeat` marks an answer that the table does not
- * store.
+ * A set is one lock on several keys, granted in one step or not at all. The last test compares sets
+ * with ordered acquisition, where each session locks its keys one by one, in the order of the
+ * alphabet. A `TableDriver` applies commands to a lock table and returns the effects as short
+ * texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A
+ * fence is the number of a grant. `repeat` marks an answer that the table does not store: a
+ * refusal, or a repetition of a stored answer.
  */
 import { dump, type Effect, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -48,7 +48,7 @@ describe('table: sets', () => {
     expect(driver.unlock('b', 2)).to.include('granted c#1 k f3')
   })
 
-  it('end as a whole when one key is stolen, and all their queues are served', () => {
+  it('end as a whole when one key is stolen, which frees the other keys for their waiters', () => {
     const driver = TableDriver.withSessions('a', 'b', 'stealer')
     driver.lockAll('a', ['k', 'l'])
     driver.lock('b', 'l')
@@ -74,7 +74,7 @@ describe('table: sets', () => {
     }
   })
 
-  it('leave all queues by a cancel or a timeout, and the queues are served', () => {
+  it('leave all queues by a cancel or a timeout, which frees the waiters behind them', () => {
     for (const leave of ['cancel', 'timeout'] as const) {
       const driver = TableDriver.withSessions('a', 'b', 'c')
       driver.lock('a', 'k')
@@ -87,7 +87,7 @@ describe('table: sets', () => {
     }
   })
 
-  it('with the timeout 0 report the holders that prevent the grant, with their keys', () => {
+  it('with the timeout 0 report only holders that prevent the grant, each with the key it holds', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'm', { mode: 'shared' })
@@ -113,7 +113,7 @@ describe('table: sets', () => {
     expect(driver.table.keys.size).to.equal(2)
   })
 
-  it('count once for each key in the limits of their session and of each queue', () => {
+  it('count as one lock for each key in the limit of their session, and as a waiter in each queue', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { locks: 3 } })
     driver.open('b', { limits: { waitersPerKey: 1 } })
@@ -127,7 +127,7 @@ describe('table: sets', () => {
     expect(driver.table.keys.size).to.equal(3)
   })
 
-  it('may have permits of several keys', () => {
+  it('may contain permits', () => {
     const driver = TableDriver.withSessions('a', 'b')
     const item = (key: string) => ({ key, mode: 'permits', permits: 2, capacity: 3 }) as const
     driver.lockAll('a', [item('k'), item('l')])
@@ -136,7 +136,7 @@ describe('table: sets', () => {
     expect(driver.unlock('a', 1)).to.include('granted b#1 z f2')
   })
 
-  it('are answered with the same fence if the client repeats the request after the end of the set', () => {
+  it('are granted with the same fence again if the client repeats the request after an unlock', () => {
     const driver = new TableDriver()
     // A session with a grace, so the table stores the answers.
     driver.open('a', { grace: 5_000 })
@@ -150,7 +150,7 @@ describe('table: sets', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'm')
     driver.unlock('a', 1)
-    // The key l comes into use before k. So the snapshot has the second lock of the set first.
+    // A snapshot lists keys in the order in which they came into use, so `l` comes before `k`.
     driver.lock('b', 'l')
     driver.lockAll('a', ['k', 'l'])
     driver.unlock('b', 2)
@@ -168,10 +168,11 @@ describe('table: sets compared with ordered acquisition', () => {
   const set = fc.uniqueArray(fc.constantFrom(...keys), { minLength: 1, maxLength: 4 })
 
   /**
-   * Each session requests one set, and releases the set as soon as the session has all keys. Every
-   * session must finish once. Sessions with a common key must finish in the order of requests.
+   * Each session requests some keys, and releases the keys as soon as the session has all of them.
+   * With sets and with ordered acquisition, every session must finish once. With sets, sessions
+   * with a common key must finish in the order of their requests.
    */
-  it(`every set is granted once, and each key in the order of the requests, in ${parameters.numRuns} histories`, function () {
+  it(`every set is granted once, and sets with a common key in the order of their requests, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
     const property = fc.property(fc.array(set, { minLength: 2, maxLength: 12 }), (sets) => {
       const withSets = finishOrderWithSets(sets)
@@ -187,7 +188,7 @@ describe('table: sets compared with ordered acquisition', () => {
     fc.assert(property, parameters)
   })
 
-  /** The order in which the table grants these sets, which all wait at the beginning. */
+  /** The order in which the sessions get their sets. At the beginning, all sets wait. */
   function finishOrderWithSets(sets: readonly string[][]): number[] {
     const driver = new TableDriver()
     driver.open('first')
@@ -197,8 +198,8 @@ describe('table: sets compared with ordered acquisition', () => {
     for (const [i, wanted] of sets.entries()) driver.lockAll(`s${i}`, wanted)
     const finishedSessions: number[] = []
     /**
-     * Unlocks a set. Returns one text for each set that is granted then: `granted s3#1 f7`, without
-     * the keys.
+     * Unlocks a set. Returns one text for each set that this unlock grants: `granted s3#1 f7`. The
+     * text omits the key, because the effects of one set differ only by the key.
      */
     const unlockSet = (session: string, fence: number) => {
       const granted = driver.unlock(session, fence).filter((line) => line.startsWith('granted'))
@@ -215,14 +216,15 @@ describe('table: sets compared with ordered acquisition', () => {
   }
 
   /**
-   * The order in which the sessions get the last keys of their sets. Each session locks its keys
-   * one by one, in the order of the alphabet.
+   * The order in which the sessions get the last of their keys. Each session locks its keys one by
+   * one, in the order of the alphabet. At the beginning, the first key of each session is held.
    */
   function finishOrderWithSingleLocks(sets: readonly string[][]): number[] {
     const driver = new TableDriver()
     const wanted = sets.map((set) => [...set].sort())
     const fences = sets.map((): number[] => [])
     const finishedSessions: number[] = []
+    /** Lets each session that these lines grant a lock to go on with its next key. */
     const advanceGranted = (lines: readonly string[]) => {
       for (const line of lines) {
         const match = /^granted s(\d+)#\d+ \S+ f(\d+)$/.exec(line)
@@ -247,7 +249,7 @@ describe('table: sets compared with ordered acquisition', () => {
       driver.open(`s${i}`)
       advance(i)
     }
-    // The locks of `first` on the four keys have the first fences.
+    // The locks of `first` on the four keys were granted first, so they have the fences 1 to 4.
     for (const fence of [1, 2, 3, 4]) advanceGranted(driver.unlock('first', fence))
     return finishedSessions
   }

@@ -1,5 +1,5 @@
 /**
- * Tests which requests for locks the table grants, queues and refuses, and tests unlocks. An unused
+ * Tests which lock requests the table grants, queues or refuses, and what an unlock does. An unused
  * key must leave nothing in the table. A `TableDriver` applies commands to a lock table and returns
  * the effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key
  * `k` with the fence 2, the number of the grant.
@@ -64,7 +64,7 @@ describe('table: grant', () => {
     })
   })
 
-  it('distinguishes keys that differ in a single code unit', () => {
+  it('distinguishes keys that are not exactly equal, with no normalization and no special names', () => {
     const driver = TableDriver.withSessions('a', 'b')
     const spellings = ['\u00e9', 'e\u0301', 'E', 'e', ' e', '__proto__', 'constructor']
     for (const key of spellings) expect(driver.lock('a', key)).to.have.length(1)
@@ -168,7 +168,7 @@ describe('table: timeout 0', () => {
     const driver = new TableDriver()
     driver.open('a', { name: 'worker' })
     driver.open('b')
-    // The time of this third command is 1,002, because the driver counts from 1,000.
+    // The driver gives the time 1,000 to its first command, so this third command has 1,002.
     driver.lock('a', 'k', { metadata: '"why"' })
     const effects = driver.table.apply({
       type: 'lock',
@@ -199,7 +199,7 @@ describe('table: timeout 0', () => {
     expect(driver.table.waitingCount).to.equal(0)
   })
 
-  it('grants the lock if no other request or lock prevents this', () => {
+  it('does not prevent a grant that needs no wait', () => {
     const driver = TableDriver.withSessions('a', 'b')
     expect(driver.lock('a', 'k', { timeout: 0, mode: 'shared' })).to.deep.equal([
       'granted a#1 k f1',
@@ -220,8 +220,8 @@ describe('table: timeout 0', () => {
 
   it('reports at most 16 holders, the oldest first', () => {
     const driver = TableDriver.withSessions('a', 'b')
-    const moreThanNamed = maxHoldersNamed + 4
-    for (let i = 0; i < moreThanNamed; i++) driver.lock('a', 'k', { mode: 'shared' })
+    const holderCount = maxHoldersNamed + 4
+    for (let i = 0; i < holderCount; i++) driver.lock('a', 'k', { mode: 'shared' })
     const [answer] = driver.lock('b', 'k', { timeout: 0 })
     const expectedHolders = Array.from({ length: maxHoldersNamed }, (_, i) => `a f${i + 1}`).join(
       ', ',
@@ -247,7 +247,7 @@ describe('table: unlock', () => {
     driver.lock('a', 'k')
     driver.unlock('a', 1)
     driver.lock('b', 'k')
-    // 1 was released, 2 belongs to b, and no lock has had the others.
+    // The lock 1 was released, the lock 2 belongs to b, and the other fences were never granted.
     for (const fence of [1, 2, 3, 2 ** 53 - 1]) {
       const keys = Array.from(driver.table.keys.values(), ({ key }) => key)
       expect(driver.unlock('a', fence)[0]).to.match(/^answer a#\d+ LOCK_NOT_HELD$/)
@@ -261,7 +261,7 @@ describe('table: unlock', () => {
     }
   })
 
-  it('leaves no state of an unused key', () => {
+  it('leaves no state of a key that has neither locks nor requests', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.lock('b', 'k')
@@ -269,7 +269,7 @@ describe('table: unlock', () => {
     driver.cancel('b', 1)
     driver.unlock('a', 1)
     driver.lock('a', 'l', { mode: 'shared', timeout: 0 })
-    // This lock was the second grant, so its fence is 2.
+    // The lock on l was the second grant, so its fence is 2.
     driver.expire('a', 2)
     expect(driver.table.keys.size).to.equal(0)
   })
@@ -284,7 +284,7 @@ describe('table: fences', () => {
     expect(driver.lock('a', 'k')).to.include('granted a#3 k f3')
   })
 
-  it('continue above a raised floor, and never fall', () => {
+  it('are higher than a floor that a command sets, and never fall', () => {
     const driver = TableDriver.withSessions('a')
     expect(driver.raiseFenceFloor(1_000_000)).to.deep.equal([])
     expect(driver.lock('a', 'k')).to.deep.equal(['granted a#1 k f1000001'])
@@ -294,8 +294,7 @@ describe('table: fences', () => {
   })
 
   it('are exact up to 2^53 - 1', () => {
-    // The test restores a table with high fences, because grants would take too long to raise the
-    // fences so far.
+    // Restores a table with a high fence, because 2^53 grants would take too long.
     const table = restore([{ item: 'table', fence: 2 ** 53 - 3, quiet: false }])
     const driver = new TableDriver(/* checked */ true, table)
     driver.open('a')

@@ -1,10 +1,11 @@
 /**
- * `maxHold` is the longest time for which a lock is held. This time begins with the grant. A
- * refresh, which restarts the ttl, does not prolong `maxHold`. When this time is over, the broker
- * that owns the session proposes the end of the lock with the command `endHold`. A `TableDriver`
- * applies commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means
- * that request 1 of session `b` got the key `k` with the fence 2. A fence is the number of a grant.
- * No time passes in these tests: the tests send the proposal of the broker themselves.
+ * `maxHold` is the longest time for which a lock is held. This time begins with the grant, and
+ * begins again if another broker takes over the session. A refresh, which restarts the ttl, does
+ * not prolong `maxHold`. When this time is over, the broker that owns the session sends the command
+ * `endHold`, which ends the lock. No time passes in these tests: the tests send `endHold`. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
+ * number of a grant.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -48,18 +49,20 @@ describe('table: maxHold', () => {
     expectNoEffect(driver, () => driver.endHold('a', 2))
   })
 
-  it('is at most the limit of the session, also for a request that names no maxHold', () => {
+  it('is at most the maxHold limit of the session, even if the request has no maxHold', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { maxHold: 300 } })
     driver.lock('a', 'k', { maxHold: 500 })
     driver.lock('a', 'l')
     driver.lock('a', 'm', { maxHold: 200 })
     driver.lockAll('a', ['n', 'o'])
-    const maxHolds = [...driver.table.keys.values()].map(({ first }) => first?.extras?.maxHold)
+    const maxHolds = [...driver.table.keys.values()].map(
+      ({ holders }) => holders.first?.extras?.maxHold,
+    )
     expect(maxHolds).to.deep.equal([300, 300, 200, 300, 300])
   })
 
-  it('starts again at the broker that takes over, and only that broker can end the lock', () => {
+  it('starts again when a broker takes over, and only that broker can end the lock', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000, ownerBroker: 'one' })
     driver.lock('a', 'k', { maxHold: 500 })
@@ -68,7 +71,7 @@ describe('table: maxHold', () => {
     expect(driver.endHold('a', 1, 'two')).to.deep.equal(['released a k f1 maxHold'])
   })
 
-  it('survives a snapshot, with the notices that the client asked for', () => {
+  it('survives a snapshot, as does `notify`: the notices that the client asked for', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500, notify: ['contended'] })
     driver.lock('b', 'k', { maxHold: 600, notify: ['queued', 'contended'] })
@@ -77,14 +80,14 @@ describe('table: maxHold', () => {
     expect(restored.bytes).to.equal(driver.table.bytes)
   })
 
-  it('is part of the answer `failed` to a request for the held key', () => {
+  it('is reported with the holder when a request for the held key fails', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500 })
-    // Not `driver.lock`, because the short text of an answer has no `maxHold`.
-    const fields = { at: 9, session: 'b', attachEpoch: 1, id: 1 }
-    const terms = { mode: 'exclusive', ttl: undefined, timeout: 0, steal: false } as const
-    const lockFields = { key: 'k', metadata: undefined, ...terms }
-    const [effect] = driver.table.apply({ type: 'lock', ...fields, ...lockFields })
+    // Applies the command without the driver, whose short text of an answer has no `maxHold`.
+    const origin = { at: 9, session: 'b', attachEpoch: 1, id: 1 }
+    const terms = { ttl: undefined, timeout: 0, steal: false, metadata: undefined }
+    const command = { type: 'lock', ...origin, key: 'k', mode: 'exclusive', ...terms } as const
+    const [effect] = driver.table.apply(command)
     expect(effect).to.have.nested.property('answer.holders[0].maxHold', 500)
   })
 })

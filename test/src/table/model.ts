@@ -3,13 +3,13 @@
  * and follows the rules of PROTOCOL.md one by one. The model shares no code and no algorithm with
  * the real table, so the model and the table are unlikely to have the same mistake.
  *
- * The effects of one command come in this order: withdrawals, releases, grants, the answer. The
- * grants come key by key, in the order in which the keys were affected.
+ * A command emits withdrawals before releases, then grants, and then the answer. The grants come
+ * key by key, in the order in which the keys were affected.
  *
  * Terms: a fence is the number of a grant. A grace is how long a session survives without a
  * connection. A ttl is how long a lock lasts without a refresh. A quiet table grants only steals. A
- * set is one lock on several keys. A follower is a `once` that waits for the result of another
- * `once`.
+ * set is one lock on several keys. A scope is one logical task of a session. A follower is a `once`
+ * that waits for the result of another `once`.
  */
 import type { ClientCommand, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -45,8 +45,8 @@ export class Model {
   readonly #grantsPerCommand: number
   /** The number of waiters that the current command may still grant. */
   #grantsLeft = 0
-  /** Keys on which the current command perhaps leaves waiters that can be granted. */
-  #unfinishedKeys: string[] = []
+  /** Keys on which the current command may leave waiters that can be granted or answered. */
+  #possiblyUnfinishedKeys: string[] = []
 
   constructor(grantsPerCommand: number) {
     this.#grantsPerCommand = grantsPerCommand
@@ -60,7 +60,7 @@ export class Model {
   apply(command: Command): PlainEffect[] {
     this.#effects = []
     this.#grantsLeft = this.#grantsPerCommand
-    this.#unfinishedKeys = []
+    this.#possiblyUnfinishedKeys = []
     switch (command.type) {
       case 'raiseFenceFloor':
         if (command.fence > this.#state.fence) this.#state.fence = command.fence
@@ -72,7 +72,7 @@ export class Model {
       case 'restart':
         this.#restart(command)
         // The broker that is gone may have left any key unfinished.
-        this.#unfinishedKeys.push(...this.#state.keysInUse)
+        this.#possiblyUnfinishedKeys.push(...this.#state.keysInUse)
         break
       case 'forgetResult':
         this.#results.forget(command.key, command.fence)
@@ -93,7 +93,7 @@ export class Model {
         break
       case 'timeout': {
         const { session, request, at } = command
-        // The id belongs to at most one of the three lists, so the other calls have no effect.
+        // Two calls do nothing: the id is that of a barrier call, an upgrade or a lock request.
         this.#barriers.giveUp(session, request, 'timeout')
         this.#upgrades.giveUp(session, request, 'timeout', 'LOCK_TIMEOUT', at)
         this.#withdraw(session, request, 'timeout', 'LOCK_TIMEOUT', at)
@@ -119,8 +119,8 @@ export class Model {
     this.#state.keysInUse = [
       ...new Set([...this.#state.keysInUse.filter((key) => usedKeys.includes(key)), ...usedKeys]),
     ]
-    // Reports each unfinished key on which a waiter can still be granted or answered.
-    for (const key of new Set(this.#unfinishedKeys)) {
+    // Reports the keys that are in fact unfinished: a waiter can still be granted or answered.
+    for (const key of new Set(this.#possiblyUnfinishedKeys)) {
       const upgrade = this.#upgrades.readyOn(key)
       const first = this.#state.waitingRequests.find((waiter) => waiter.key === key)
       if (upgrade !== undefined) this.#effects.push({ kind: 'unfinished', request: upgrade })
@@ -145,7 +145,7 @@ export class Model {
       this.#suspendOrEnd(session, command)
       return
     }
-    // The client sends a message, so it has the new secret, and the former secret is invalid.
+    // A message proves that the client has read the next secret, so the former secret is invalid.
     if (session.nextSecret !== undefined) session.secret = session.nextSecret
     session.nextSecret = undefined
     if (command.type === 'confirm') return
@@ -157,7 +157,7 @@ export class Model {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
       this.#effects.push({ kind: 'acknowledged', session: session.id })
     } else if (command.id <= session.lastId) {
-      // The answers to sets and `once` have the type `lock`; answers to `complete` have `unlock`.
+      // A stored answer has the type `lock` for a set or `once`, and `unlock` for a `complete`.
       const { type } = command
       const isSetOrOnce = type === 'lockAll' || type === 'once'
       this.#answers.repeat(
@@ -193,19 +193,11 @@ export class Model {
   // -------------------------------------------------------------------------------- sessions
 
   #open(command: CommandOf<'open'>): void {
-    this.#state.sessions.push({
-      id: command.session,
-      principal: command.principal,
-      name: command.name,
-      grace: command.grace,
-      limits: command.limits,
-      ownerBroker: command.ownerBroker,
-      secret: command.secret,
-      ...{ attachEpoch: 1, suspended: false, nextSecret: undefined, lastId: 0, answers: [] },
-      acceptedResume: undefined,
-      allRevocations: [],
-    })
-    const { session, handshakeId } = command
+    const { session, handshakeId, principal, name, grace, limits, ownerBroker, secret } = command
+    const chosenFields = { principal, name, grace, limits, ownerBroker, secret }
+    const initialFields = { attachEpoch: 1, suspended: false, nextSecret: undefined, lastId: 0 }
+    const emptyFields = { answers: [], acceptedResume: undefined, allRevocations: [] }
+    this.#state.sessions.push({ id: session, ...chosenFields, ...initialFields, ...emptyFields })
     this.#effects.push({ kind: 'opened', session, handshakeId })
   }
 
@@ -217,6 +209,7 @@ export class Model {
       return
     }
     session.acceptedResume = command
+    // `proof` is the secret that the client presented: the present secret or the next secret.
     session.secret = proof
     session.nextSecret = secret
     session.attachEpoch += 1
@@ -232,7 +225,10 @@ export class Model {
     })
   }
 
-  /** Ends a session without a grace, unless the broker itself closed the connection (`keep`). */
+  /**
+   * Suspends a session. A session without a grace ends instead, unless `keep` is true, which means
+   * that the broker itself closed the connection.
+   */
   #suspendOrEnd(session: ModelSession, { keep, at }: CommandOf<'suspend'>): void {
     if (session.grace === 0 && !keep) {
       this.#end(session.id, 'dropped', at)
@@ -243,15 +239,16 @@ export class Model {
 
   #suspendSession(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
-    // No client can resume a session without a grace, so its requests must not delay other waiters.
+    // A session without a grace keeps only its locks. No client can resume the session, so its
+    // requests must not delay other waiters.
     const withdrawnKeys = session.grace === 0 ? this.#withdrawAll(session.id) : []
     this.#grantWaiters(withdrawnKeys, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
   /**
-   * Gives another owner broker to the sessions of a broker that is gone; to all sessions if no
-   * former owner is named. Their connections are lost, and all their deadlines start again in full.
+   * Moves the sessions of `formerOwner`, or all sessions if undefined, to `ownerBroker`. Their
+   * connections are lost, and all their deadlines start again in full.
    */
   #restart({ formerOwner, ownerBroker, at }: CommandOf<'restart'>): void {
     const sessions = this.#state.sessions.filter(
@@ -277,7 +274,7 @@ export class Model {
     this.#effects.push({ kind: 'ended', session: id, reason })
   }
 
-  /** Withdraws every request of a session. Returns the keys of these requests. */
+  /** Withdraws every request and barrier call of a session. Returns the keys of the requests. */
   #withdrawAll(id: string): string[] {
     const requests = this.#state.requestsOf(id)
     for (const request of requests) {
@@ -291,7 +288,7 @@ export class Model {
 
   // -------------------------------------------------------------------------------- requests
 
-  /** Handles a request for one key, or for each key of a set. */
+  /** Handles a lock request. `requests` has one element, or for a set one element for each key. */
   #request(
     session: ModelSession,
     requests: readonly PlainRequest[],
@@ -328,7 +325,7 @@ export class Model {
     } else if (timeout === 0) {
       session.lastId = id
       const isSet = set !== undefined
-      // A set names only the holders of the keys that are not free.
+      // The answer to a set lists only the holders of the keys that are not free.
       const blocked = isSet ? requests.filter((request) => !isFree(request)) : requests
       const failure = state.failureWithHolders(session, keysOf(blocked), isSet, 'LOCK_HELD')
       this.#answers.answer(session, id, failure, 'lock')
@@ -346,8 +343,8 @@ export class Model {
   }
 
   /**
-   * Withdraws a waiting request, and answers the request with an error. A set names only the
-   * holders of the keys that delay the set.
+   * Withdraws a waiting request, and answers the request with an error. A timeout lists the holders
+   * of the key; for a set, only the holders of the keys that delay the set.
    */
   #withdraw(sessionId: string, request: number, reason: string, code: ErrorCode, at: number): void {
     const waiter = this.#state.waitingRequests.find(
@@ -381,7 +378,7 @@ export class Model {
     this.#answers.answer(session, command.id, this.#results.answerOf(kept), 'lock')
   }
 
-  /** Ends the run of a `once`: `value` answers every `once` that waits for the key now. */
+  /** Ends the run of a `once`. `value` is the answer to each `once` that now waits for the key. */
   #complete(session: ModelSession, command: CommandOf<'complete'>): void {
     const { id, fence, value, keep, at } = command
     session.lastId = id
@@ -403,7 +400,7 @@ export class Model {
   #answerFollowers(key: string): boolean {
     while (this.#state.followersToAnswer(key).length > 0) {
       if (this.#grantsLeft === 0) {
-        this.#unfinishedKeys.push(key)
+        this.#possiblyUnfinishedKeys.push(key)
         return true
       }
       const { request, answer, cost } = this.#results.removeFollower(key)
@@ -448,7 +445,7 @@ export class Model {
     this.#grantWaiters(keysOf(locks), at)
   }
 
-  /** Changes the value of a leader, which keeps its lock and its fence. */
+  /** Changes the value of the leader, which holds the lock of an election. The lock stays. */
   #proclaim(session: ModelSession, { id, fence, value }: CommandOf<'proclaim'>): void {
     session.lastId = id
     const lock = this.#state.lock(session.id, fence)
@@ -477,8 +474,8 @@ export class Model {
   }
 
   /**
-   * Grants the first waiters of the queues, key by key, as long as the first waiter can hold the
-   * key. The other keys of a granted set come last.
+   * Grants the first waiter of each key again and again, key by key, until the first waiter cannot
+   * be granted. After the grant of a set, continues with all keys of the set at the end.
    */
   #grantWaiters(keys: readonly string[], at: number): void {
     const keysLeft = [...keys]
@@ -493,13 +490,13 @@ export class Model {
           break
         }
         if (upgrade !== undefined) {
-          this.#unfinishedKeys.push(key)
+          this.#possiblyUnfinishedKeys.push(key)
           break
         }
         const first = this.#state.waitingRequests.find((waiter) => waiter.key === key)
         if (first === undefined || !this.#isReady(first)) break
         if (this.#grantsLeft === 0) {
-          this.#unfinishedKeys.push(key)
+          this.#possiblyUnfinishedKeys.push(key)
           break
         }
         const members = this.#state.membersOf(first)
@@ -513,8 +510,8 @@ export class Model {
   }
 
   /**
-   * Grants a request for one key, or all requests of a set, with one fence. The effect `granted` is
-   * itself the answer, so the answer is stored without another effect.
+   * Grants a request for one key, or all requests of a set with one common fence. Stores the answer
+   * without the effect `answer`, because the effect `granted` also answers the request.
    */
   #grant(requests: readonly PlainRequest[], waited: boolean, at: number): void {
     this.#state.fence += 1
