@@ -29,10 +29,7 @@ export interface Holders {
   readonly holders: readonly HeldInfo[]
   /** How many locks are held, including those that `holders` leaves out. */
   readonly heldCount: number
-  /**
-   * Whether the broker has sent the locks. False while a server renders the page, and until the
-   * session is open.
-   */
+  /** Whether the broker has sent the locks. Always false while a server renders the page. */
   readonly isKnown: boolean
   /** Why the broker refuses to list the locks, such as `FORBIDDEN`. */
   readonly error: HoldfastError | undefined
@@ -58,22 +55,27 @@ export class HoldersStore extends Store<Holders> {
   /** Undefined while no component uses this store. */
   #watch: Watch | undefined
   readonly #registry: StoreRegistry
-  readonly #id: string
+  readonly #selectionText: string
 
-  /** @param registry The stores of the session, in which this store is found by its id. */
-  constructor(session: Session, selection: HoldersSelection, registry: StoreRegistry, id: string) {
+  /** @param registry The stores of the session, to which the constructor adds this store. */
+  constructor(
+    session: Session,
+    selection: HoldersSelection,
+    registry: StoreRegistry,
+    selectionText: string,
+  ) {
     super(unknownHolders)
     this.#session = session
     this.#selection = selection
     this.#registry = registry
-    this.#id = id
-    registry.set(id, this)
+    this.#selectionText = selectionText
+    registry.set(selectionText, this)
   }
 
   protected override onSubscribed(): void {
     if (this.#watch !== undefined) return
     // `onAbandoned` may have removed this store from the registry.
-    if (!this.#registry.has(this.#id)) this.#registry.set(this.#id, this)
+    if (!this.#registry.has(this.#selectionText)) this.#registry.set(this.#selectionText, this)
     try {
       this.#watch = this.#session.watch(this.#selection, (event) => this.#onEvent(event))
     } catch (error) {
@@ -93,7 +95,9 @@ export class HoldersStore extends Store<Holders> {
       if (this.hasListeners) return
       this.#watch?.close()
       this.#watch = undefined
-      if (this.#registry.get(this.#id) === this) this.#registry.delete(this.#id)
+      if (this.#registry.get(this.#selectionText) === this) {
+        this.#registry.delete(this.#selectionText)
+      }
       this.set(unknownHolders)
     })
   }
@@ -111,13 +115,13 @@ export class HoldersStore extends Store<Holders> {
       this.#heldCount++
       this.#add(event)
     } else if (event.event === 'upgraded') {
-      // An upgraded lock has a new fence, and is the only lock of its key.
+      // The upgraded lock is the only lock of its key. Deletes the lock with the former fence.
       for (const [id, { key }] of this.#locks) if (key === event.key) this.#locks.delete(id)
       this.#add(event)
     } else if (event.event === 'downgraded' || event.event === 'proclaimed') {
       this.#add(event)
     } else {
-      // The lock has ended: the event is `unlocked`, `expired` or `lost`.
+      // The other events, `unlocked`, `expired` and `lost`, end the lock.
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#locks.delete(lockIdOf(event))
     }
@@ -148,7 +152,7 @@ export function faultOfSelection(selection: HoldersSelection): HoldfastError | u
     refuseUnknownOptions('useHolders', selection, selectionNames)
     const { key, prefix }: { key?: unknown; prefix?: unknown } = selection
     check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
-    // Throws the error for a missing key.
+    // Throws, because the key is undefined.
     if (prefix === undefined && key === undefined) checkKey(key)
     return undefined
   } catch (error) {
@@ -156,7 +160,7 @@ export function faultOfSelection(selection: HoldersSelection): HoldfastError | u
   }
 }
 
-/** The stores of a session by their selection. */
+/** The stores of a session by the JSON text of their selections. */
 type StoreRegistry = Map<string, HoldersStore>
 
 const registries = new WeakMap<Session, StoreRegistry>()
@@ -165,6 +169,8 @@ const registries = new WeakMap<Session, StoreRegistry>()
 export function holdersOf(session: Session, selection: HoldersSelection): HoldersStore {
   const registry = registries.get(session) ?? new Map<string, HoldersStore>()
   registries.set(session, registry)
-  const id = JSON.stringify([selection.key, selection.prefix])
-  return registry.get(id) ?? new HoldersStore(session, selection, registry, id)
+  const selectionText = JSON.stringify([selection.key, selection.prefix])
+  return (
+    registry.get(selectionText) ?? new HoldersStore(session, selection, registry, selectionText)
+  )
 }

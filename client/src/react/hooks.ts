@@ -80,7 +80,7 @@ export function useLock(key: string, options: UseLockOptions = {}): UsedLock {
 }
 
 const noSubscription = () => () => {}
-const getUnknown = () => unknownHolders
+const getUnknownHolders = () => unknownHolders
 
 /**
  * Returns the held locks of a key, or of all keys with a prefix, and follows their changes. All
@@ -94,7 +94,7 @@ const getUnknown = () => unknownHolders
 export function useHolders(selection: HoldersSelection | undefined): Holders {
   const { session } = useSession()
   const { key, prefix } = selection ?? {}
-  // `errorResult` depends on the names, because `faultOfSelection` also reports unknown fields.
+  // `faultOfSelection` also reports unknown fields, so `errorResult` depends on all field names.
   const fieldNames = Object.keys(selection ?? {}).join()
   // biome-ignore lint/correctness/useExhaustiveDependencies: the selection is new in each render
   const errorResult = useMemo(() => {
@@ -108,8 +108,8 @@ export function useHolders(selection: HoldersSelection | undefined): Holders {
   }, [session, key, prefix])
   const holders = useSyncExternalStore(
     store?.subscribe ?? noSubscription,
-    store?.getSnapshot ?? getUnknown,
-    getUnknown,
+    store?.getSnapshot ?? getUnknownHolders,
+    getUnknownHolders,
   )
   return errorResult ?? holders
 }
@@ -128,11 +128,11 @@ export interface UsedLeader {
 
 /** Returns the leader of an election with its value, and follows the changes. */
 export function useLeader(name: string): UsedLeader {
-  const { id } = useSession()
+  const { id: sessionId } = useSession()
   const { holders, isKnown, error } = useHolders({ key: name })
   const leaderLock = holders.find(({ election }) => election === true)
   const leader = useMemo(() => leaderLock && leaderOf(leaderLock), [leaderLock])
-  return { leader, isMe: leader !== undefined && leader.session === id, isKnown, error }
+  return { leader, isMe: leader !== undefined && leader.session === sessionId, isKnown, error }
 }
 
 function leaderOf({ session, name, fence, since, value }: HeldInfo): Leader {

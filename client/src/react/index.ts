@@ -1,8 +1,7 @@
 /**
  * The public exports of `@holdfast/client/react`: a provider and hooks for React 18 and later. The
- * package exports this file separately, so that programs without React do not load it. The
- * directive `use client` tells frameworks with server components that these components run in the
- * browser.
+ * package exports this file separately, so that programs without React do not load it. For
+ * frameworks with server components, the directive `use client` marks this file as client code.
  */
 'use client'
 

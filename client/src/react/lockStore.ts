@@ -30,7 +30,7 @@ export interface LockStatus {
   readonly error: HoldfastError | undefined
 }
 
-/** The session and the key for which a component is mounted. */
+/** The session and the key of a component's lock. */
 export interface LockTarget {
   readonly session: Session
   readonly key: string
@@ -145,8 +145,8 @@ export class LockStore extends Store<LockStatus> {
       const error = lock.lost
       this.set({ target, state: 'lost', lock: undefined, error })
       // Requests the lock again only if the session ended at the broker. The `Session` object then
-      // opens a new session. After a steal or a revocation, another session is meant to have the
-      // lock.
+      // opens a new session. After a steal or a revocation, the component must not take the lock
+      // back.
       if (this.#isAutomatic && error?.reason === 'session') void this.acquire()
     }
     if (lock.signal.aborted) onLost()

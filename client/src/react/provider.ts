@@ -21,7 +21,10 @@ import {
 
 /** The properties of a provider that opens a session of its own. */
 export interface OpeningProviderProps {
-  /** The URL of a broker, or a list of URLs. When the URLs change, the provider reconnects. */
+  /**
+   * The URL of a broker, or a list of URLs. When the URLs change, the provider closes the session
+   * and opens a new session.
+   */
   readonly url: BrokerUrl | readonly BrokerUrl[]
   /**
    * The options of `connect`. The provider reads the options when it opens the session. To apply

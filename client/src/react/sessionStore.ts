@@ -33,7 +33,7 @@ export interface SessionStatus {
   readonly error: HoldfastError | undefined
 }
 
-/** The status in server-side rendering, and without an open session. */
+/** The status in server-side rendering, and before the session is open. */
 export const noSession: SessionStatus = {
   session: undefined,
   id: undefined,
@@ -100,6 +100,7 @@ export class SessionStore extends Store<SessionStatus> {
         error,
       })
     }
+    // The events `resumed` and `newSession` have no error.
     const onConnected = () => update()
     session.on('disconnected', update)
     session.on('resumed', onConnected)
@@ -152,7 +153,7 @@ class SessionOpener {
     )
   }
 
-  /** Cancels the next try. The signal cancels the present try. */
+  /** Cancels the next try. The abort signal cancels a try that is under way. */
   stop(): void {
     this.#cancelTimer()
   }

@@ -12,10 +12,11 @@
  * broker, for example for a lock. So when a request leaves the window, the client has its response,
  * or the request waits at the broker.
  *
- * The client acknowledges responses as soon as it has 64, and the broker then deletes them. So the
- * broker stores at most about 512 responses to requests in the window. It also stores at most about
- * 64 responses that are not acknowledged, to requests that have left the window. A request that
- * waits at the broker leaves the window before its response, so its response comes in addition.
+ * When the client acknowledges responses, the broker deletes them. At any moment the broker stores:
+ * - at most about 512 responses to requests in the window
+ * - at most about 64 other responses that the client has received, because the client acknowledges
+ *   responses as soon as it has 64
+ * - the responses to requests that left the window while they waited at the broker
  *
  * In a session without a grace the broker stores no responses, and no request is in the window.
  */
@@ -118,9 +119,9 @@ export class AckWindow {
 
   /**
    * Call when the broker confirms that it has received the first `receivedCount` messages of this
-   * connection. The broker confirms each `ack` and each `pong` of the client. The window opens only
-   * after the confirmation of an `ack`, because the broker has then handled all earlier messages.
-   * The broker confirms a `pong` at once, perhaps before it has handled all earlier messages.
+   * connection. The last of these messages is an `ack` or a `pong`. Only the confirmation of an
+   * `ack` opens the window, because the broker has then handled all earlier messages. The broker
+   * confirms a `pong` at once, perhaps before it has handled all earlier messages.
    */
   onReceiptConfirmed(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

@@ -10,7 +10,7 @@ import { Request, type TimeoutListener } from './requests.js'
 
 /** The options of `session.barrier`. */
 export interface BarrierOptions {
-  /** How many calls pass the barrier together, 2 to 1,000. All callers give the same number. */
+  /** How many calls pass the barrier together, 2 to 1,000. All calls must have the same number. */
   readonly parties: number
   /**
    * After this time, in ms, the call is rejected with `LOCK_TIMEOUT` and is not counted any more.
@@ -37,9 +37,7 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
   return { parties, timeout, signal }
 }
 
-/**
- * A call that waits at a barrier. The base class explains the members that this class overrides.
- */
+/** A call that waits at a barrier. */
 export class BarrierRequest extends Request<void> {
   readonly brokerStoresResponse = true
   readonly responseType = 'passed'
@@ -76,8 +74,8 @@ export class BarrierRequest extends Request<void> {
   }
 
   /**
-   * Rejects a call that was sent, because the broker may have counted the call before the session
-   * ended. If the next session sent the call again, the broker would count the call twice. Returns
+   * Rejects a call that was sent, because the barrier may have opened before the session ended. If
+   * the next session sent the call again, the call would then count at a second barrier. Returns
    * false for a call that was not sent yet, because the next session must send this call.
    */
   override onSessionEnded(_message: string, error?: HoldfastError): boolean {

@@ -2,12 +2,12 @@
  * The requests of a session that have no response yet: their ids, and when the client sends them.
  *
  * Each request has an id, and ids rise in the order of the calls. Without a connection the requests
- * wait here. On a new connection the client sends the requests again, in the order of their ids.
+ * wait here. On a new connection the client sends the requests in the order of their ids.
  *
  * A *stored* request is a request whose response the broker stores until the client acknowledges
- * the response. The client repeats a stored request with its former id on a new connection.
- *
- * A resume continues the session on a new connection.
+ * the response. On a new connection a stored request keeps its id, and any other request gets a new
+ * id. A resume continues the session on a new connection. After a resume, the client does not
+ * repeat the requests that wait at the broker.
  */
 import type { Failed, HoldfastError } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -18,7 +18,7 @@ import { AckWindow } from './ackWindow.js'
 import type { Request } from './requests.js'
 
 /**
- * How long the client waits for the broker's response after the timeout of a lock request, in ms.
+ * How long the client waits for the broker's response after the timeout of a request, in ms.
  * The broker should decide, because only the broker knows whether it granted the lock in time.
  */
 const extraWaitMs = 250
@@ -72,9 +72,9 @@ export class PendingRequests {
    * refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
-   * - `BAD_MESSAGE` for a repeated request. The broker had refused this request before, but had not
-   *   stored that refusal, which was lost. So the broker knows only that the session has used this
-   *   id or a higher id. With a new id, the broker checks the request anew.
+   * - `BAD_MESSAGE` for a repeated request. The broker refused the first sending without storing
+   *   that refusal, and the refusal was lost. The broker then refuses the former id, because the
+   *   session has used a higher id since. With a new id, the broker checks the request anew.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
@@ -94,7 +94,10 @@ export class PendingRequests {
     return true
   }
 
-  /** Cancels a request whose caller has given up: the request leaves the broker's queue. */
+  /**
+   * Call when the caller of a request has given up. A request that was not sent is removed. For a
+   * request that was sent, the client sends a `cancel`, and the request stays until its response.
+   */
   abandon(request: Request): void {
     request.isWanted = false
     this.#scheduler.cancel(request)
@@ -198,7 +201,7 @@ export class PendingRequests {
    * Sends a `pong`, and in the same frame an `ack` if there are responses to acknowledge.
    *
    * @param pingNumber The number of the `ping`, or 0 for a `pong` without a `ping`.
-   * @param asksForIdleLease Whether the broker may keep the session for twice its lease.
+   * @param asksForIdleLease Whether the `pong` asks for the idle lease (twice the ordinary lease).
    * @returns The message number of the `pong`.
    */
   pong(pingNumber: number, connection: Connection, asksForIdleLease: boolean): number {

@@ -2,10 +2,9 @@
  * The requests of a session: one class for each kind, each with the promise of its caller.
  *
  * A request writes its message, handles its response, and decides whether to end with the session.
- * Other code calls the methods of the class `Request`, and a new kind of request overrides these
- * methods. An object of a class such as `LockRequest` is a pending call. The interface with the
- * same name in the package `shared` is the message that the object sends. This file does not import
- * the classes of locks, but declares interfaces that the classes of locks implement.
+ * An object of a class such as `LockRequest` is a pending call. The interface with the same name in
+ * the package `shared` is the message that the object sends. This file does not import the classes
+ * of locks, but declares interfaces that the classes of locks implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
  * connection dropped, the client tries to resume its session: to continue the session on a new
@@ -33,8 +32,9 @@ import {
 } from '../transport/messages.js'
 
 /**
- * The messages of the broker that answer a request, completely or in part. `watching` is not among
- * them, because a watch is not a `Request`. `queued` is only a notice before the answer.
+ * The messages of the broker that answer a request. A query may get several `found` messages.
+ * `watching` is not a response, because a watch is not a `Request`. `queued` is only a notice
+ * before the response.
  */
 export type Response = Exclude<
   Extract<ServerMessage, { id: number }>,
@@ -64,7 +64,10 @@ export interface TimeoutListener {
 export abstract class Request<T = unknown> implements Sendable, Task {
   /** Set when the request is added to the pending requests. Later requests have higher ids. */
   id = 0
-  /** The connection on which the request was sent last; undefined if it was not sent yet. */
+  /**
+   * The connection on which the request was sent last. Undefined if it was not sent yet, or must be
+   * sent as a new request.
+   */
   sentOn: Connection | undefined = undefined
   /** The number of the request's message among all messages of the connection `sentOn`. */
   messageNumber = 0
@@ -129,25 +132,26 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   abstract text(scheduler: Scheduler): string
 
   /**
-   * Handles the response, or a part of the response. Returns true if the request is complete.
+   * Handles a response. Returns true if the request is complete. A query is complete after its last
+   * `found`.
    *
    * @param isResuming True while the client does not know yet which locks the session holds.
    */
   abstract onResponse(response: Response, isResuming: boolean): boolean
 
   /**
-   * Checks that the response fits this request. Without this check, a wrong response could leave
-   * the request waiting for ever. The expiry of a lock counts from the sending of its request. So a
-   * response to a request that was not sent could make a lock without an expiry.
+   * Checks that the response fits this request.
    * @throws ProtocolViolation for a response that no correct broker sends
    */
   checkResponse({ type, id }: Response): void {
     if (type === 'failed') return
+    // A response of a wrong type could leave the request waiting for ever.
     if (!this.isAnsweredBy(type)) {
       throw new ProtocolViolation(
         `${type} cannot answer request ${id}, which waits for ${this.responseType}`,
       )
     }
+    // The expiry of a lock counts from `sentAt`. Without `sentAt` the lock would not expire.
     if (this.sentAt === undefined) {
       throw new ProtocolViolation(`${type} answers request ${id}, which was not sent`)
     }
@@ -382,7 +386,7 @@ export class RefreshRequest extends Request<void> {
     return messageText('refresh', { id: this.id, fence: this.#lock.fence, ttl: this.ttl })
   }
 
-  /** Called as the optional method of `Sendable`, when the socket has accepted the message. */
+  /** The connection calls this method when the socket has accepted the message. */
   onSent(): void {
     this.#lock.onRefreshSent(this)
   }

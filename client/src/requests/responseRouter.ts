@@ -39,7 +39,8 @@ export class ResponseRouter {
     const request = this.#pendingRequests.get(id)
     if (request === undefined) {
       // The broker repeats a response whose acknowledgement was lost. The client then acknowledges
-      // the response again. Without the request, only the type says whether a response is stored.
+      // the response again. The request is gone, so `isStored` stands in for
+      // `request.brokerStoresResponse`.
       if (isStored) this.#pendingRequests.onStoredResponse(id, connection)
       return undefined
     }

@@ -1,7 +1,7 @@
 /**
  * Handles the messages of the broker, except three types that the session controller and the
- * connection handle. A table has one handler for each other message type; the handler changes the
- * parts of the session. The compiler refuses a table that lacks a type.
+ * connection handle. A table has one handler for each remaining type. The handlers change the parts
+ * of the session. The compiler refuses a table that lacks a type.
  *
  * The lease is the time for which the broker keeps a session without hearing from the client. A
  * resume continues a session on a new connection. After a resume, the broker sends a snapshot: the
@@ -26,7 +26,7 @@ export interface MessageTargets {
   readonly watches: Watches
   readonly lease: LeaseMonitor
   readonly listener: SessionControllerListener
-  /** Collects the locks at the broker during a resume; undefined at other times. */
+  /** Collects the parts of the snapshot during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
   /**
    * The position of the newest `pong` among all messages that the client sent on the present
@@ -57,7 +57,7 @@ type MessageHandlers = {
   ) => void
 }
 
-/** The handlers by message type. The broker may send any text as the type. */
+/** The handlers by message type; a `string`, because a newer broker may send an unknown type. */
 export type MessageHandlersByType = ReadonlyMap<
   string,
   (message: ServerMessage, connection: Connection) => void

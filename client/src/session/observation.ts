@@ -138,7 +138,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
       // `locked`: a session has become the leader. `proclaimed`: the leader has another value.
       if (event.election) this.#change(event)
     } else if (event.fence === this.#newestLeader?.fence) {
-      // Every other event of the leader's lock is the end of the lock.
+      // A leader's lock cannot be upgraded or downgraded, so every other event ends the lock.
       this.#change(undefined)
     }
   }
@@ -148,8 +148,8 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     const leader = leaderLock && leaderOf(leaderLock)
     if (this.#newestLeader !== null && isSameLeadership(leader, this.#newestLeader)) return
     this.#newestLeader = leader
-    // If one frame has both the end of a leadership and the next leader, the iterator does not
-    // yield the `undefined` between the two leaders.
+    // If one frame has both the end of a leadership and the next leader, the last change is the
+    // `undefined` between the two leaders. The iterator does not yield this change.
     if (this.#isDeliveryScheduled && leader !== undefined && this.#changes.at(-1) === undefined) {
       this.#changes.pop()
     }
@@ -200,8 +200,8 @@ function leaderOf({ session, name, fence, since, value }: HeldInfo): Leader {
 }
 
 /**
- * Whether two leaders have the same fence, which is the number of the leadership, and the same
- * value. Compares the JSON texts of the values.
+ * Whether two leaders have the same fence and the same value. Each leadership has its own fence.
+ * Compares the JSON texts of the values.
  */
 function isSameLeadership(a: Leader | undefined, b: Leader | undefined): boolean {
   return a?.fence === b?.fence && JSON.stringify(a?.value) === JSON.stringify(b?.value)

@@ -98,7 +98,7 @@ export class Session extends SessionEmitter {
   #lastScopeNumber = 0
   /** The name that was given to `connect`. */
   readonly name: string | undefined
-  /** Locks with the interface of `navigator.locks`, at the same broker and in this session. */
+  /** The interface of `navigator.locks` for the locks of this session. */
   readonly locks: LockManager
 
   /** Internal. Call `connect` to make a session. */
@@ -139,7 +139,7 @@ export class Session extends SessionEmitter {
     return this.#controller.lease.leftMs
   }
 
-  /** Whether the session is connected, disconnected or closed. */
+  /** Whether the session is connected, disconnected or closed; never `connecting`. */
   get state(): SessionState {
     return this.#controller.state
   }
@@ -147,10 +147,10 @@ export class Session extends SessionEmitter {
   /**
    * Waits for a lock. The broker grants requests for a key in the order in which they arrive.
    *
-   * Locks are not re-entrant, except in a `scope`. A call that asks for a lock of its own session
-   * waits until the session unlocks that lock. If the caller that waits is also the caller that
-   * must unlock, the call waits for ever. If a call waits for 5 s for a lock of its own
-   * session, the client warns, once for each key (see `warnings` of `connect`).
+   * Locks are not re-entrant, except in a `scope`. A call that asks for a lock that its session
+   * holds waits until the session unlocks that lock. If the caller that waits is also the caller
+   * that must unlock, the call waits for ever. After such a wait of 5 s, the client warns, once for
+   * each key (see `warnings` of `connect`).
    *
    * Rejects with one of these codes:
    * - `LOCK_TIMEOUT`, or `LOCK_HELD` with `timeout: 0`. The error has the `holders`.
@@ -245,9 +245,9 @@ export class Session extends SessionEmitter {
   /**
    * Like `lock`, but several callers of this session share one request and one lock. They share if
    * they ask for the same key, mode, ttl and `maxHold` before the broker has answered. Each caller
-   * has its own handle, `timeout` (ms, from 1) and `signal`. The last caller who unlocks frees the
-   * lock. The last caller who gives up cancels the request. The lock gets the metadata of the first
-   * caller.
+   * has its own handle, `timeout` (at least 1 ms) and `signal`. The last caller who unlocks frees
+   * the lock. The last caller who gives up cancels the request. The lock gets the metadata of the
+   * first caller.
    *
    * The lock excludes other sessions, and callers of this session who come after the grant. The
    * callers who share the lock run at the same time. Each of them computes its own result, unlike
@@ -384,7 +384,8 @@ export class Session extends SessionEmitter {
    * disconnected session stays at the barrier until the grace of the session is over.
    *
    * Rejects with one of these codes:
-   * - `CAPACITY_MISMATCH`: the calls that wait have another number of parties; see `capacity`.
+   * - `CAPACITY_MISMATCH`: the calls that wait have another number of parties. The error has this
+   *   number as its `capacity`.
    * - `FORBIDDEN`: the call needs the permission `lock`.
    * - `SESSION_EXPIRED`: the session ended while the call waited.
    * - `LOCK_TIMEOUT`, `ABORTED`, `INVALID_KEY`, `INVALID_TIMEOUT`, `INVALID_OPTION`,
@@ -429,8 +430,8 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Ends the lock on `key` that has this fence, whichever session holds that lock. Needs the
-   * permission `revoke`. The broker records the reason, and tells the holder that the lock was
+   * Ends the lock on `key` with the fence `options.fence`, whichever session holds that lock. Needs
+   * the permission `revoke`. The broker records the reason, and tells the holder that the lock was
    * revoked and why. Until the holder receives that message, the holder may still use the resource,
    * unless the resource checks the fence.
    *
