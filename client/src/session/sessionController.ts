@@ -7,9 +7,10 @@
  * grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues a session on a new connection.
  *
- * One controller may have several sessions at the broker, one after the other. If the broker cannot
- * resume a session, the locks of that session are lost. The client then sends the pending requests
- * again in a new session. The client never requests a lost lock again by itself.
+ * The caller sees one session until it is closed. At the broker, this may be several sessions,
+ * one after the other. If the broker cannot resume a session, the locks of that session are lost. The
+ * client then sends the pending requests again in a new session. The client never requests a lost
+ * lock again by itself.
  */
 import {
   closeCodes,
@@ -66,13 +67,16 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   /** The secret for the next resume; undefined if the session cannot be resumed. */
   #resumeSecret: string | undefined
   /**
-   * The number of tries to resume the session. Each `hello` contains the number, so that the broker
-   * can recognise and ignore an old `hello` that arrives late.
+   * The number of tries to resume a session. Each `hello` that resumes contains the number, so that
+   * the broker can recognise and ignore an old `hello` that arrives late.
    */
   #resumeTries = 0
-  /** Whether the broker of the newest connection knows the idle lease (see `leaseMonitor.ts`). */
+  /**
+   * Whether the broker of the newest connection knows the idle lease. The idle lease is twice the
+   * lease, for a session that holds nothing and waits for nothing.
+   */
   #brokerKnowsIdleLease = false
-  /** See {@link MessageTargets.idlePongNumber}. */
+  /** The message number of the newest `pong`; undefined unless this asked for the idle lease. */
   #idlePongNumber: number | undefined
   /** Compares the client's locks with the broker's; defined only during a resume. */
   #reconciler: Reconciler | undefined
@@ -200,17 +204,19 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       return
     }
     const isFirstSession = this.#state === 'connecting'
-    // Without a secret the `hello` asked for no resume, but a faulty broker may send `resumed`.
-    const isSameSession = this.#resumeSecret !== undefined && welcome.session === this.#info.session
-    const isResumed = welcome.resumed && isSameSession
+    // A faulty broker may send `resumed` for another session, or although the `hello` had no secret
+    // and so asked for no resume.
+    const askedForResume = this.#resumeSecret !== undefined
+    const isResumed = welcome.resumed && askedForResume && welcome.session === this.#info.session
     this.#connection = connection
     this.#info = welcome
     this.#brokerKnowsIdleLease = welcome.features?.includes('idleLease') === true
     this.#idlePongNumber = undefined
     this.#resumeSecret = welcome.grace > 0 ? welcome.secret : undefined
+    const isResumable = this.#resumeSecret !== undefined
     this.heldLocks.clockSample = { sent: sentAt, received: welcome.at }
     this.heldLocks.maxHoldLimit = welcome.maxHoldMs
-    this.pendingRequests.onConnected(connection, this.#resumeSecret !== undefined, isResumed)
+    this.pendingRequests.onConnected(connection, isResumable, isResumed)
     if (isResumed) {
       this.#reconciler = new Reconciler(this.pendingRequests, this.heldLocks)
       this.lease.resume(sentAt)
@@ -218,8 +224,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     }
     if (!isFirstSession) this.#endSession('the session could not be resumed')
     // The caller's listener for lost locks may have closed the session.
-    if (this.state === 'closed') return
-    this.lease.start(welcome.lease, sentAt, this.#resumeSecret !== undefined)
+    if (this.#state === 'closed') return
+    this.lease.start(welcome.lease, sentAt, isResumable)
     this.#startSending(connection)
     if (isFirstSession) this.listener.onOpen()
     else this.listener.notify('newSession')
@@ -229,9 +235,11 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const connection = this.#connection
     if (connection === undefined || this.#closing !== undefined) return
     const { type } = message
-    // Nearly all messages of a busy session are of these two types. Without a search in the table,
-    // V8 inlines the code for them.
-    if (type === 'granted' || type === 'unlocked') this.onResponse(message, connection, true)
+    // Nearly all messages of a busy session are of these two types. V8 inlines this direct call,
+    // but would not inline a handler from the table.
+    if (type === 'granted' || type === 'unlocked') {
+      this.onResponse(message, connection, /* isStored */ true)
+    }
     // A newer broker may send messages of unknown types, which have no handler.
     else this.#handlers.get(type)?.(message, connection)
   }
@@ -255,8 +263,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.watches.onDisconnected()
     // First loses the locks that have expired, so that their loss has the right reason.
     this.scheduler.runExpired()
-    // The caller's listener for lost locks may have closed the session.
+    // The caller's listener for lost locks may have closed the session. The compiler would
+    // refuse this comparison with `#state`, because `#state` was set above.
     if (this.state === 'closed') return
+    // Only a session with a grace has a secret.
     const hasGrace = this.#resumeSecret !== undefined
     // With the code `expired`, the broker or the client has already ended the session.
     if (code === closeCodes.expired.code) this.#resumeSecret = undefined
@@ -295,6 +305,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return this.#idlePongNumber
   }
 
+  /** Whether the session holds nothing and waits for nothing. It may still have watches. */
   get isIdle(): boolean {
     return this.heldLocks.all.length + this.pendingRequests.all.length === 0
   }

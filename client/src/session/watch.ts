@@ -43,7 +43,10 @@ export interface RefusedEvent {
   readonly error: HoldfastError
 }
 
-/** What the callback of a watch gets. In the package `shared`, `WatchEvent` is a message. */
+/**
+ * What the callback of a watch gets, besides the events of queues. In the package `shared`,
+ * `WatchEvent` is a message.
+ */
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
 /** What a watch selects: a key, or options. `HasQueue` is true for options with `queue: true`. */
@@ -51,7 +54,10 @@ export type WatchSelection<HasQueue extends boolean> =
   | string
   | (WatchOptions & { readonly queue?: HasQueue | undefined })
 
-/** The callback of a watch. The callback gets the events of queues only with `queue: true`. */
+/**
+ * The callback of a watch. The callback gets the events of queues only with `queue: true`. A watch
+ * of cells has its own type as `Event`.
+ */
 export type WatchCallback<HasQueue extends boolean, Event = WatchEvent> = (
   event: Event | (HasQueue extends true ? QueueEvent : never),
 ) => void
@@ -71,11 +77,11 @@ interface ActiveWatch {
   /** The id of the watch on the present connection. */
   id: number
   /**
-   * The locks of an incomplete state that have arrived on the present connection so far. A state
-   * may arrive in several `watching` messages.
+   * While only a part of a state has arrived: the locks in that part. A state may consist of
+   * several `watching` messages.
    */
   held: HeldInfo[]
-  /** The waiting requests of the same state. */
+  /** The waiting requests in the same part. */
   waiting: QueuedInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean
@@ -164,7 +170,7 @@ export class Watches {
 
   /**
    * Handles a message `event`: its field `event` is a change that one or more watches select.
-   * Ignores a kind of change that only a newer broker has.
+   * Ignores a change of an unknown kind, which a newer broker may send.
    */
   onEvent({ watch: idOrIds, event }: WatchMessage): void {
     if (!isKnownEvent(event)) return
@@ -176,7 +182,8 @@ export class Watches {
   onFailed(failed: Failed): boolean {
     const watch = this.#watches.get(failed.id)
     if (!this.#watches.delete(failed.id)) return false
-    // `errorOfFailed` looks for the session among the holders, and this refusal names no holders.
+    // `errorOfFailed` only compares the session with the holders. The refusal of a watch names no
+    // holders, so any text will do.
     const error = withKey(watch?.selection.key, errorOfFailed(failed, /* session */ ''))
     deliver(watch, { event: 'refused', error })
     return true

@@ -3,10 +3,10 @@
  * session, and waits for `welcome`, which is the broker's answer. Then the connection reads frames,
  * and writes all messages of a turn of the event loop as one frame.
  *
- * A connection numbers its messages and remembers when it sent each message. The lease, which is
- * the time for which the broker keeps a silent session, counts from the sending of a message that
- * the broker has received. A connection has no timers and does not reconnect; the reconnector has
- * the timers and reconnects.
+ * A connection numbers its messages and remembers when it sent each message. The lease is the time
+ * for which the broker keeps a silent session. The lease counts from the sending of the newest
+ * message that the broker is known to have received. A connection has no timers and does not
+ * reconnect; the reconnector has the timers and reconnects.
  */
 import {
   faultOfBrokerMessage,
@@ -21,9 +21,9 @@ import type { WebSocketConstructor, WebSocketLike } from '../platform/webSocket/
 
 /**
  * Thrown for a message of the broker that has valid fields but cannot be right, such as a response
- * to a request that was not sent. A handler of messages throws this error before it changes any
- * state. The connection catches the error and ends itself. The error's `message` completes the text
- * "the broker sent an invalid message: …".
+ * to a request that was not sent. A handler of messages throws this error before it changes a lock
+ * or completes a request. The connection catches the error and ends itself. The error's `message`
+ * completes the text "the broker sent an invalid message: …".
  */
 export class ProtocolViolation extends Error {}
 
@@ -65,7 +65,7 @@ export interface Sendable {
   onSent?(): void
 }
 
-/** One write to the socket, with the time of the write. */
+/** One write of messages to the socket, in one or more frames, with the time of the write. */
 interface Write extends ClockTimes {
   /** The number of the first message of the write. */
   readonly first: number
@@ -95,8 +95,8 @@ export class Connection {
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
   /**
-   * The writes in order. The first is the newest write that the broker is known to have received.
-   * Before the broker has confirmed a receipt, the first write is the `hello`.
+   * The newest write that the broker is known to have received, and all later writes, in order.
+   * Before the broker has confirmed a receipt, the list begins with the `hello`.
    */
   readonly #writes: Write[] = []
   #cause: unknown
@@ -169,23 +169,23 @@ export class Connection {
       // One unit for the comma or bracket after the message.
       const textUnits = texts[i]!.length + 1
       units += textUnits
-      // A single message may have more units than `maxUnits`, but no message is too long for a
-      // frame of its own. The second condition avoids an empty frame, which the broker would
-      // refuse.
+      // A single message may have more units than `maxUnits`. The limits of its fields still let it
+      // fit into a frame of its own. The second condition avoids an empty frame, which the broker
+      // would refuse.
       if (units > maxUnits && i > firstIndex) {
-        if (!this.#write(texts.slice(firstIndex, i))) return false
+        if (!this.#writeFrame(texts.slice(firstIndex, i))) return false
         firstIndex = i
         units = textUnits
       }
     }
-    return this.#write(firstIndex === 0 ? texts : texts.slice(firstIndex))
+    return this.#writeFrame(firstIndex === 0 ? texts : texts.slice(firstIndex))
   }
 
   /**
    * Records that the broker has received the first `receivedCount` messages. Returns the time at
-   * which the last of these messages was sent. Returns undefined if the client knows already that
-   * the broker has received a message of a later write, or if `receivedCount` is above the number
-   * of messages that were sent.
+   * which the last of these messages was sent. Returns undefined in two cases:
+   * - The broker is known to have received a message of a later write.
+   * - `receivedCount` is above the number of messages that were sent.
    */
   noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {
     const writes = this.#writes
@@ -251,7 +251,7 @@ export class Connection {
     // The `hello` is the first message.
     this.#messageCount = 1
     this.#recordWrite(1)
-    this.#write([this.#hello])
+    this.#writeFrame([this.#hello])
   }
 
   #onFrame(data: unknown): void {
@@ -304,7 +304,7 @@ export class Connection {
    * messages of the frame are lost. If the connection stayed open, a lost request would wait for
    * ever.
    */
-  #write(texts: readonly string[]): boolean {
+  #writeFrame(texts: readonly string[]): boolean {
     try {
       this.#socket.send(texts.length === 1 ? texts[0]! : `[${texts.join()}]`)
       return true
@@ -316,6 +316,7 @@ export class Connection {
 
   #onSocketClosed(closing: Closing): void {
     this.#state = 'closed'
+    // `onClose` is the last call of the listener.
     this.#socket.onmessage = null
     const isFault = isFrameError(closing.cause)
     this.#listener.onClose({ ...closing, isFault, via: this.#socket.via })

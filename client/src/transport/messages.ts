@@ -43,9 +43,9 @@ export interface SpecialParams {
 export interface LimitAndCallbacks {
   /** The lock ends this long after its grant, in ms; undefined for no such limit. */
   readonly maxHold: number | undefined
-  /** Called while the request waits. */
+  /** Called once if the request has to wait. */
   readonly onQueued: ((queued: QueuedNotice) => void) | undefined
-  /** Called while the lock is held and other requests wait for the lock. */
+  /** Called when other requests wait for the held lock, at most once a second. */
   readonly onContended: ((contended: ContendedNotice) => void) | undefined
 }
 
@@ -116,7 +116,8 @@ function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallback
 }
 
 function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
-  // `integerText` saves memory, because V8 keeps the texts of numbers that a template converts.
+  // In frequent messages, `integerText` saves memory, because V8 keeps the texts of numbers that a
+  // template converts.
   const fields = `,"id":${integerText(id)},"key":${JSON.stringify(key)}`
   if (special?.once) return `{"type":"once"${fields}`
   if (special?.election !== undefined) {
@@ -135,7 +136,7 @@ function lockSetTextStart(id: number, { items }: SpecialParams): string {
   return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
 }
 
-/** The outcome of a run: one call of the function that the caller passed to `session.once`. */
+/** The outcome of a run (see {@link SpecialParams.once}). */
 export interface Completion {
   /** The value that the function returned, as JSON text; undefined for the value `undefined`. */
   readonly value: string | undefined

@@ -11,8 +11,8 @@
  * - If the broker sent an invalid message or frame, the round begins with the next URL.
  *
  * After a drop, the reconnector waits before each round for a delay of the retry strategy. The
- * delays start anew when a connection that was open for a while drops. So a broker that sends
- * `welcome` and then always closes the connection is not tried many times a second.
+ * delays start anew only when a connection that was open for a while drops. Otherwise a broker that
+ * always closes the connection after `welcome` would be tried many times a second.
  */
 import { closeCodes, HoldfastError, type ServerMessage, type Welcome } from '@holdfast/shared'
 import type { ClockTimes, Environment } from '../platform/environment.js'
@@ -51,7 +51,7 @@ const maxTimeoutMs = 10_000
  * In ms. The shortest timeout of one try if there is only one broker. This timeout is long, because
  * the client has no other broker to try.
  */
-const minTimeoutMsForOne = 2_000
+const minTimeoutMsWithOneBroker = 2_000
 /**
  * In ms. The shortest timeout of one try if there are several brokers: enough for a handshake on a
  * slow network.
@@ -79,7 +79,7 @@ export function connectTimeoutFor(
   // lease leaves time for the delay before the round.
   const ms =
     brokerCount === 1
-      ? Math.max(lease / 3, minTimeoutMsForOne)
+      ? Math.max(lease / 3, minTimeoutMsWithOneBroker)
       : Math.max(lease / 2 / brokerCount, minTimeoutMs)
   return Math.min(ms * 2 ** failedRounds, maxTimeoutMs)
 }
@@ -124,7 +124,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   /** Whether the reconnector must give up after the present round. */
   #isLastRound = false
   /** Stops listening to the events of the page. */
-  #stopWatching: (() => void) | undefined
+  #stopListening: (() => void) | undefined
   /** Index of the URL of `#connection`; between tries, of the next try. */
   #urlIndex = 0
   /** How many URLs of the present round were not tried yet. */
@@ -140,7 +140,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
    * that was open for `stableMs` drops.
    */
   #delays: Iterator<number> | undefined
-  /** The error of the newest failed try or dropped connection; undefined before the first. */
+  /** The error of the newest failed try or dropped connection, if there was one. */
   #lastError: HoldfastError | undefined
   readonly #nextRound: Task = { onDue: () => this.#startRound() }
   readonly #tryTimeout: Task = { onDue: () => this.failConnection('no welcome in time') }
@@ -159,7 +159,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
 
   /** Opens the first connection. */
   open(): void {
-    this.#stopWatching = this.#environment.page?.watch(this)
+    this.#stopListening = this.#environment.page?.watch(this)
     this.#startRound()
   }
 
@@ -187,7 +187,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   /** Drops the connection, and opens no further connection. */
   close(): void {
     this.#isClosed = true
-    this.#stopWatching?.()
+    this.#stopListening?.()
     this.#scheduler.cancel(this.#nextRound)
     this.#scheduler.cancel(this.#tryTimeout)
     this.#connection?.drop()
@@ -213,9 +213,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   /**
-   * Called when the page was shown or woken, or when the network is back. First runs the tasks
-   * whose expiry has passed. Then, if the connection has dropped, begins a round without the delay
-   * of the retry strategy.
+   * Called when the page was shown or woken, or when the network is back. First ends expired locks
+   * and an expired lease, because their timer may run late. Then, if the connection has dropped,
+   * begins a round without the delay of the retry strategy.
    */
   onWake(): void {
     this.#isPageLeft = false

@@ -53,7 +53,7 @@ export interface FixedIntervalOptions extends RetryLimits {
 export interface ExponentialBackoffOptions extends RetryLimits {
   /** The first delay, in ms. */
   readonly initial: number
-  /** The factor by which each delay is longer than the delay before, at least 1. Default 2. */
+  /** Each delay is the delay before times this factor, which is at least 1. Default 2. */
   readonly multiplier?: number | undefined
 }
 
@@ -75,8 +75,8 @@ export function fixedInterval(options: FixedIntervalOptions, random?: () => numb
 }
 
 /**
- * Makes a strategy whose delays grow by a factor: `initial, initial · multiplier, initial ·
- * multiplier², …`
+ * Makes a strategy whose delays grow by a factor:
+ * `initial, initial · multiplier, initial · multiplier², …`
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function exponentialBackoff(
@@ -94,8 +94,8 @@ export function exponentialBackoff(
 }
 
 /**
- * Makes a strategy whose delays grow by a difference: `initial, initial + increment, initial + 2 ·
- * increment, …`
+ * Makes a strategy whose delays grow by a difference:
+ * `initial, initial + increment, initial + 2 · increment, …`
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function linearBackoff(options: LinearBackoffOptions, random?: () => number): RetryStrategy {
@@ -137,8 +137,7 @@ function checkDelay(value: number | undefined, name: string): number {
 }
 
 /**
- * Limits a delay of the caller's strategy to the range of timers. A value that is not a number
- * becomes 0.
+ * Converts a delay of the caller's strategy to a number in the range of timers. NaN becomes 0.
  *
  * @throws {TypeError} for a value that cannot be converted to a number, such as a symbol
  */

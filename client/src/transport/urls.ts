@@ -10,7 +10,7 @@ export function checkUrls(value: unknown): readonly string[] {
 }
 
 /**
- * Throws if a token would travel unencrypted: over `ws://` to another machine.
+ * Refuses a URL to which a token would travel unencrypted: `ws://` to another machine.
  * @throws HoldfastError `INVALID_OPTION`
  */
 export function checkTokenSecrecy(urls: readonly string[]): void {

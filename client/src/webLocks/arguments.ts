@@ -12,8 +12,8 @@ import type { LockCallback, WebLockMode } from './heldLock.js'
 import { keyForName } from './names.js'
 
 /**
- * The options of `locks.request`. `ttl` and `metadata` are not in the specification. The method
- * ignores unknown members, as WebIDL says, because code for `navigator.locks` may have them.
+ * The options of `locks.request`. `ttl` and `metadata` are not in the specification. As in WebIDL,
+ * unknown members are ignored: code that was written for `navigator.locks` may pass such members.
  */
 export interface LockRequestOptions {
   /** Several sessions may hold `'shared'` locks at the same time. Default `'exclusive'`. */
@@ -72,6 +72,7 @@ export function checkArguments(args: Arguments): CheckedLock {
   const key = keyForName(name)
   if (key === undefined) throw notSupportedError('the name is longer than a key may be')
   const timeout = ifAvailable ? 0 : undefined
+  // An escaped name has the reserved prefix, which `checkLock` accepts only with `isName`.
   try {
     return {
       ...checkLock(

@@ -41,7 +41,8 @@ export class HeldLock {
   }
 
   /**
-   * Not in the specification: the fencing token (number of the grant), for the protected resource.
+   * Not in the specification: the number of the grant. The number is a fencing token: a
+   * protected resource refuses a request whose number is lower than a number seen before.
    */
   get fence(): number {
     return this.#lock.fence
