@@ -7,8 +7,8 @@
  * grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues a session on a new connection.
  *
- * The caller sees one session until it is closed. At the broker, this may be several sessions,
- * one after the other. If the broker cannot resume a session, the locks of that session are lost. The
+ * The caller sees one session until it is closed. At the broker, this may be several sessions, one
+ * after the other. If the broker cannot resume a session, the locks of that session are lost. The
  * client then sends the pending requests again in a new session. The client never requests a lost
  * lock again by itself.
  */
@@ -239,9 +239,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     // but would not inline a handler from the table.
     if (type === 'granted' || type === 'unlocked') {
       this.onResponse(message, connection, /* isStored */ true)
+    } else {
+      // A newer broker may send messages of unknown types, which have no handler.
+      this.#handlers.get(type)?.(message, connection)
     }
-    // A newer broker may send messages of unknown types, which have no handler.
-    else this.#handlers.get(type)?.(message, connection)
   }
 
   onResponse(response: Response, connection: Connection, isStored: boolean): void {
