@@ -12,8 +12,8 @@ import { type Setting, type Settings, settingNames, settings } from './settings.
 const warnedPaths = new Set<string>()
 
 /**
- * Reads a text file that has a secret, like {@link readText}. Warns on standard error if other
- * users can access the file.
+ * Like {@link readText}, for a file that contains a secret. Warns on standard error if other users
+ * can access the file.
  *
  * @param kind What the messages call the file, such as "token file".
  * @throws {Exit} 78 if the file cannot be read.
@@ -58,8 +58,8 @@ function warnIfAccessible(path: string, kind: string): void {
  * Whether the mode of a file lets other users access the file. Only regular files count, because a
  * pipe such as `/dev/fd/63` has no name that other users could open.
  *
- * If root owns the file and this process runs as another user, the group of the file may read the
- * file. Kubernetes, systemd and Debian give keys to services in this way.
+ * The right of the group to read does not count if root owns the file and this process runs as
+ * another user. Kubernetes, systemd and Debian give keys to services in this way.
  *
  * @param userId The id of the user of the process.
  */

@@ -107,8 +107,8 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
     printError(withFlags(message))
-    // After INVALID_OPTION, for example if a newer version of Holdfast has written to the command
-    // log, a restart would fail again. The exit code 78 keeps a supervisor from a restart.
+    // After INVALID_OPTION a restart would fail again, so the exit code 78 keeps a supervisor from
+    // a restart. An example: a newer version of Holdfast has written to the command log.
     process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
   })
   rebalanceOnSignal(broker)
@@ -188,9 +188,9 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
 }
 
 /**
- * The exit code for an error of `listen`. An address that cannot be used is an invalid setting
- * (78). For a replicated log that cannot be reached the code is 69, so that a supervisor tries
- * again. For a journal that cannot be used the code is 74.
+ * The exit code for an error of `listen`. If the broker cannot listen on its address, the address
+ * is an invalid setting (78). For a replicated log that cannot be reached the code is 69, so that a
+ * supervisor tries again. For a journal that cannot be used the code is 74.
  */
 function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
   const isAddressError = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
@@ -200,8 +200,8 @@ function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: Loade
 }
 
 /**
- * The URL of the dashboard; undefined if the dashboard is off. Also undefined if the dashboard is
- * only for this machine, and `host` is not a loopback address.
+ * The URL of the dashboard; undefined if the dashboard is off. A dashboard for this machine alone
+ * is served only over loopback, so the URL is also undefined if `host` is another address.
  */
 function dashboardUrl(
   url: string,
@@ -230,7 +230,7 @@ function printSettings(
   }
 }
 
-/** The value of a setting, in the form that a variable or the config file may have. */
+/** The value of a setting, written as in a variable or in the config file. */
 function textOf(name: SettingName, value: unknown): string {
   if (settings[name].kind === 'ms') return durationText(value as number)
   return typeof value === 'object' ? JSON.stringify(value, infinityAsOff) : String(value)

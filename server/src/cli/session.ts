@@ -47,7 +47,10 @@ the token may query.`,
 
 /** A waiting request of the session, and its position in the queue of its key. */
 interface SessionRequest extends WaitingInfo {
-  /** From 1; undefined for an upgrade, which is granted before the queue. */
+  /**
+   * From 1; undefined for an upgrade (a shared lock that becomes exclusive), which is granted
+   * before the requests of the queue.
+   */
   readonly position?: number | undefined
 }
 
@@ -62,6 +65,7 @@ interface SessionLocks {
 async function showSession(session: AnySession, id: string, flags: BrokerFlags): Promise<void> {
   const info = await sessionInfo(session, id)
   const locks = await locksOf(session, id)
+  // `SessionInfo` has no name, but the locks and requests have the name of their session.
   const name = [...locks.held, ...locks.waiting].find((lock) => lock.name !== undefined)?.name
   const { held, waiting } = locks
   if (flags.json) printJson({ ...info, name, held, waiting })
@@ -84,7 +88,7 @@ async function sessionInfo(session: AnySession, id: string): Promise<SessionInfo
   )
 }
 
-/** Throws the error of a failed query. A broker of an earlier version refuses the unknown kind. */
+/** Throws the error of a failed query. An older broker does not know the kind `sessions`. */
 function throwQueryError(error: unknown): never {
   if (!(error instanceof HoldfastError && error.code === 'BAD_MESSAGE')) throw error
   throw new Exit(
@@ -153,6 +157,7 @@ function clientLines({ principal, address, connected }: SessionInfo): string[] {
   if (principal === undefined) {
     return ['principal and address: not shown, because they need the permission inspect']
   }
+  // Only the broker to which the client is connected knows the address.
   const missingAddress = connected ? 'not known to this broker' : 'none'
   return [`principal: ${principal}`, `address: ${address ?? missingAddress}`]
 }

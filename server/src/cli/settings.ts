@@ -31,8 +31,8 @@ export interface Setting {
   /** The allowed values; undefined if every value of the kind is allowed. */
   readonly choices?: readonly string[] | undefined
   /**
-   * How messages name a file with a secret, such as "password file". The command warns if other
-   * users can access the file. Undefined if the setting is no file with a secret.
+   * Only for a file with a secret: what messages call the file, such as "password file". The
+   * command warns if other users can access the file.
    */
   readonly secretFile?: string | undefined
 }
@@ -289,7 +289,7 @@ export const settings = {
   metrics: {
     group: 'Monitoring',
     kind: 'boolean',
-    help: 'serve /metrics to this machine, or on the admin port if it is set',
+    help: 'serve /metrics on the admin port, or without an admin port to this machine only',
   },
   adminPort: {
     group: 'Monitoring',

@@ -53,8 +53,8 @@ export function statusCommand(): Command {
 /**
  * Asks all brokers at once, and prints a report or an error for each, in the order of the URLs.
  *
- * @throws {Exit} If no broker is ready: 1 if a broker has answered, otherwise the code of the first
- *   error.
+ * @throws {Exit} If no broker is ready: 1 if a broker has reported that it is not ready, otherwise
+ *   the code of the first error.
  */
 async function status(
   addresses: readonly URL[],
@@ -83,7 +83,8 @@ async function status(
 }
 
 async function printReport(address: URL, report: BrokerStatus, asJson: boolean): Promise<void> {
-  // Rounds numbers at every depth, because `JSON.parse` calls `roundNumber` for each value.
+  // Convert to JSON and back only to round numbers at every depth: `JSON.parse` calls `roundNumber`
+  // for each value.
   if (asJson) printJson({ url: address.origin, ...JSON.parse(JSON.stringify(report), roundNumber) })
   else for (const line of await linesOf(address, report)) print(line)
 }
@@ -157,9 +158,9 @@ const logNumbersOf: {
 }
 
 function journalNumbersOf(log: Exclude<LogReport, { kind: 'memory' }>): readonly unknown[] {
-  const { position, waiting, snapshot } = log
+  const { position, waiting: unwrittenCount, snapshot } = log
   const snapshotNumbers = snapshot === undefined ? [] : [snapshot.position, snapshot.ageMs]
-  return [position, waiting, ...snapshotNumbers]
+  return [position, unwrittenCount, ...snapshotNumbers]
 }
 
 /** A line of the printed table. */
@@ -204,6 +205,7 @@ function logRows(log: LogReport): Row[] {
         ? `yes; for at least ${span(log.selfLeaseMs)} even if the log does not answer`
         : 'no',
     ],
+    // Another log in the same storage may mean that an operator mistyped the address of a log.
     ...(log.otherLogs.length === 0
       ? []
       : [['other logs', log.otherLogs.map(escapeText).join(' ')] as const]),

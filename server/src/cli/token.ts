@@ -58,7 +58,8 @@ ${exitHelp}`,
 }
 
 /**
- * Makes a token and prints it. With `--file`, also adds its line to the token file, in three steps:
+ * Makes a token and prints it. With `--file`, also adds a line with the hash of the token to the
+ * token file, in three steps:
  * - Writes the new content of the file to a second file. If this fails, no token is printed.
  * - Prints the token. If this fails, the token file stays unchanged.
  * - Replaces the token file by the second file.
@@ -66,7 +67,7 @@ ${exitHelp}`,
 async function makeToken(principal: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(tokenBytes).toString('base64url')
   const line = tokenLine(token, principal, allow, key)
-  const prepared = file === undefined ? undefined : await prepareWith(file, line)
+  const preparedFile = file === undefined ? undefined : await prepareWith(file, line)
   const text = json
     ? jsonLine({ principal, token, line: line.trimEnd() })
     : `${escapeText(token)}\n`
@@ -76,11 +77,11 @@ async function makeToken(principal: string, { allow, key, file, json }: TokenFla
       await deliver(process.stderr, `The line for the token file:\n${escapeText(line.trimEnd())}\n`)
     }
   } catch (cause) {
-    prepared?.discard()
+    preparedFile?.discard()
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
     throw new Exit(exitCodes.io, `The token cannot be printed (${code}): no file was changed`)
   }
-  prepared?.commit()
+  preparedFile?.commit()
 }
 
 function principalFrom(text: string): string {

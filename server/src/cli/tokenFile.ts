@@ -35,8 +35,8 @@ export interface PreparedFile {
 /**
  * Writes the content of the file, followed by the line, to `<file>.new`. The method `commit` of the
  * result renames `<file>.new` to `<file>`. While `<file>.new` exists, no other process adds to
- * `<file>`. If `<file>` exists, its owner stays, and so does a mode of 0640. Any other mode becomes
- * 0600, which is also the mode if `<file>` did not exist.
+ * `<file>`. The new file keeps the owner of an existing `<file>`. Its mode is 0640 if `<file>` has
+ * that mode, otherwise 0600.
  *
  * @throws {Exit} 78 if the file is a symbolic link, is not a regular file, or cannot be read or
  *   written. Also 78 if `<file>.new` still exists after 5 s.
@@ -47,7 +47,7 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
   try {
     const existing = readExisting(file)
     // If the last line has no line feed, add a line feed first. Without the line feed, the added
-    // line would become a part of the last line.
+    // line would become a part of the last line. An empty file needs no line feed.
     const lineEnd = existing === undefined || /(^|\n)$/.test(existing.text) ? '' : '\n'
     if (existing !== undefined) keepOwner(fd, existing.stat)
     writeFileSync(fd, `${existing?.text ?? ''}${lineEnd}${line}`)
@@ -83,8 +83,8 @@ async function createNew(file: string, newFile: string): Promise<number> {
       else {
         throw new Exit(
           exitCodes.config,
-          `The file ${newFile} exists, because another "holdfast token" adds to ${file} or was ` +
-            `killed meanwhile: if no "holdfast token" is running, remove ${newFile}`,
+          `The file ${newFile} exists, because another "holdfast token" is adding to ${file}, or ` +
+            `was killed while it did so: if no "holdfast token" is running, remove ${newFile}`,
         )
       }
     }
@@ -118,7 +118,7 @@ const { O_NOFOLLOW: noFollow = 0, O_NONBLOCK: nonBlocking = 0 } = constants as P
 
 /**
  * Gives the new file the owner of the old file, and the mode 0640 if the old file has that mode.
- * With 0640 a broker that runs as another user can read the file through its group.
+ * With 0640 a broker that runs as another user can read the file as a member of the file's group.
  */
 function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
   const current = fstatSync(fd)

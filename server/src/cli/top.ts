@@ -1,7 +1,7 @@
 /**
- * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and refreshes
- * the output until Ctrl-C. The list also has barriers: keys at which sessions wait until enough
- * sessions have arrived.
+ * `holdfast top`: shows the rates of the broker (events per second) and the keys with the longest
+ * queues, and refreshes the output until Ctrl-C. The list also has barriers: keys at which sessions
+ * wait until enough sessions have arrived.
  */
 import type { LockMode, LockStats, QueryResult } from '@holdfast/client'
 import { maxDurationMs } from '@holdfast/shared'
@@ -56,7 +56,7 @@ interface TopFlags extends BrokerFlags {
 
 /** The counters and locks of the broker at one point in time. */
 interface Sample {
-  /** In ms of the monotonic clock. */
+  /** When the answers had arrived, in ms of the monotonic clock. */
   readonly at: number
   readonly stats: LockStats
   readonly locksAndRequests: QueryResult
@@ -90,7 +90,8 @@ holdfast top --json --count 1`,
         (session) =>
           // Without --count, answers have no time limit: only Ctrl-C ends the command.
           top(flags.count === undefined ? session : withAnswerLimit(session), prefix, flags),
-        // Replaces the `false` of other commands by the client's default, which is to reconnect.
+        // By default, commands set `reconnect` to false. With undefined, the client uses its own
+        // default and reconnects.
         { reconnect: undefined },
       ),
     )
@@ -113,8 +114,9 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
     // Ctrl-C must end the command even while the broker cannot be reached and sends no answer.
     const results = await Promise.race([answers, stopping])
     if (results === undefined) return
-    const [stats, locksAndRequests, { arrived }] = results
-    const sample = { at: performance.now(), stats, locksAndRequests, barriers: barriersOf(arrived) }
+    const [stats, locksAndRequests, { arrived: barrierCalls }] = results
+    const barriers = barriersOf(barrierCalls)
+    const sample = { at: performance.now(), stats, locksAndRequests, barriers }
     await show(sample, previous, flags)
     previous = sample
     if (refresh + 1 === flags.count) {
@@ -160,7 +162,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
     return
   }
   const terminalRows = process.stdout.rows ?? defaultRows
-  // Clear only a terminal. In a file, each refresh follows the former refresh.
+  // Clear only a terminal. A file keeps all refreshes, one after the other.
   if (process.stdout.isTTY) writeOut(clearTerminal)
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
   const unreadText = unread > 0 ? [`${unread} locks and requests were not read: use --all`] : []
@@ -190,16 +192,16 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
   for (const line of lines) print(line)
 }
 
-/** A text for each counter that is not 0: of barriers, kept results and refused deadlocks. */
+/** Texts for calls at barriers, kept results of `once` and refused deadlocks, if there are any. */
 function counterTexts({
-  barriers = 0,
+  barriers: barrierCount = 0,
   barrierCalls = 0,
   keptResults = 0,
   refusedDeadlocks = 0,
   newestDeadlock,
 }: LockStats): string[] {
   return [
-    ...(barriers > 0 ? [`calls at barriers: ${barrierCalls}`] : []),
+    ...(barrierCount > 0 ? [`calls at barriers: ${barrierCalls}`] : []),
     ...(keptResults > 0 ? [`kept results: ${keptResults}`] : []),
     ...(refusedDeadlocks > 0 ? [deadlockCountText(refusedDeadlocks, newestDeadlock)] : []),
   ]
@@ -222,6 +224,7 @@ function ratesOf({ stats, at }: Sample, previous: Sample | undefined): Rates | u
   }
 }
 
+/** The number of grants: `totalLocks` also counts the requests that failed. */
 function grantsIn({ totalLocks, failedLocks }: LockStats): number {
   return totalLocks - failedLocks
 }
@@ -262,7 +265,7 @@ interface BusyKey {
 
 /**
  * All keys, sorted by the length of their queues, the longest first. Among keys with equally long
- * queues, keys without a holder come first, and then the key that is held longest.
+ * queues, keys without a holder come first, and then the keys that are held longest.
  */
 function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
   const keys = new Map<string, BusyKey>()

@@ -1,6 +1,6 @@
 /**
- * `holdfast unlock`: revokes the lock of another session. The user names the lock by its fence,
- * which rises with every grant, so that no newer lock of the key is revoked by mistake.
+ * `holdfast unlock`: revokes the lock of another session. The user names the lock by its fence, so
+ * that no newer lock of the key is revoked by mistake: each grant gets a higher fence.
  */
 import { HoldfastError, maxReasonLength } from '@holdfast/shared'
 import type { Command } from 'commander'

@@ -94,8 +94,8 @@ export function addRunOptions(command: Command): Command {
 /** The end of `holdfast run --help`. */
 const notes = `
 Options stand before the key. Everything after the key is the command and its arguments, as in
-flock(1), with or without one "--" between. "-c LINE" directly after the key runs a line with the
-shell in the variable SHELL.
+flock(1), with or without one "--" between. "-c LINE" directly after the key runs LINE with the
+shell that the variable SHELL names.
 
 With --capacity N the key has N permits, and each lock takes --permits of them. All users of the key
 must name the same capacity; otherwise the exit code is 64. With --also the lock is a set: while it
@@ -106,8 +106,8 @@ The command inherits standard input, output and error. Its environment has HOLDF
 HOLDFAST_FENCE, and has HOLDFAST_TOKEN only with --pass-token. The exit code is that of the command:
 128 + n if signal n ended it, 126 or 127 if it could not be run. The other exit codes are below.
 --timeout includes the time to connect; if no broker answers in time, the exit code is 75, even
-with -E. With --try, the exit code is 69 if no broker answers within 2 s, or if the broker does not
-answer the request within 2 s.
+with -E. With --try, the broker has 2 s for the connection and then 2 s to answer the request;
+otherwise the exit code is 69.
 
 The lock is kept until every process of the command's process group has ended, also those in the
 background. A process that leaves the group, as with setsid(1), as a daemon, or as a job of an
@@ -126,20 +126,20 @@ terminal.
 
 If the broker does not answer, the whole process group gets SIGTERM, and SIGKILL after the time of
 --kill-after. Both happen before the lease is over: the command is dead before the broker can
-grant the lock to another session. In the same way the command is stopped before the time of
---max-hold, or the operator's limit for all locks, is over. The command may outlive the lock in
-these cases:
-- The lock is revoked or stolen. The command is stopped only when the message arrives.
+grant the lock to another session. In the same way the command is stopped before it has held the
+lock for the time of --max-hold, or for the longest time that the operator allows. The command may
+outlive the lock in these cases:
+- The lock is revoked or stolen. The command is stopped only when the broker's message arrives.
 - "holdfast run" is suspended with SIGSTOP, or is killed together with its watchdog. Nothing then
   stops the command.
 - The command runs as another user, whom "holdfast run" may not signal. The lock is then kept
-  until the command has ended, as long as the broker answers.
+  until the command has ended, but is lost if the broker does not answer.
 In these cases only the fence protects: pass HOLDFAST_FENCE to the resource that the lock
 protects, and let the resource refuse every fence that is lower than the highest fence it has
 seen.
 
-In a container, use an init (docker run --init), because "holdfast run" as the first process does
-not collect orphaned processes. On Windows there is no "holdfast run", but "holdfast hold" works
+In a container, use an init (docker run --init), because "holdfast run" as process 1 does not
+collect orphaned processes. On Windows there is no "holdfast run", but "holdfast hold" works
 there.`
 
 /**
@@ -169,7 +169,7 @@ export async function run(
   const metadata = { command: commandName(words), host: shortened(hostname()), pid: process.pid }
   const name = `${metadata.command} on ${metadata.host}`
   const params = { key, flags, name, metadata, signal: controller.signal, isCampaign }
-  let isInterrupted: boolean
+  let wasCommandInterrupted: boolean
   try {
     const session = await openSession(params, deadline)
     try {
@@ -178,7 +178,7 @@ export async function run(
       // Signals that arrive before the command has started wait for the command.
       signals.holdBack()
       const lockedRun = new Run({ session, lock, command, killAfterMs, signals, flags })
-      isInterrupted = await lockedRun.execute()
+      wasCommandInterrupted = await lockedRun.execute()
     } finally {
       await session.close()
     }
@@ -188,7 +188,7 @@ export async function run(
   // The terminal sent the SIGINT of Ctrl-C only to the command. Send SIGINT to the process group of
   // this process too, because a shell script that called `run` would otherwise go on with its next
   // line.
-  if (isInterrupted) process.kill(0, 'SIGINT')
+  if (wasCommandInterrupted) process.kill(0, 'SIGINT')
 }
 
 interface RunDeps {

@@ -1,10 +1,11 @@
 /**
  * Passes the signals that this process receives to a handler. The handler can be replaced: the
  * first handler ends the wait for the lock, and a later handler passes signals to the command that
- * runs with the lock. The signals that are passed on always have a handler, because a signal
- * without a handler would end this process. The broker would then keep the lock for a whole lease,
- * the time for which the broker keeps the session of a silent client. Node cannot catch SIGKILL and
- * the real-time signals. They end this process, and then the watchdog kills the command.
+ * runs with the lock. Until the lock is released, a handler catches every signal that is passed
+ * on, because most of these signals would otherwise end this process. The broker would then keep
+ * the lock for a whole lease, the time for which the broker keeps the session of a silent client.
+ * Node cannot catch SIGKILL and the real-time signals. They end this process, and then the watchdog
+ * kills the command.
  */
 import { constants } from 'node:os'
 import { withoutIgnored } from './launcher.js'
@@ -14,7 +15,7 @@ const notPassedOn = new Set([
   // SIGKILL and SIGSTOP cannot be caught.
   'SIGKILL',
   'SIGSTOP',
-  // These signals come from the terminal; `Child` handles SIGTSTP.
+  // These signals suspend a process; `Child` handles SIGTSTP.
   'SIGTSTP',
   'SIGTTIN',
   'SIGTTOU',
@@ -30,7 +31,7 @@ const notPassedOn = new Set([
   'SIGSEGV',
 ])
 
-/** The signals that do not end a process, even if the process has no handler for them. */
+/** The signals that are passed on, but do not end a process without a handler for them. */
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**

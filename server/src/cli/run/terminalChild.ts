@@ -21,17 +21,19 @@ import { isDead, isInForeground, isStopped, processes, processOf } from './proce
 const backgroundCheckMs = 200
 
 /**
- * The script of the shell with job control for one command. This process writes lines to descriptor
- * 3: first `go`, which `launchScript` reads, and then orders for this script:
+ * The script for one command, which a shell with job control runs. This process writes lines to
+ * descriptor 3: first `go`, which the script of `launchScript` reads, and then orders for this
+ * script:
  * - `fg` brings the command to the foreground.
  * - `wait PID` reads the exit code of a command that ended in the background.
  * - `end` ends the shell with the exit code of the command.
  *
  * When the command has ended or was stopped, the script writes a line to descriptor 4: `back` and
- * an exit code. This process ignores the exit code.
- * Descriptor 5 keeps the original standard error for the command, because the shell's own messages
- * about jobs go to /dev/null. Bash keeps its standard error, because bash needs its standard error
- * to give the terminal to the command.
+ * an exit code. This process ignores the exit code, and reads the state of the command instead.
+ *
+ * The shell's own standard error becomes /dev/null, to hide its messages about jobs. Descriptor 5
+ * keeps the original standard error for the command. Only bash keeps its own standard error,
+ * because bash needs it to give the terminal to the command.
  *
  * @param script The script that starts the command, see `launchScript`.
  */
@@ -62,7 +64,7 @@ export async function startChild(deps: ChildDeps): Promise<Child> {
 /**
  * Whether the command may have the terminal. The terminal must be standard input, and this process
  * must be in the foreground of the terminal. No other process of this job may need the terminal, as
- * `less` does in `holdfast run … | less`.
+ * `less` does in `holdfast run … | less`. Ancestors of this process, such as npx, do not count.
  */
 export function hasTerminalToGive(): boolean {
   if (process.platform === 'win32' || !isatty(/* standard input */ 0)) return false
@@ -71,6 +73,7 @@ export function hasTerminalToGive(): boolean {
   const self = byPid.get(process.pid)
   const ancestors = new Set<number>()
   for (let info = self; info !== undefined; info = byPid.get(info.parentPid)) {
+    // The processes are not listed at one instant, so a reused id could make the chain a circle.
     if (ancestors.has(info.pid)) break
     ancestors.add(info.pid)
   }
@@ -114,6 +117,7 @@ export class TerminalChild extends Child {
   }
 
   override get wasInterrupted(): boolean {
+    // If SIGINT was ignored at the start, the command ignores the SIGINT of the terminal.
     const mayHaveOtherSender = this.#hasPassedInterrupt || ignoredSignalNames.has('SIGINT')
     return this.#exitCode === exitOfSignal('SIGINT') && !mayHaveOtherSender
   }
@@ -180,9 +184,9 @@ export class TerminalChild extends Child {
       this.#shellOrders.write(`wait ${this.group}\n`)
       return
     }
-    // Stop this job together with the command; `fg` or `bg` of the user's shell continues the job.
-    // If no such shell exists, the system ignores SIGTSTP, and the command continues. Do not stop a
-    // job that has the terminal again: the order `fg` below continues the command.
+    // Stop this job together with the command. The user continues the job with `fg` or `bg` of the
+    // user's shell. If no such shell exists, the system ignores SIGTSTP, and the command continues.
+    // Do not stop a job that has the terminal again, because the code below continues the command.
     const shouldStop = wasInForeground || !this.#hasTerminal()
     // The id 0 stands for all processes of this process group.
     if (isStopped(leader) && shouldStop && this.#mayContinue()) this.suspendSelf('SIGTSTP', 0)

@@ -25,7 +25,7 @@ done
 /** How many dead watchdogs are replaced for one command. The next death prints an error. */
 const maxReplacements = 10
 
-/** Watches one command. If the watchdog process dies, this class starts another one. */
+/** Watches one command. If the watchdog process dies, this class starts a new watchdog process. */
 export class Watchdog {
   #process: ChildProcess
   #group: number | undefined
@@ -38,8 +38,8 @@ export class Watchdog {
   }
 
   /**
-   * Tells the watchdog the process group to kill. The command must not start before the promise has
-   * resolved, because until then the watchdog does not know the group.
+   * Tells the watchdog which process group to kill if this process is killed. The command must not
+   * start before the promise has resolved, because until then the watchdog does not know the group.
    */
   async watch(group: number): Promise<void> {
     this.#group = group
@@ -57,8 +57,8 @@ export class Watchdog {
     // A watchdog that replaces a dead watchdog gets the group as an argument, so that it knows the
     // group from its start.
     const group = this.#group === undefined ? [] : [String(this.#group)]
-    // In `/`, the watchdog keeps no folder in use. Without environment variables, the watchdog
-    // knows no token.
+    // The working folder `/` keeps no other folder in use. Without environment variables, the
+    // watchdog knows no token.
     const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog', ...group], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
