@@ -46,7 +46,7 @@ export function escapeLines(text: string): string {
  * the same. `JSON.stringify` does not escape DEL, C1 controls and marks of writing direction.
  */
 export function plainJson(json: string): string {
-  // JSON escapes each UTF-16 unit, and a rare character has two units.
+  // JSON escapes UTF-16 units, and some characters, such as emoji, have two.
   return json.replace(invisible, (char) =>
     char
       .split('')
@@ -144,8 +144,8 @@ export type LockKind = Pick<
 
 /**
  * The kind of a lock or request as text, such as `exclusive`, `shared`, `once` or `permits 1/3`
- * (one permit of three). `election` is a leader or a candidate, and `upgrade` is a waiting upgrade.
- * The text may go on with:
+ * (one permit of three). `election` stands for a leader or a candidate. `upgrade` stands for a
+ * holder that waits to turn its shared lock into an exclusive lock. The text may go on with:
  * - `, set of 2` for a lock of two keys;
  * - `, scope 2` for a lock in the scope (one logical task of a session) with the number 2;
  * - `, at most 10m` for a lock with a `maxHold` (the longest hold) of 10 minutes.
@@ -154,10 +154,10 @@ export function modeText(lock: LockKind): string {
   const { mode, permits, capacity, keyCount, maxHold, scope, once, election, upgrade } = lock
   const permitsOrMode = mode === 'permits' ? `permits ${permits}/${capacity}` : mode
   const kind = upgrade ? 'upgrade' : election ? 'election' : once ? 'once' : permitsOrMode
-  const setText = keyCount === undefined ? '' : `, set of ${keyCount}`
+  const keyCountText = keyCount === undefined ? '' : `, set of ${keyCount}`
   const scopeText = scope === undefined ? '' : `, scope ${scope}`
   const maxHoldText = maxHold === undefined ? '' : `, at most ${span(maxHold)}`
-  return `${kind}${setText}${scopeText}${maxHoldText}`
+  return `${kind}${keyCountText}${scopeText}${maxHoldText}`
 }
 
 /** A table shows at most this many characters of the value of a leader. */
@@ -190,8 +190,8 @@ export function metadataText({ metadata }: Pick<HeldInfo, 'metadata'>): string {
 // ---------------------------------------------------------------------------------- writing
 
 /**
- * Writes to standard output: a text that the caller has escaped, or the output of another program,
- * unchanged.
+ * Writes to standard output without escaping, because the caller has escaped its own text, and the
+ * output of another program must stay unchanged.
  */
 export function writeOut(output: string | Uint8Array): void {
   if (isDirect(process.stdout)) writeOrEmitError(process.stdout, output)
@@ -211,7 +211,7 @@ export function deliver(stream: Stdio, text: string): Promise<void> {
   })
 }
 
-/** Writes to standard error. Ignores errors, because no other output could report such errors. */
+/** Writes to standard error. `watchProcess` ignores errors of standard error. */
 export function writeError(text: string): void {
   process.stderr.write(text)
 }
@@ -224,8 +224,8 @@ export function onOutputFailure(listener: (error: NodeJS.ErrnoException) => void
 type Stdio = NodeJS.WriteStream & { readonly fd: number }
 
 /**
- * Whether to write with `writeSync` instead of Node's stream. Node's stream ignores how many bytes
- * were written. On a nearly full disk, a write can end after a part of the text without an error.
+ * Whether to write with `writeSync` instead of Node's stream. On a nearly full disk, the system can
+ * write a part of the text without an error. Node's stream would then lose the rest unnoticed.
  */
 function isDirect(stream: Stdio): boolean {
   let result = isDirectByStream.get(stream)

@@ -17,7 +17,7 @@ import { Exit, exitCodes } from './exitCodes.js'
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
 /**
- * Parses a duration to ms: a number with a unit, such as `10s` or `1.5m`, or `0`. Other numbers
+ * Parses a duration to ms: `0`, or a number with a unit, such as `10s` or `1.5m`. Other numbers
  * without a unit are refused, because flock(1) and other commands read such a number as seconds.
  */
 export const parseDuration = durationParser(0, maxDurationMs)
@@ -99,7 +99,7 @@ export function appendValue(value: string, earlier: readonly string[] = []): str
   return [...earlier, value]
 }
 
-/** Adds the URLs of an option to its earlier URLs. The option may be repeated, or have a list. */
+/** Adds the URLs in a value (one URL or a list) of a repeatable option to its earlier URLs. */
 export function appendUrls(value: string, earlier: readonly string[] = []): string[] {
   const urls = urlsInList(value)
   // Keep an empty value, so that the check of the URLs refuses it.

@@ -21,7 +21,7 @@ export function pingCommand(): Command {
     `holdfast ping
 holdfast ping --url wss://locks.example --count 10
 holdfast ping --url ws://127.0.0.1:7421,ws://127.0.0.1:7422   # every broker
-holdfast ping --cells 'wss://a.example;wss://b.example'  # a session in each cell`,
+holdfast ping --cells 'wss://a.example;wss://b.example'  # every cell`,
   )
     .option(
       '-n, --count <n>',
@@ -37,7 +37,7 @@ holdfast ping --cells 'wss://a.example;wss://b.example'  # a session in each cel
  * cell, a session opens at any of its brokers.
  */
 interface Target {
-  /** For one broker, the flags name only this broker. For a cell, the flags name all cells. */
+  /** Name only this broker, or all cells. With cells, `cell` selects one of them. */
   readonly flags: PingFlags
   /** The number of the cell, counted from 1. Always 1 if no cells are given. */
   readonly cell: number

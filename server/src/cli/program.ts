@@ -78,7 +78,7 @@ export function createProgram(): Command {
 
 /** How many words at the end of the command line belong to the program that `holdfast` starts. */
 function wrappedWordCount(command: Command): number {
-  // `once` starts its program with the text as Node has read it, so its words must be UTF-8 too.
+  // `once` passes its program the words as Node has decoded them, so these must be UTF-8 too.
   if (!['run', 'elect'].includes(command.name())) return 0
   // The arguments of these commands are a key or a name, and then the command line of the program.
   const [, words = []] = command.processedArgs as [string, string[]?]
@@ -90,14 +90,14 @@ function configure(command: Command): void {
   command
     .exitOverride()
     .showHelpAfterError('(try --help)')
-    // suggestionFor() replaces commander's suggestion, which misses names in another case and flags
+    // suggestionFor() replaces commander's suggestion, which misses names in capitals and flags
     // with one dash.
     .showSuggestionAfterError(false)
     .configureOutput({
       writeOut,
       writeErr: writeError,
-      // Escape the message, because the message quotes arguments, and an argument may be a file
-      // name.
+      // Escape the message, because it quotes arguments. A file name among them may have control
+      // characters.
       outputError: (text, write) =>
         write(escapeLines(`${text.trimEnd()}${suggestionFor(command, text)}\n`)),
     })
@@ -105,9 +105,8 @@ function configure(command: Command): void {
 }
 
 /** A line with the option or command that the user probably meant; empty if there is none. */
-function suggestionFor(command: Command, text: string): string {
-  // `text` is a message of commander.
-  const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(text) ?? []
+function suggestionFor(command: Command, errorMessage: string): string {
+  const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(errorMessage) ?? []
   if (name === undefined) return ''
   const flockText =
     kind === 'option' && mayReplaceFlock(command) ? flockHint(command, name) : undefined
@@ -147,8 +146,8 @@ function ownGroupsFirst<T extends Command | Option>(
   // The groups keep the order in which the first item of each group was defined.
   for (const item of [...all, ...visibleItems]) groups.set(headingOf(item), [])
   for (const item of visibleItems) groups.get(headingOf(item))?.push(item)
-  const headings = [...groups].filter(([, items]) => items.length > 0)
+  const filledGroups = [...groups].filter(([, items]) => items.length > 0)
   // 1 for `brokerGroup`, and 0 for all other groups.
   const rankOf = (heading: string) => Number(heading === brokerGroup)
-  return new Map(headings.sort(([a], [b]) => rankOf(a) - rankOf(b)))
+  return new Map(filledGroups.sort(([a], [b]) => rankOf(a) - rankOf(b)))
 }

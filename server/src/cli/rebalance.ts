@@ -23,10 +23,11 @@ Examples:
 `
 
 const notes = `
-Use the command after a repair, at each broker that has too many clients, because clients do not
-return by themselves. Clients with a grace leave within 10 s and keep their locks. Clients without a
-grace stay, because their sessions would end with the connection. Each client that leaves connects
-to the first broker of its list, or to the broker that a load balancer chooses.
+When a broker that had failed runs again, its clients do not return by themselves. Use the command
+then at each broker that has too many clients. Clients with a grace leave within 10 s and keep their
+locks. Clients without a grace stay, because their sessions would end with the connection. Each
+client that leaves connects to the first broker of its list, or to the broker that a load balancer
+chooses.
 
 A broker accepts the command only from its own machine. A broker with an admin port accepts the
 command only on that port.
@@ -66,7 +67,7 @@ async function rebalance(flags: BrokerFlags): Promise<void> {
     throw new Exit(
       exitCodes.forbidden,
       `The broker at ${origin} does not accept the command here: run it on the machine of the ` +
-        'broker, with a loopback URL, or with the URL of the admin port if the broker has one',
+        'broker, and give the URL of the admin port, or a loopback URL if there is no admin port',
     )
   }
   // The body of a 409 says why the broker cannot send its clients away.

@@ -64,6 +64,7 @@ export function barriersOf(arrived: readonly BarrierCallInfo[]): ListedBarrier[]
   }
   return [...byKey.values()]
     .map((calls) => {
+      // Each call has the counts of its whole barrier.
       const { key, parties, waiting } = calls[0]!
       return { key, parties, waiting, calls }
     })
@@ -125,6 +126,7 @@ export function recordLines({ arrived, kept }: Records): string[] {
 }
 
 function keptLine({ size, since, keep, remaining, fence }: KeptResultInfo): string {
+  // `remaining` is undefined if another broker of the cluster measures the time.
   const remainingText =
     remaining === undefined ? `kept for ${span(keep)}` : `${span(remaining)} left`
   return escapeText(

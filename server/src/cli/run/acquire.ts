@@ -80,7 +80,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
 function noAnswer({ key, flags }: AcquireParams): Exit {
   const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
   const option = isTry(flags) ? 'with --try' : '--timeout'
-  // With --try, the timeout is undefined or 0.
+  // `isTry` is also true for --timeout 0, so `||` replaces 0 too.
   const within = `within ${exactSpan(flags.timeout || tryAnswerMs)} (${option})`
   // Do not use the code of -E (--conflict-exit-code), because that code means that another session
   // holds the lock. Without an answer of a broker, the holder of the lock is not known.
@@ -102,7 +102,7 @@ export async function acquire(
 ): Promise<Lock> {
   const { key, flags, metadata, signal, isCampaign } = params
   const items = lockItemsOf(key, flags)
-  // The mode of `key`, which is the first item.
+  // The first item is `key` with its mode.
   const [{ key: _, ...modeOptions }] = items
   let isWaiting = true
   const waitingTimer = setTimeout(async () => {

@@ -1,8 +1,8 @@
 /**
  * The bytes of arguments and variables that are not UTF-8, such as a file name in Latin-1. Node
  * reads each such byte as U+FFFD, so `holdfast run k rm FILE` would remove another file. On Linux
- * this file reads the bytes from /proc. On other systems the bytes are not known, and the command
- * gets the text as Node has read it.
+ * the bytes come from /proc. On other systems the bytes are not known, and the command gets the
+ * text as Node has read it.
  */
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
@@ -10,9 +10,9 @@ import { Exit, exitCodes } from '../exitCodes.js'
 import { escapeText } from '../output.js'
 
 /**
- * The arguments of this program, in bytes; empty if the system hides the bytes. `process.argv`
- * begins with two other words, Node and its script. The words after these two are also the last
- * words of the command line.
+ * The arguments of this program, in bytes; empty if the system hides the bytes. In
+ * `process.argv`, the arguments follow two words, Node and its script. The command line may also
+ * have options of Node before the script, so this code counts the arguments from the end.
  */
 const rawWords =
   process.argv.length > 2

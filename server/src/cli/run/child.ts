@@ -38,7 +38,7 @@ export abstract class Child {
 
   constructor(group: number) {
     this.group = group
-    this.#handleSuspend()
+    this.#listenForSuspend()
   }
 
   /**
@@ -66,8 +66,9 @@ export abstract class Child {
 
   /** Sends a signal to all processes of the group; does nothing if the group is empty. */
   signal(signal: NodeJS.Signals): void {
-    if (this.#hasEnded || signalGroup(this.group, signal) !== 'forbidden') return
-    if (this.#hasReportedForbidden) return
+    if (this.#hasEnded) return
+    const result = signalGroup(this.group, signal)
+    if (result !== 'forbidden' || this.#hasReportedForbidden) return
     this.#hasReportedForbidden = true
     printError(
       `Cannot send ${signal} to the command, which runs as another user (EPERM): ` +
@@ -84,11 +85,11 @@ export abstract class Child {
   protected suspendSelf(signal: 'SIGSTOP' | 'SIGTSTP', pid: number): void {
     process.off('SIGTSTP', this.#pause)
     process.kill(pid, signal)
-    this.#handleSuspend()
+    this.#listenForSuspend()
   }
 
-  /** Handles Ctrl-Z from now on, unless SIGTSTP was ignored when this process started. */
-  #handleSuspend(): void {
+  /** Listens for Ctrl-Z (SIGTSTP), unless SIGTSTP was ignored when this process started. */
+  #listenForSuspend(): void {
     if (this.#hasEnded || ignoredSignalNames.has('SIGTSTP')) return
     process.on('SIGTSTP', this.#pause)
   }
@@ -131,7 +132,7 @@ export class DetachedChild extends Child {
 }
 
 /**
- * Starts a shell with a script that ends by executing the command in place of the shell.
+ * Starts a shell with a script that starts the command.
  * @throws {Exit} 126 or 127 if the command cannot be run
  */
 export async function launch(

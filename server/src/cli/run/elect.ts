@@ -37,9 +37,9 @@ wait in the order of their calls. When the command ends, this process resigns. I
 be lost, the command is killed before another process can lead. For signals, exit codes, the
 terminal and the process group, see "holdfast run --help".
 
-The command's environment has the name in HOLDFAST_KEY and the fence of the leadership in
-HOLDFAST_FENCE. The fence rises with every leader: pass it to the resources that only a leader may
-change, and let them refuse a lower fence.
+The command's environment has the name of the election in HOLDFAST_KEY and the fence of the
+leadership in HOLDFAST_FENCE. The fence rises with every leader: pass it to the resources that only
+a leader may change, and let them refuse a lower fence.
 
 "holdfast ls" and "holdfast show" print who leads with which value. Programs learn the same from
 session.observe(NAME). A lock on the same key ("holdfast run NAME") excludes a leader.`

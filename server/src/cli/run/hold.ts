@@ -44,9 +44,9 @@ has seen.
 The lock is released when standard input ends, or at the first signal that would end a program
 (SIGINT, SIGTERM, SIGHUP, …). The exit code is 0 then. A signal n that arrives while the command
 still waits for the lock gives 128 + n. With /dev/null as standard input, as services and background
-jobs have it, only a signal releases the lock. When the lock is lost, or may be lost within a fifth
-of the lease, the exit code is 76: end your work at once, because the broker may grant the lock to
-another session.`
+jobs have it, only a signal releases the lock. When the lock is lost, or may soon be lost (within
+about a fifth of the lease), the exit code is 76: end your work at once, because the broker may
+grant the lock to another session.`
 
 async function hold(key: string, flags: HoldingFlags): Promise<void> {
   const deadline = new Deadline(flags.timeout)

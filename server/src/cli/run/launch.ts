@@ -56,7 +56,7 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
     writesPid ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
     ...decodeLines,
-    hasNonUtf8Words(launch) ? decodeWords : '',
+    hasNonUtf8Words(launch) ? wordDecoder : '',
     ignoredSignals.length === 0 ? '' : `trap '' ${ignoredSignals.join(' ')}`,
     `exec ${envPrefix}"$@" 3<&- 4>&-`,
   ]
@@ -73,7 +73,7 @@ function decodeLine(name: string, encoded: string): string {
 }
 
 /** The part of the script that decodes the words of {@link launchWords}. */
-const decodeWords = `
+const wordDecoder = `
 for _holdfast_word do
   shift
   case $_holdfast_word in
@@ -128,7 +128,7 @@ export function checkCommand({ command, env }: Launch): void {
   // A name that is not UTF-8 cannot be checked here, because Node would look for other bytes.
   if (rawBytesOf(command)[0] !== undefined) return
   let failureCode: string | undefined
-  // A path with "/" is not searched in the PATH, so the loop checks only this path.
+  // The shell does not search the PATH for a name with "/", so the loop checks only this file.
   const isPath = programName.includes('/')
   const folders = isPath ? [''] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
   for (const folder of folders) {

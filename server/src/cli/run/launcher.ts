@@ -3,8 +3,8 @@
  * this process:
  * - `_HOLDFAST_SIGIGN` lists the signals that were ignored when the script started, because Node
  *   stops ignoring these signals before any JavaScript runs.
- * - `_HOLDFAST_ENVIRON` has the whole environment in base64, because the shell passes on only the
- *   variables whose names it can use itself.
+ * - `_HOLDFAST_ENVIRON` has, in base64, the variables whose names a shell cannot use, because some
+ *   shells do not pass such variables on.
  *
  * If another program started Node, the ignored signals are not known.
  */
@@ -38,7 +38,7 @@ for (const bytes of splitAtNullBytes(Buffer.from(environmentBase64, 'base64'))) 
 /** The ignored signals as numbers, because real-time signals have no names. */
 export const ignoredSignals: readonly number[] = parseIgnoredSignals(ignoredList)
 
-/** The names of the ignored signals, without the signals that Node has no name for. */
+/** The names of the ignored signals; real-time signals have none. */
 export const ignoredSignalNames: ReadonlySet<string> = new Set(
   Object.entries(constants.signals)
     .filter(([, signal]) => ignoredSignals.includes(signal))

@@ -85,7 +85,7 @@ export class LockGuard {
     this.#timer = setTimeout(() => child.signal('SIGKILL'), killInMs)
   }
 
-  /** Handles the loss of the lock: another session may hold the lock already. */
+  /** Handles the loss of the lock. */
   #onLost(): void {
     const { lock, child, killAfterMs } = this.#deps
     const reason = lock.lost?.message ?? 'the lock is lost'

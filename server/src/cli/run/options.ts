@@ -21,8 +21,8 @@ import {
 
 /** How long a command may take to end after SIGKILL, in ms. */
 export const reserveMs = 300
-/** Longest name of a command or a machine in the data that other sessions see, in characters. */
-const maxNameChars = 64
+/** How many characters of the name of a command or a machine other sessions see. */
+const maxShownChars = 64
 /** The system keeps only 8 bits of an exit code. */
 const maxExitCode = 255
 
@@ -141,6 +141,7 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
   if (repeatedKey !== undefined)
     throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(repeatedKey)} twice`)
   // All keys of a lock must be in one cell (a broker or cluster with its own part of the keys).
+  // Keys with the same tag, such as {order:42}, are in the same cell.
   if (cellsFrom(flags) !== undefined) checkOneTag([key, ...also])
   const mode = shared ? ({ mode: 'shared' } as const) : {}
   const firstItem = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
@@ -223,7 +224,7 @@ export function commandName(words: readonly string[]): string {
 
 /** The first 64 characters of a text. */
 export function shortened(text: string): string {
-  return [...text].slice(0, maxNameChars).join('')
+  return [...text].slice(0, maxShownChars).join('')
 }
 
 /**
@@ -235,9 +236,9 @@ export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // A client with a lock renews the lease when 0.4 of the lease has passed. If the broker answers
-  // before 0.5 has passed, at least half of the lease is always left. If the grace is shorter than
-  // the lease, half of the grace counts instead.
+  // Stopping the command must fit into the part of the lease that is always left. A client with a
+  // lock renews the lease when 0.4 of the lease has passed. If the broker answers before 0.5 has
+  // passed, half of the lease is always left. A grace that is shorter than the lease replaces it.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {

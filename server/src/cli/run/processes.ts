@@ -138,7 +138,8 @@ export function untilGroupEnds(
     const check = (pauseMs: number) => {
       const livingCount = countLiving(group)
       // Reading the process list takes time, and a process that starts during the reading can be
-      // missing in the list. So the group counts as empty only after two empty lists.
+      // missing in the list. So the group counts as empty only if two lists in a row have no
+      // living process of the group.
       if (livingCount === 'gone' || (livingCount === 0 && wasEmpty)) return resolve()
       wasEmpty = livingCount === 0
       if (!hasReported && livingCount > 0 && performance.now() - startedAt > msBeforeReport) {
@@ -161,7 +162,7 @@ function countLiving(group: number): number | 'gone' {
   if (signalResult === 'gone') return 'gone'
   const allProcesses = processes()
   const living = allProcesses.filter((info) => info.group === group && !isDead(info)).length
-  // Some systems hide the processes of other users, or all processes. A group that exists but is
-  // not listed counts as alive.
+  // Some systems hide the processes of other users, or all processes. A group that may be hidden
+  // counts as alive.
   return signalResult === 'forbidden' || allProcesses.length === 0 ? Math.max(1, living) : living
 }
