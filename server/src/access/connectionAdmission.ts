@@ -1,7 +1,7 @@
 /**
  * Decides which new connections the broker accepts, and sets the deadline of each handshake. The
- * handshake of a connection begins with the HTTP upgrade and ends with the message `welcome`. This
- * class also starts and ends the deadline at which the token of a connection expires.
+ * handshake of a connection begins with the HTTP upgrade and ends with the message `welcome`. After
+ * the handshake, {@link TokenExpiry} closes the connection when its token expires.
  */
 import type { BrokerLimits, LimitName } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -11,9 +11,9 @@ import type { TokenExpiry } from './tokenExpiry.js'
 export interface ConnectionAdmissionDeps {
   readonly limits: BrokerLimits
   readonly tokenExpiry: TokenExpiry
-  /** The broker's timers. A connection whose handshake is not over at its deadline is closed. */
   readonly time: {
     now(): number
+    /** Makes the broker close the connection if its handshake is not over at the time `at`. */
     setClientDeadline(connection: Connection, at: number): void
   }
   /** `isOverfull`: whether the memory of the broker is so full that it refuses new connections. */
@@ -50,7 +50,7 @@ export class ConnectionAdmission {
   admit(connection: Connection): RejectedConnection | undefined {
     const { limits, time, memory } = this.#deps
     if (memory.isOverfull) return this.#rejected(connection, 'memoryBytes')
-    // A full broker still accepts a connection that can displace a pending connection.
+    // At the limit `connections`, a new connection may still displace a pending connection.
     const isFull = this.#open.size >= limits.connections
     const { exceededLimit, displacedConnection } = this.#pendingConnections.add(connection, isFull)
     if (exceededLimit !== undefined) return this.#rejected(connection, exceededLimit)

@@ -157,17 +157,19 @@ async function verify(
 /** The client of a valid token; undefined if the token lacks a principal or has invalid rules. */
 function identityFrom(
   payload: JWTPayload,
-  { claim = 'holdfast', grants }: JwtOptions,
+  { claim: rulesClaim = 'holdfast', grants }: JwtOptions,
   principalClaim: string,
   clockTolerance: number,
 ): Identity | undefined {
   const principal = payload[principalClaim]
   if (typeof principal !== 'string' || principal === '') return undefined
-  const rules = payload[claim] === undefined ? (grants ?? []) : rulesFrom(payload[claim])
+  const claimedRules = payload[rulesClaim]
+  const rules = claimedRules === undefined ? (grants ?? []) : rulesFrom(claimedRules)
   if (rules === undefined) return undefined
   return {
     principal,
-    // From this time on, `jose` refuses the token, and the open connections end. `exp` is in s.
+    // `jose` accepts the token until this time. The broker then closes the connection, unless the
+    // client has sent a new token. `exp` is in s.
     expiresAt: payload.exp! * 1_000 + clockTolerance,
     may: permissionsFrom(rules),
   }
@@ -254,7 +256,7 @@ function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKey
 function publicKeyLoaderFor(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
   const [algorithm, ...others] = algorithms as [string, ...string[]]
   if (others.length > 0) {
-    throw invalidOption('jwt.algorithms must have exactly one item with jwt.publicKey')
+    throw invalidOption('jwt.algorithms must have exactly one item if jwt.publicKey is set')
   }
   if (!pem.includes('BEGIN PUBLIC KEY')) {
     throw invalidOption('jwt.publicKey must be the PEM of a public key')
@@ -269,8 +271,8 @@ function publicKeyLoaderFor(pem: string, algorithms: readonly string[]): (jose: 
 }
 
 /**
- * Accepts `https`, and `http` on loopback only, because an attacker on the network could replace
- * keys that are fetched in plain text.
+ * Accepts `https`. Accepts `http` only on loopback, because an attacker on the network could
+ * replace keys that are fetched in plain text.
  */
 function safeUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined

@@ -30,9 +30,8 @@ const proxyHeaders: ReadonlySet<string> = new Set([
 ])
 
 /**
- * The usual headers of clients, which show no proxy. No pattern below matches these headers, so
- * they are not tested. Most requests have no other headers. Without this set, a request of a
- * WebSocket client would need about seventy tests of patterns.
+ * The usual headers of clients, which show no proxy. Most requests have only such headers. This set
+ * saves time: without it, each of these headers would be compared with every pattern below.
  */
 export const ordinaryHeaders: ReadonlySet<string> = new Set([
   'host',
@@ -86,7 +85,7 @@ export function isFromThisMachine(request: IncomingMessage): boolean {
 
 /** Whether a request has a trace of a proxy. */
 export function hasProxyTrace({ headers, httpVersion }: IncomingMessage): boolean {
-  // nginx forwards requests as HTTP/1.0 by default, and WebSocket clients use HTTP/1.1.
+  // nginx forwards requests as HTTP/1.0 by default. No WebSocket client uses HTTP/1.0.
   if (httpVersion === '1.0') return true
   // Node gives the names of headers in lower case.
   return Object.keys(headers).some((name) => !ordinaryHeaders.has(name) && isProxyHeader(name))

@@ -3,10 +3,11 @@
  * upgrade and the message `welcome`. The folder `http` uses the same class for sockets that have
  * not sent their whole request, and for upgrades that wait for a later turn of the event loop.
  *
- * One limit holds for the pending connections of all addresses together. When this limit is
- * reached, a new connection may displace the oldest connection of the address that has the most
- * pending connections. The new connection may do so only if its own address has fewer pending
- * connections. So a flood from one address cannot keep out the clients of other addresses.
+ * One limit holds for the pending connections of each address except Unix sockets, and another
+ * limit for all addresses together. When all addresses together have reached their limit, a new
+ * connection may displace the oldest connection of the address that has the most pending
+ * connections. The new connection may do so only if its own address has fewer pending connections.
+ * So a flood from one address cannot keep out the clients of other addresses.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -114,7 +115,7 @@ export class PendingConnections<C extends PendingConnection> {
   }
 }
 
-/** The form of the address that the limits count: for IPv6, only the first 64 bits. */
+/** What counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address. */
 function addressOf({ remoteAddress }: PendingConnection): string {
   return remoteAddress === undefined ? unixSockets : addressGroup(remoteAddress)
 }

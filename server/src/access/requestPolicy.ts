@@ -50,7 +50,7 @@ export class RequestPolicy implements ConnectionPolicy {
     } catch {
       return false
     }
-    // `may` of the identity has allowed the operation, or the broker does not authenticate clients.
+    // The identity's own rules have allowed the operation, or the broker authenticates no clients.
     if (identityAllows !== undefined || authenticate === undefined) return true
     // Without rules, an authenticated client may do everything that is not for operators.
     return !operatorOperations.includes(operation)

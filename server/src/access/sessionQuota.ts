@@ -10,16 +10,16 @@ import type { Effect, Session } from '../core/index.js'
 interface CountedSession {
   readonly principal: string
   /**
-   * The address of the client, in the form that the limits count: an IPv4 address, or the first 64
-   * bits of an IPv6 address. Undefined if the client has no address (a Unix socket), or if the
-   * address is not known, for example because another broker opened the session.
+   * What counts as the client's address: an IPv4 address, or the first 64 bits of an IPv6 address.
+   * Undefined if the client has no address (a Unix socket), or if the address is not known, for
+   * example because another broker opened the session.
    */
   readonly countedAddress: string | undefined
 }
 
 /**
  * Counts sessions. A session counts from the request that opens the session until the session ends.
- * So the session counts already while its first command waits in the command log.
+ * So the session counts already while the command that opens it waits in the command log.
  */
 export class SessionQuota {
   readonly #limits: BrokerLimits

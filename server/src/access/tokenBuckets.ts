@@ -8,14 +8,14 @@ export class TokenBucket {
   readonly #tokensPerMs: number
   readonly #burst: number
   #tokens: number
-  #filledAt: number
+  #updatedAt: number
 
   /** @param now In ms of a monotonic clock; every method must get the time of the same clock. */
   constructor(rate: number, burst: number, now: number) {
     this.#tokensPerMs = rate / 1_000
     this.#burst = burst
     this.#tokens = burst
-    this.#filledAt = now
+    this.#updatedAt = now
   }
 
   /** Takes one token. If the bucket has less than one token, takes nothing and returns false. */
@@ -38,8 +38,8 @@ export class TokenBucket {
   }
 
   #fill(now: number): void {
-    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#tokensPerMs)
-    this.#filledAt = now
+    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#updatedAt) * this.#tokensPerMs)
+    this.#updatedAt = now
   }
 }
 
@@ -68,7 +68,6 @@ export class TokenBuckets {
     let bucket = this.#byName.get(name)
     if (bucket === undefined) {
       this.#prune(now)
-      // The burst equals the rate.
       bucket = new TokenBucket(this.#rate, this.#rate, now)
       this.#byName.set(name, bucket)
     }

@@ -38,7 +38,7 @@ export interface TokenExpiryDeps {
   readonly settings: Pick<BrokerSettings, 'authenticate' | 'allowInsecure'>
   readonly clock: Clock
   readonly time: {
-    /** Sets a timer, which calls {@link TokenExpiry.onTimer} with the deadline after `ms`. */
+    /** After `ms`, the timer calls {@link TokenExpiry.onTimer} with this deadline. */
     setTimer(deadline: TokenDeadline, ms: number): void
     clearTimer(deadline: TokenDeadline): void
   }
@@ -73,12 +73,12 @@ export class TokenExpiry {
   }
 
   /**
-   * Warns the client, or closes its connection if the token has expired. Returns the cost in units
-   * of work (see `config/workCosts.ts`).
+   * The first call warns the client, and the second call closes the connection. Returns the cost in
+   * units of work (see `config/workCosts.ts`).
    */
   onTimer(deadline: TokenDeadline): number {
-    // The first call warns the client, and the second call closes the connection. If the wall clock
-    // was set back meanwhile, the second call finds time left and starts the timer again.
+    // If the wall clock was set back since the warning, the token has not expired yet. Then the
+    // timer starts again.
     const msLeft = Math.max(0, this.#msLeft(deadline))
     if (deadline.isWarned && msLeft === 0) {
       const reason = `${closeCodes.unauthorized.reason}: the token has expired`
@@ -120,22 +120,22 @@ export class TokenExpiry {
   }
 
   /** Answers the request with which the client sent the new token. */
-  #answer(connection: Connection, id: number, identity: Identity | 'unavailable' | undefined) {
+  #answer(connection: Connection, id: number, newIdentity: Identity | 'unavailable' | undefined) {
     const { policy, session, remoteAddress } = connection
     if (policy === undefined || connection.state !== 'open') return
     const { principal } = policy.identity
-    if (session !== undefined && identity !== 'unavailable') {
-      const isAccepted = identity?.principal === principal
+    if (session !== undefined && newIdentity !== 'unavailable') {
+      const isAccepted = newIdentity?.principal === principal
       const notice = { isAccepted, session: session.id, principal, remoteAddress }
       this.#deps.observer?.onTokenChecked?.(notice)
     }
-    if (identity === 'unavailable') {
+    if (newIdentity === 'unavailable') {
       connection.send(encodeFailed(id, 'UNAVAILABLE', 'the token could not be checked: try again'))
-    } else if (identity?.principal !== principal) {
+    } else if (newIdentity?.principal !== principal) {
       // A session belongs to one principal, so a new token must name the same principal.
       connection.send(encodeFailed(id, 'UNAUTHORIZED'))
     } else {
-      policy.replaceIdentity(identity)
+      policy.replaceIdentity(newIdentity)
       this.start(connection)
       connection.send(encodeAuthenticated(id))
     }

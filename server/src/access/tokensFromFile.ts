@@ -69,7 +69,7 @@ export function tokensFromFile(
     // call reads the file again.
     const version = versionOf(path)
     if (version === knownVersion) return
-    // Set even if the file turns out to be unusable, so that `onFault` is called once for a change.
+    // An unusable version counts as known too, so that `onFault` is called only once for it.
     knownVersion = version
     const formerTokens = tokens
     try {
@@ -119,15 +119,15 @@ export function tokenLine(
     if (Array.isArray(list)) continue
     throw invalidOption(`${name} of tokenLine must be a list of texts, not ${typeName(list)}`)
   }
-  const unknownName = allow.find((name) => !isOperation(name))
-  if (unknownName !== undefined) {
+  const unknownOperation = allow.find((name) => !isOperation(name))
+  if (unknownOperation !== undefined) {
     throw invalidOption(
-      `tokenLine cannot allow "${unknownName}": operations are ${operations.join(', ')}`,
+      `tokenLine cannot allow "${unknownOperation}": operations are ${operations.join(', ')}`,
     )
   }
   if (![principal, ...keys].every(isOneWord) || allow.length === 0 || keys.length === 0) {
     throw invalidOption(
-      'A line of the token file must have a principal, an operation and a key, without white space',
+      'A line of the token file must have a principal, operations and keys, each without white space',
     )
   }
   const hash = Buffer.from(nodeEnvironment.hash(token), 'base64url').toString('hex')
@@ -186,7 +186,7 @@ function readTokens(path: string): FileToken[] {
 /**
  * Makes the token of one line, from the words of the line.
  *
- * @param lineName The number of the line and the file, for the beginning of error messages. The
+ * @param lineName The file and the number of the line, for the beginning of error messages. The
  *   messages do not show the line itself, because an operator may have written a token there by
  *   mistake.
  */

@@ -24,7 +24,7 @@ export class UpgradeRates {
   /** When each {@link addressGroup} had its last allowed upgrade; the oldest time first. */
   readonly #lastUpgradeAt = new Map<string, number>()
   /**
-   * The recent repeats; the number decays exponentially within about a second. A repeat is an
+   * The number of recent repeats, which decays exponentially within about a second. A repeat is an
    * upgrade less than a second after another upgrade of the same address. Each upgrade beyond the
    * total uses up one repeat.
    */
@@ -55,7 +55,7 @@ export class UpgradeRates {
       return 'connectionsPerSecondPerAddress'
     }
     if (this.#total === undefined) return undefined
-    this.#decay(now)
+    this.#forgetOld(now)
     const isRepeat = this.#lastUpgradeAt.has(group)
     if (this.#total.tryConsume(now)) {
       if (isRepeat) this.#repeats++
@@ -73,7 +73,7 @@ export class UpgradeRates {
   }
 
   /** Lets the number of repeats decay, and forgets the addresses whose last upgrade is too old. */
-  #decay(now: number): void {
+  #forgetOld(now: number): void {
     this.#repeats *= Math.exp((this.#decayedAt - now) / windowMs)
     this.#decayedAt = now
     // The oldest times come first, so the loop ends at the first time within the window.

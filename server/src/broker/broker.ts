@@ -59,9 +59,9 @@ export class Broker {
   /**
    * Starts the command log, which first restores the lock table from the stored commands.
    *
-   * @param quietStart How long the broker grants only requests that steal a lock, in ms. This wait
-   *   protects clients whose locks the broker lost in a restart. Always 0 in a cluster, whose log
-   *   keeps the locks.
+   * @param quietStart How long the broker grants only requests that steal a lock, in ms. This protects
+   *   clients whose locks the broker lost in a restart. Always 0 in a cluster, whose log keeps the
+   *   locks.
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
@@ -93,7 +93,7 @@ export class Broker {
     }
   }
 
-  /** Makes new fences higher than every fence granted before this start, and accepts clients. */
+  /** Raises the next fence above all fences from before this start. Begins to accept clients. */
   #serve(): void {
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'raiseFenceFloor', fence: this.#fences.floor, at })
@@ -102,7 +102,7 @@ export class Broker {
 
   /**
    * Closes all connections, because this broker is no longer a member of its cluster. Also drops
-   * the pending handshakes, and the list of keys with more waiters than one command could grant.
+   * the pending handshakes and the unfinished keys, whose waiters the broker was still granting.
    */
   #resign(): void {
     this.#components.handshake.clear()
@@ -120,7 +120,7 @@ export class Broker {
     const { allConnections, connections, connectionDeps } = this.#components
     const connection = new Connection(socket, connectionDeps)
     allConnections.add(connection)
-    // The connection itself checks for each frame whether this broker is still a member.
+    // `isLive` is not checked here, because the connection checks it for each frame.
     if (this.#isServing && !this.#isFounding) connections.admit(connection)
     else connections.close(connection, closeCodes.restart)
     return connection
@@ -151,7 +151,7 @@ export class Broker {
     return this.#membership?.isFounding ?? false
   }
 
-  /** Every connection until its socket is closed, in order of arrival. */
+  /** All connections whose sockets are not closed yet, in order of arrival. */
   get connections(): ReadonlySet<Connection> {
     return this.#components.allConnections
   }
@@ -187,8 +187,9 @@ export class Broker {
   }
 
   /**
-   * How long a lock lasts from now on; undefined for a lock with neither a ttl nor a longest hold.
-   * A time that only another broker of the cluster knows is undefined.
+   * How much time is left of a lock's ttl, and of its longest hold. Undefined if the lock has
+   * neither. One time is undefined if the lock has no such limit, or if only another broker of the
+   * cluster knows this time.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#components.lockTimes.remainingTimesOf(lock)

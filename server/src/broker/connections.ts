@@ -22,7 +22,7 @@ import { canEndInOneTurn } from './wholeTurns.js'
 const maxClosingMs = 1_000
 
 export interface ConnectionsDeps {
-  /** Every connection until its socket is closed, in order of arrival. */
+  /** All connections whose sockets are not closed yet, in order of arrival. */
   readonly allConnections: Set<Connection>
   readonly time: Pick<BrokerTimekeeper, 'clearClientDeadline' | 'setTimer' | 'clearTimer'>
   readonly admission: ConnectionAdmission
@@ -40,8 +40,8 @@ export class Connections implements ConnectionListener<Connection> {
   readonly #deps: ConnectionsDeps
   /** The connection of each attached session. */
   readonly attached = new Map<Session, Connection>()
-  /** Connections that have ended, and whose session the broker will suspend in a later turn. */
-  readonly #endedConnections = new Set<Connection>()
+  /** Ended connections whose sessions the broker will suspend in a later turn. */
+  readonly #awaitingSuspension = new Set<Connection>()
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps
@@ -108,11 +108,10 @@ export class Connections implements ConnectionListener<Connection> {
     this.#releaseResources(connection)
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
-    // An earlier call has already scheduled the suspension for a later turn.
-    if (this.#endedConnections.has(connection)) return
+    if (this.#awaitingSuspension.has(connection)) return
     const { log, clock, liveTable, scheduler } = this.#deps
     const suspend = (): number => {
-      this.#endedConnections.delete(connection)
+      this.#awaitingSuspension.delete(connection)
       // The session may have ended or resumed meanwhile.
       if (this.attached.get(session) !== connection) return 0
       const unitsBefore = liveTable.workUnits
@@ -127,7 +126,7 @@ export class Connections implements ConnectionListener<Connection> {
     // the session later, after messages of other clients.
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
-      this.#endedConnections.add(connection)
+      this.#awaitingSuspension.add(connection)
       scheduler.add({ work: suspend })
     }
   }

@@ -1,11 +1,13 @@
 /**
- * Handles the deadlines that have passed. There are two kinds. At a *client deadline*, the time of
- * a lock, session or connection is over, and the broker ends this object. At a *broker timer*, the
- * broker itself must act, for example send a ping. To change the lock table, the broker submits a
- * command to the command log. The table ignores a command whose lock, session or request has
- * changed meanwhile. So the command that expires a lock carries the `generation` of the lock, which
- * rises with each refresh. The command that ends a session carries the session's `attachEpoch`,
- * which rises with each resume on a new connection.
+ * Handles the deadlines that have passed. There are two kinds. A *client deadline* is the time by
+ * which a client must act. Otherwise the broker ends the client's lock, session or connection. A
+ * *broker timer* is the time at which the broker itself must act, for example send a ping.
+ *
+ * To change the lock table, the broker submits a command to the command log. The table ignores a
+ * command whose lock, session or request has changed meanwhile. For this check, the command that
+ * expires a lock carries the `generation` of the lock, which rises with each refresh. The command
+ * that ends a session carries the session's `attachEpoch`, which rises with each resume on a new
+ * connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -49,7 +51,7 @@ type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
  * - `Request`, `BarrierCall`: its timeout ends.
  * - `KeptResult`: the table must drop the result.
  * - `Connection`: the broker must ping an open connection, or drop a closing connection.
- * - `TokenDeadline`: a token is about to expire.
+ * - `TokenDeadline`: a token expires soon, or has expired.
  * - `QuietStart`: the quiet start ends.
  * - `ContendedKey`: the holders of a key may get notices of waiting requests again.
  */
@@ -175,7 +177,7 @@ export class DeadlineHandler
         return 0
       }
       // After a pause, the client gets a third of the lease, because its messages from the pause
-      // need time to arrive. With the idle lease, `leaseOf` is longer than `lease`.
+      // need time to arrive. `leaseOf` is twice `session.lease` if an idle client asked for this.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(
         receivedAt + leaseOf(connection),

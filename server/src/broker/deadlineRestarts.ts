@@ -14,7 +14,7 @@ import { type BarrierCall, Lock, type Request, type Session } from '../core/inde
 import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
 
-/** A record that may have a deadline: the ttl or `maxHold` of a lock, or a timeout. */
+/** A record that may have deadlines: for a lock its ttl and `maxHold`, otherwise a timeout. */
 type Timed = Lock | Request | BarrierCall<Session>
 
 /** Earlier than every time; stands for the deadline of a lock that has none yet. */
@@ -97,7 +97,7 @@ export class DeadlineRestarts implements PacedWork {
     let usedUnits = 0
     if (restart.records === undefined) {
       restart.records = recordsOf(session)
-      // With many records, this work uses up `units`, and the deadlines start in later calls.
+      // If gathering many records uses up `units`, the deadlines start in later calls.
       usedUnits += costOfGathering(restart.records.length)
     }
     const { records } = restart
@@ -119,8 +119,8 @@ export class DeadlineRestarts implements PacedWork {
   }
 
   /**
-   * Starts the deadlines of a lock. Keeps a deadline that is already later: a lock that was granted
-   * after the takeover has such deadlines.
+   * Starts the deadlines of a lock. A lock that was granted after the takeover has later deadlines
+   * already, and keeps them.
    */
   #startLock(lock: Lock, since: number): void {
     const { time, holdDeadlines } = this.#deps
@@ -131,7 +131,7 @@ export class DeadlineRestarts implements PacedWork {
   }
 }
 
-/** The records of a session that may have deadlines: its locks, requests and calls. */
+/** The records of a session that may have deadlines: its locks, requests and barrier calls. */
 function recordsOf({ timedLockCount, held, waiting, barrierCalls }: Session): Timed[] {
   const locks = timedLockCount === 0 ? [] : held.values().filter(({ isTimed }) => isTimed)
   return [...locks, ...waiting.values(), ...barrierCalls.values()]

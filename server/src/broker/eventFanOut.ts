@@ -72,7 +72,7 @@ export class EventFanOut {
   }
 
   /**
-   * Passes an event to the connections that watch the key, now or later.
+   * Passes an event, now or at the end of a turn, to the connections that watch the key.
    *
    * @param willBeListed Whether a given search will still list the lock or request of the event.
    */
@@ -135,7 +135,7 @@ export class EventFanOut {
     return excludedIds
   }
 
-  /** Makes an event. Its bytes count while something retains it, however many connections do. */
+  /** Makes an event. Its bytes count once, as long as anything retains it. */
   #makeEvent(key: string, text: string): PublishedEvent {
     // V8 stores at most two bytes for each UTF-16 unit of a text.
     const bytes = fixedEventBytes + 2 * text.length

@@ -160,7 +160,7 @@ export class Handshake {
         if (connection.state !== 'opening' || this.#pacer.tryNow(handshake)) return
         this.#pacer.enqueue(handshake)
       },
-      // `authenticate` cannot check tokens now, so the client may try again later.
+      // `authenticate` cannot check tokens now. After this close code, the client tries again.
       () => connection.abort(closeCodes.overloaded),
     )
   }
@@ -255,8 +255,8 @@ export class Handshake {
       this.#refuse(connection, 'memory_bytes', { ...closeCodes.overloaded, reason })
       return
     }
-    const session = newId()
-    const exceededLimit = this.#sessionQuota.reserve(session, principal, connection.remoteAddress)
+    const sessionId = newId()
+    const exceededLimit = this.#sessionQuota.reserve(sessionId, principal, connection.remoteAddress)
     if (exceededLimit !== undefined) {
       const reason = limitReason(exceededLimit, this.#settings.limits[exceededLimit])
       this.#refuse(connection, refusalCauseOf(exceededLimit), { ...closeCodes.quota, reason })
@@ -264,11 +264,11 @@ export class Handshake {
     }
     const secret = grace > 0 ? newSecret() : undefined
     // The id of the new session is also the id of the handshake.
-    this.#pending.set(session, { connection, hello, principal, secret })
+    this.#pending.set(sessionId, { connection, hello, principal, secret })
     this.#log.submit({
       type: 'open',
-      handshakeId: session,
-      session,
+      handshakeId: sessionId,
+      session: sessionId,
       ownerBroker: this.#thisBroker.name,
       principal,
       name: hello.name,
