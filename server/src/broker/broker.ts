@@ -59,9 +59,9 @@ export class Broker {
   /**
    * Starts the command log, which first restores the lock table from the stored commands.
    *
-   * @param quietStart How long the broker grants only requests that steal a lock, in ms. This protects
-   *   clients whose locks the broker lost in a restart. Always 0 in a cluster, whose log keeps the
-   *   locks.
+   * @param quietStart How long the broker grants only requests that steal a lock, in ms. This
+   *   protects clients whose locks the broker lost in a restart. Always 0 in a cluster, whose log
+   *   keeps the locks.
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
