@@ -127,7 +127,7 @@ export function tokenLine(
   }
   if (![principal, ...keys].every(isOneWord) || allow.length === 0 || keys.length === 0) {
     throw invalidOption(
-      'A line of the token file must have a principal, operations and keys, all without white space',
+      'A line of the token file must have a principal, operations and keys, none with white space',
     )
   }
   const hash = Buffer.from(nodeEnvironment.hash(token), 'base64url').toString('hex')
