@@ -19,7 +19,7 @@ export interface RecordTimers {
   remainingOf(kept: KeptResult): number | undefined
 }
 
-/** A search checks the work budget each time the search has used this many units of work. */
+/** Units of work that one step may use. The broker may pause a search after each step. */
 const workUnitsPerStep = 8
 
 /** Starts a search. The caller must call `next` until it returns undefined, or call `end`. */
@@ -30,7 +30,7 @@ export function searchRecords(
   selection: KeySelection,
 ): RecordSearch {
   if (kind === 'barriers') {
-    // In the answer `found`, the field `arrived` lists calls, and the field `kept` lists results.
+    // The answer `found` lists calls in its field `arrived`, and results in its field `kept`.
     return new TableRecordSearch('arrived', table.barriers, selection, (barrier) => ({
       count: barrier.calls.size,
       encode: (limit) => encodeCalls(barrier, limit),
@@ -72,7 +72,7 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
   /** Undefined for a search for one key. */
   readonly #walk: ReturnType<RecordSource<T>['walk']> | undefined
   readonly #rowsOf: (record: T) => RecordRows
-  /** Whether the search was ended, or a search for one key has looked up its key. */
+  /** True after `end`; in a search for one key, also after the lookup of the key. */
   #hasEnded = false
 
   constructor(

@@ -12,7 +12,7 @@ import { textBytes } from '../core/weights.js'
 /** The maximum number of kept deadlocks. */
 const maxKept = 20
 /**
- * The maximum of the bytes of all kept deadlocks together. The newest deadlock is kept even if it
+ * The kept deadlocks together may have this many bytes. The newest deadlock is kept even if it
  * alone has more bytes.
  */
 const maxKeptBytes = 32 * 1024

@@ -43,9 +43,9 @@ export interface GroupIndex {
 
 /** An event in a send queue counts as the characters of its text and this many more. */
 const extraEventChars = 64
-/** To look at this many groups of watches for an event costs one unit of work. */
+/** When an event is encoded, one unit of work covers this many visited groups. */
 const groupsPerUnit = 4
-/** This many watches of one group cost as much as one more group. */
+/** A group with this many watches costs as much as two groups. */
 const watchesPerGroup = 16
 
 /** All watches of exactly the same key or prefix. */
@@ -56,8 +56,8 @@ class WatchGroup {
   /** For each watch id, the sequence number of the newest event that is older than the watch. */
   readonly #sinceById = new Map<number, number>()
   /**
-   * The number in {@link #sinceById} of the watch that was added last, even if this watch has been
-   * removed. No number in the map is higher.
+   * The highest number that {@link #sinceById} has ever had: the number of the watch that was added
+   * last.
    */
   #newestSince = 0
   /** All ids of the group, joined by commas; undefined until an event needs them. */
@@ -103,7 +103,10 @@ class WatchGroup {
   }
 }
 
-/** The search for the locks and the waiting requests that a client gets before the events. */
+/**
+ * The search for the locks and the waiting requests that a client gets before the events.
+ * `willFind` returns whether the search has yet to reach a lock, and `willVisit` does so for a key.
+ */
 export type InitialSearch = Pick<TableSearch, 'willFind' | 'willVisit' | 'isOver'>
 
 /** The two groups of one text: watches with the text as their prefix, and as their key. */
@@ -203,8 +206,8 @@ export class SessionWatches {
   /**
    * The id of the watch that must not get an event; undefined if all watches may get the event. The
    * newest watch must not get an event about a lock or request that its search has yet to reach. If
-   * the lock or request still exists, the search lists its new state, and the event would repeat
-   * this state. If the lock or request has ended, the client has never seen it.
+   * the lock or request still exists then, the search lists its new state, and the event would
+   * repeat this state. If the lock or request has ended by then, the client has never seen it.
    *
    * @param isYetToReach Whether this search has yet to reach the lock or request of the event.
    */
@@ -295,8 +298,8 @@ export class SessionWatches {
   }
 
   /**
-   * Adds the groups that this prefix covers to the index, or removes these groups. Skips each group
-   * that a longer prefix covers as well, because such a group is never in the index.
+   * Sets whether the groups that this prefix covers are in the index. Skips each group that a
+   * longer prefix covers as well, because such a group is never in the index.
    */
   #setCoveredIndexed({ text }: WatchGroup, { keyGroup }: TextGroups, isIndexed: boolean): void {
     // Each visited text costs one unit. The text of this group is the first.

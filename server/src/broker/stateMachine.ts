@@ -87,12 +87,11 @@ export class BrokerStateMachine implements StateMachine {
     if (!this.#reserveFences()) return
     const { statistics, sessionQuota, outbound, observer, watchRegistry } = this.#deps
     const liveTable = this.#liveTable
-    // A command may cause a check for deadlocks, which visits waiting scopes (tasks of clients) and
-    // waiting sets (requests for several keys).
     const deadlockVisitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const deadlockVisits = liveTable.current.visitCount - deadlockVisitsBefore
-    // `workUnits` counts units of work: one unit for each effect, and more units for the visits.
+    // Each effect costs one unit of work. A check for deadlocks adds the cost of each waiting
+    // scope (a task of a client) or waiting set (a request for several keys) that it visited.
     liveTable.workUnits += effects.length + deadlockVisits * costs.deadlockVisit
     for (const effect of effects) {
       this.#digest?.update(effect)
@@ -141,8 +140,8 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   /**
-   * Reserves the fences that the next command may need. If the reservation fails, reports the
-   * failure of the broker and returns false, because a command must not be applied without fences.
+   * Reserves the fences that the next command may need, and returns whether the command may be
+   * applied. If the reservation fails, reports the failure of the broker and returns false.
    */
   #reserveFences(): boolean {
     if (this.#hasFailed) return false
@@ -156,10 +155,10 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   /**
-   * Passes an effect to the observer. In a cluster only the owner broker of the session, which
-   * keeps the deadlines of the session, passes the effect. So the cluster reports each effect once.
-   * When a session is resumed, all other brokers report that the session has moved, because each of
-   * them may be its former owner.
+   * Passes an effect to the observer. In a cluster only the owner broker (the broker that keeps the
+   * deadlines of the session) passes the effect. So the cluster reports each effect once. When a
+   * session is resumed, all other brokers report that the session has moved, because each of them
+   * may be its former owner.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {

@@ -1,7 +1,7 @@
 /**
- * Holds the current lock table in the class `LiveTable`. The class `Statistics` counts grants,
- * failures, expiries, refreshes and unlocks since the start of the broker. `Statistics` does not
- * count messages that the broker refuses before they reach the lock table.
+ * `LiveTable` holds the current lock table. `Statistics` counts grants, failed requests, expiries,
+ * refreshes and unlocks since the start of the broker. `Statistics` does not count messages that
+ * the broker refuses before they reach the lock table.
  */
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
@@ -22,7 +22,7 @@ export class LiveTable {
   workUnits = 0
 }
 
-/** The collections of the lock table whose sizes {@link Statistics.counters} returns. */
+/** The part of the lock table that {@link Statistics.counters} reads. */
 type CountedTable = Pick<LockTable, 'heldCount' | 'barriers' | 'keptResults'>
 
 export class Statistics {
@@ -72,13 +72,13 @@ export class Statistics {
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // Do not check `repeat` here. `repeat` marks every answer that the table does not store
-        // now, and the table never stores the answer of a refused deadlock.
+        // Count a refused deadlock although its `repeat` is true. The table never stores this
+        // answer, so `repeat` does not mean here that the answer was counted before.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }
-        // Only a request with the timeout 0 fails with `LOCK_HELD`. The effect `withdrawn` counts a
-        // request that failed after a wait.
+        // Only a request with the timeout 0 fails with `LOCK_HELD`. The case `withdrawn` counts the
+        // requests that failed after a wait.
         if (!effect.repeat && effect.answer.code === 'LOCK_HELD') this.#failed++
         break
     }
@@ -94,7 +94,7 @@ export class Statistics {
       : { ...counters, newestDeadlock, deadlocks: [...deadlocks] }
   }
 
-  /** Returns the counters, and the numbers of records that the table has now. */
+  /** Returns the counters, and how many locks, barriers and kept results the table has now. */
   counters({ heldCount: activeLocks, barriers, keptResults }: CountedTable): LockCounters {
     const totalLocks = this.#granted + this.#failed
     return {

@@ -46,7 +46,7 @@ export interface TimekeeperDeps {
   readonly clock: Clock
   /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
-  /** Counts the effects on the lock table, which use up the budget of the turn. */
+  /** Counts the work for effects on the lock table, which uses up the budget of the turn. */
   readonly workCounter?: { readonly workUnits: number }
   /** Subtracts the work for deadlines from the budget that all connections share. */
   readonly scheduler?: { spend(units: number): void }
@@ -71,15 +71,18 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined
   /**
-   * The time from which lateness counts, by the monotonic clock. Usually the time when the timer
-   * must fire; Infinity without a timer. While `#isHandling` is true, the time when the broker
-   * began to wait for the end of the turn.
+   * The time from which lateness counts, by the monotonic clock:
+   *
+   * - with a timer: the time when the timer must fire
+   * - while `#isHandling` is true: the time when the broker began to wait for the end of the turn
+   * - after a pause: the time when the pause was counted
+   * - otherwise: Infinity
    */
   #wakeAt = Number.POSITIVE_INFINITY
   /** Whether the end of this turn handles the passed deadlines, so that no timer is needed. */
   #isHandling = false
   #isStopped = false
-  /** Units of work by which the last deadlines exceeded the budget of their turn. */
+  /** By how many units of work the previous turn with deadlines exceeded its budget. */
   #overdrawn = 0
 
   constructor(deps: TimekeeperDeps) {
@@ -99,10 +102,10 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * Compensated time, in ms, which never goes back. Add a duration to this time to set a client
    * deadline. To decide whether such a deadline has passed, call {@link hasPassed}.
    *
-   * A lateness of the timer within the tolerance counts as elapsed time. Once the lateness exceeds
-   * the tolerance, all of it counts as a pause. So the clock minus the pauses may go back, by at
-   * most the tolerance. Until the clock minus the pauses reaches the time that was returned before,
-   * this method returns that time again.
+   * While the timer is late within the tolerance, the lateness counts as elapsed time. Once the
+   * lateness exceeds the tolerance, all of it becomes a pause, even the part that counted before.
+   * So the clock minus the pauses may go back, by at most the tolerance. Until the clock minus the
+   * pauses reaches the time that was returned before, this method returns that time again.
    */
   now(): number {
     this.#newestNow = Math.max(this.#newestNow, this.#realNow() - this.#pausedMs)
@@ -223,8 +226,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     }
     this.#isHandling = false
     this.#wakeAt = Number.POSITIVE_INFINITY
-    // `#wakeBy` wakes at least once per `pauseCheckMs`, so that a pause between two distant
-    // deadlines is noticed.
+    // Without deadlines no pause matters, so there is no timer. Otherwise `#wakeBy` sets a timer of
+    // at most `pauseCheckMs`, which notices a pause even if the next deadline is distant.
     if (this.#clientDeadlines.size + this.#brokerTimers.size > 0) {
       this.#wakeBy(Math.min(this.#brokerTimers.next, this.#clientDeadlines.next + this.#pausedMs))
     }

@@ -13,7 +13,7 @@ export interface UnfinishedKeysDeps {
   readonly scheduler: WorkScheduler
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
-  /** Counts the effects (changes of the lock table) that the broker has handled. */
+  /** Counts the work of all commands, in units of work (see `workCosts.ts`). */
   readonly workCounter: { readonly workUnits: number }
 }
 
@@ -40,10 +40,7 @@ export class UnfinishedKeys implements PacedWork {
     this.#deps.scheduler.remove(this)
   }
 
-  /**
-   * Submits a command for some of the keys. Returns the number of effects of the command, as units
-   * of work (see `workCosts.ts`).
-   */
+  /** Submits a command for some of the keys. Returns the units of work of the command. */
   work(): number {
     const keys = [...this.#keys].slice(0, keysPerCommand)
     if (keys.length === 0) return 0

@@ -7,9 +7,9 @@ import type { GroupIndex, SessionWatches } from './sessionWatches.js'
 
 /**
  * Maps keys and prefixes to the connections that watch these keys and prefixes. The index stores a
- * connection as its {@link SessionWatches}. If a connection watches a prefix, `SessionWatches` does
- * not add its watches of keys and longer prefixes that begin with this prefix. Such watches need no
- * entry, because their events match the shorter prefix.
+ * connection as its {@link SessionWatches}. A connection that watches a prefix has no entries for
+ * keys and longer prefixes that begin with this prefix. The entry of the prefix already finds the
+ * connection for their events.
  */
 export class WatchIndex implements GroupIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()
@@ -34,8 +34,8 @@ export class WatchIndex implements GroupIndex {
   /** The connections that watch this key, each once. */
   watchesOf(key: string): SessionWatches[] {
     const matches: SessionWatches[] = [...(this.#byKey.get(key) ?? [])]
-    this.#byPrefix.visitPrefixesOf(key, (watchesOfPrefix) => {
-      for (const watches of watchesOfPrefix) matches.push(watches)
+    this.#byPrefix.visitPrefixesOf(key, (connections) => {
+      for (const connection of connections) matches.push(connection)
     })
     return matches
   }
@@ -43,8 +43,8 @@ export class WatchIndex implements GroupIndex {
   /** How many connections watch this key. */
   countOf(key: string): number {
     let count = this.#byKey.get(key)?.size ?? 0
-    this.#byPrefix.visitPrefixesOf(key, (watchesOfPrefix) => {
-      count += watchesOfPrefix.size
+    this.#byPrefix.visitPrefixesOf(key, (connections) => {
+      count += connections.size
     })
     return count
   }

@@ -1,10 +1,10 @@
 /**
  * All watches of the broker. A watch makes the broker send the events of a key, or of all keys with
- * a prefix, to a connection. The cost of an event depends on the length of its key and on the
- * number of matching connections. The number of watches does not matter, because the index returns
- * each connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event
- * once for all connections. If many connections must get events, some events wait for later turns
- * of the event loop (see `eventFanOut.ts`).
+ * a prefix, to a connection. The cost of an event depends on its length and on the number of
+ * matching connections. The index returns each connection at most once for a key, however many of
+ * its watches match (see `sessionWatches.ts`). The broker encodes an event once for all
+ * connections. If many connections must get events, some events wait for later turns of the event
+ * loop (see `eventFanOut.ts`).
  */
 import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
@@ -114,9 +114,9 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends the event of an effect, if it has one, to the connections that watch the key. An effect
-   * has an event if a lock was granted, changed or ended, or a leader changed its value. An effect
-   * also has an event if a request began or ceased to wait.
+   * Sends the events of an effect, if it has any, to the connections that watch the key. An effect
+   * has an event if a lock was granted, upgraded, downgraded or ended, or its value was proclaimed.
+   * An effect also has an event if a request began or ceased to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.
@@ -173,7 +173,7 @@ export class WatchRegistry {
     if (count === 0) return 0
     const text = encodeLockEvent(name, lock)
     // A search that has yet to reach the lock will show the change, so its watch skips the event.
-    // The event `locked` is never skipped, because a search lists no lock granted after its start.
+    // But a search lists no lock granted after its start, so no watch skips the event `locked`.
     this.#fanOut.publish(
       this.#lockIndex,
       lock.key,

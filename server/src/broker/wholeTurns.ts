@@ -4,8 +4,8 @@
  *
  * Every connection has a small budget of its own in each turn, and these messages may exceed that
  * budget. A hundred connections could each send such a message in one turn. So the broker handles
- * these messages only while the budget of all connections has units left. Otherwise the messages
- * wait for a later turn.
+ * these messages only while the budget that all connections share has units left. Otherwise the
+ * messages wait for a later turn.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 
@@ -61,7 +61,9 @@ export function mayNeedWholeTurn(
       const lock = lockOf(session, fence)
       if (lock === undefined) return false
       const members = lock.extras?.set?.locks ?? [lock]
-      return members.some((member) => mayGrantMany(member.keyState, type === 'complete'))
+      // Only `complete` has a value for the followers.
+      const answersFollowers = type === 'complete'
+      return members.some((member) => mayGrantMany(member.keyState, answersFollowers))
     }
     case 'cancel': {
       const waitingRequest = typeof request === 'number' ? session.waiting.get(request) : undefined

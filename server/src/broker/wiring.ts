@@ -76,7 +76,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     allConnections,
     liveTable,
     watchRegistry,
-    /** This broker as an owner broker, which keeps the deadlines of its sessions. */
+    /** The name of this broker in the sessions that it owns, whose deadlines it keeps. */
     thisBroker,
     scheduler,
     time,

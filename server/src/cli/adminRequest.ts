@@ -1,7 +1,7 @@
 /**
  * Sends a request without a token to the HTTP endpoints that a broker has for operators. A broker
- * answers such a request on its admin port. A broker without an admin port answers only programs on
- * its own machine.
+ * answers such a request on its admin port. A broker without an admin port answers on its public
+ * port, but answers only programs on its own machine.
  */
 import http from 'node:http'
 import https from 'node:https'
@@ -65,10 +65,10 @@ async function send(
   const signal = AbortSignal.timeout(timeoutMs)
   // The default agent would keep the connection open, but this process sends no second request.
   const options = { method, signal, agent: false, ...(ca === undefined ? {} : { ca }) }
-  const request = address.protocol === 'https:' ? https.request : http.request
+  const startRequest = address.protocol === 'https:' ? https.request : http.request
   try {
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
-      request(address, options, resolve).on('error', reject).end()
+      startRequest(address, options, resolve).on('error', reject).end()
     })
     response.setEncoding('utf8')
     let body = ''
@@ -79,7 +79,7 @@ async function send(
     }
     return { status: response.statusCode, body }
   } catch (error) {
-    // An aborted request fails with an `AbortError`, and only `reason` says that the time was over.
+    // After an abort `error` is an `AbortError`. `failureOf` needs the `TimeoutError` in `reason`.
     throw signal.aborted ? signal.reason : error
   }
 }

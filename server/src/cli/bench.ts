@@ -65,7 +65,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   const bar = progressBar(startedAt, endsAt)
   try {
     const loops = sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples))
-    // No loop begins a lock after `flags.time`. `answerInTime` adds the time for the last answers.
+    // No loop begins a lock after `flags.time`. Then `answerInTime` limits the wait for the rest.
     await answerInTime(Promise.all(loops), flags.time)
   } finally {
     bar.end()
@@ -89,13 +89,14 @@ async function openAll(keys: readonly string[], flags: BenchFlags): Promise<Sess
 
 /** Locks and unlocks a key until `endsAt` (monotonic, ms). Adds each duration to `samples`. */
 async function lockRepeatedly(session: Session, key: string, endsAt: number, samples: Samples) {
-  for (let now = performance.now(); now < endsAt; ) {
+  for (let startedAt = performance.now(); startedAt < endsAt; ) {
     const lock = await session.lock(key)
     const grantedAt = performance.now()
-    samples.lockMs.push(grantedAt - now)
+    samples.lockMs.push(grantedAt - startedAt)
     await lock.unlock()
-    now = performance.now()
-    samples.unlockMs.push(now - grantedAt)
+    const unlockedAt = performance.now()
+    samples.unlockMs.push(unlockedAt - grantedAt)
+    startedAt = unlockedAt
   }
 }
 

@@ -99,7 +99,7 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
   const keyNames = jwtKeyNames(settings)
-  const [ruleName] = jwtRuleNames(settings)
+  const [conditionName] = jwtConditionNames(settings)
   const rules: [boolean, string][] = [
     [
       dev === true && !isLoopback(host),
@@ -112,8 +112,8 @@ function refuseContradictions(settings: Settings): void {
     ],
     [keyNames.length > 1, `${keyNames[0]} and ${keyNames[1]} are both set: set only one of them`],
     [
-      keyNames.length === 0 && ruleName !== undefined,
-      `${ruleName} needs a key: set jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl`,
+      keyNames.length === 0 && conditionName !== undefined,
+      `${conditionName} needs a key: set jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl`,
     ],
     [
       (tlsCert === undefined) !== (tlsKey === undefined),
@@ -130,19 +130,19 @@ function refuseContradictions(settings: Settings): void {
   }
 }
 
-/** Returns which of the settings with a key for JSON Web Tokens are set. */
+/** Returns the names of the settings that are set and give a key for JSON Web Tokens. */
 function jwtKeyNames(settings: Settings): string[] {
   const names = ['jwtSecretFile', 'jwtPublicKey', 'jwtJwks', 'jwtJwksUrl'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** Returns which of the settings with a rule for JSON Web Tokens are set. */
-function jwtRuleNames(settings: Settings): string[] {
+/** Returns the names of the settings that are set and restrict which JSON Web Tokens count. */
+function jwtConditionNames(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** The option `authenticate`, from the settings; undefined if no setting has tokens or keys. */
+/** The option `authenticate`; undefined if the settings name no file with tokens and no key. */
 function authenticateBy(
   settings: Settings,
   logger: Logger | undefined,
