@@ -1,7 +1,7 @@
 /**
- * Reads the list of cells of a command line, from `--cells` or HOLDFAST_CELLS. Cells are
- * independent brokers or clusters, each with its own part of the keys. The client sends each
- * request to the cell of its key.
+ * Reads the list of cells of a command, from `--cells` or HOLDFAST_CELLS. Cells are independent
+ * brokers or clusters, each with its own part of the keys. The client sends each request to the
+ * cell of its key.
  */
 import { cellOfSlot, redactUrl, slotCount, slotOf } from '@holdfast/shared'
 import { Exit, exitCodes } from './exitCodes.js'
@@ -20,10 +20,11 @@ export interface AddressFlags {
 export const cellListForm = '"URL,URL;URL,URL", with a semicolon between two cells'
 
 /**
- * Returns the cells of `--cells`. If neither `--cells` nor `--url` is given, returns the cells of
- * HOLDFAST_CELLS. Returns undefined if the command has one broker or cluster.
+ * Returns the cells of `--cells`, or of HOLDFAST_CELLS if neither `--cells` nor `--url` is given.
+ * Returns undefined without a list of cells, because the command then has one broker or cluster.
  *
- * @throws {Exit} 64 if the list is wrong, or if the user gives both cells and a URL.
+ * @throws {Exit} 64 if the list is wrong, if both options are given, or if only the two variables
+ *   HOLDFAST_URL and HOLDFAST_CELLS are set.
  */
 export function cellsFrom({ url, cells }: AddressFlags): CellList | undefined {
   const { HOLDFAST_CELLS = '', HOLDFAST_URL = '' } = process.env
@@ -93,12 +94,13 @@ export function urlsOfKey(cells: CellList, key: string): readonly string[] {
 }
 
 /**
- * Checks that the keys of one lock have the same slot, so that one cell serves all of them. A slot
- * is a hash of the key, and chooses its cell. Keys with the same tag (a text in braces) have the
- * same slot.
+ * Checks that the keys of one lock have the same slot, so that one cell serves all of them. The
+ * slot of a key is a hash, which selects the cell of the key. Keys with the same tag (a text in
+ * braces) have the same slot.
+ *
  * @throws {Exit} 64 if two keys have different slots
  */
-export function checkOneTag(keys: readonly string[]): void {
+export function checkSameSlot(keys: readonly string[]): void {
   const [first = '', ...others] = keys
   const strayKey = others.find((key) => slotOf(key) !== slotOf(first))
   if (strayKey === undefined) return

@@ -100,7 +100,7 @@ function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   return readSecret(tokenFile, 'token file').trim()
 }
 
-/** The session of a command for all keys: with one broker or cluster, or with all cells. */
+/** A session for all keys: with one broker or cluster, or with all cells. */
 export interface AnySession extends Pick<Session, 'query' | 'stats' | 'watch' | 'close'> {
   once(event: 'closed', listener: (error: HoldfastError | undefined) => void): unknown
 }
@@ -126,7 +126,7 @@ export async function connectTo(
 ): Promise<Session> {
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
-  // `connectToCells` opens no session yet, so only the next call takes the signal.
+  // `connectToCells` opens no session and takes no signal. `sessionFor` and `sessionOfCell` do.
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
   return openInCells(flags, cellSession, () =>
@@ -222,7 +222,7 @@ async function openInCells<T>(
   }
 }
 
-/** The options of the client that every session of a command has. */
+/** The options with which a command opens each of its sessions. */
 function optionsFrom(flags: BrokerFlags) {
   return {
     // The name of the command, such as `holdfast ls`.
@@ -244,8 +244,8 @@ function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags):
 
 /**
  * Runs an action with a new session for a key, and closes the session afterwards. Without
- * `options`, the answers of the broker have a time limit: see {@link withAnswerLimit}. With
- * `options` there is no limit, because an answer may be late while the session reconnects.
+ * `options`, the answers of the broker have a time limit: see {@link withAnswerLimit}. Callers give
+ * `options` to let the session reconnect. Then there is no limit, because an answer may be late.
  */
 export async function withSessionFor<T>(
   key: string,
@@ -300,8 +300,8 @@ export function withAnswerLimit<T extends AnySession>(session: T): T {
 /**
  * Waits for an answer of the broker.
  *
- * @param workMs How long the awaited work may take before the time limit of the answer begins, in
- *   ms.
+ * @param workMs Time in ms for work before the answer, such as the run of a benchmark. The time
+ *   limit of the answer begins afterwards.
  * @throws {Exit} 69 if the answer does not come in time
  */
 export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T> {

@@ -24,9 +24,9 @@ export const exitCodes = {
   /** A bug of this program. */
   internal: 70,
   /**
-   * The command log (the record of all changes of locks) is damaged or cannot be written, or the
-   * output or the fence file cannot be written. In the fence file, the broker reserves fences (the
-   * numbers of grants).
+   * The command log (the record of all changes of locks) is damaged. Or the log, the output or the
+   * fence file cannot be written. In the fence file, the broker reserves fences (the numbers of
+   * grants).
    */
   io: 74,
   /**
@@ -63,7 +63,10 @@ export class Exit extends Error {
 /** The longest error message that is printed whole, in UTF-16 units. */
 const maxMessageLength = 2_000
 
-/** Exit codes by the error codes of the client and the broker; 78 for an error code not listed. */
+/**
+ * Exit codes by the error codes of the client and the broker. Any other error code means that an
+ * option is invalid, and has the exit code 78.
+ */
 const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   LOCK_HELD: exitCodes.notAcquired,
   LOCK_TIMEOUT: exitCodes.notAcquired,
@@ -95,7 +98,6 @@ export function reportError(error: unknown): number {
   }
   if (error instanceof HoldfastError) {
     printError(sentenceCase(withFlags(error.message)))
-    // An error code that is not listed means that an option of the client or broker is invalid.
     return exitCodeOf[error.code] ?? exitCodes.config
   }
   return reportBug(error)

@@ -1,6 +1,6 @@
 /**
  * Translates the names of options in error messages to flags. The broker and the client name their
- * options as a program spells them, such as `logPasswordFile`. The user of the command must type
+ * options as in code, such as `logPasswordFile`. The user of the command must type
  * `--log-password-file` instead.
  */
 import { flagOf, placeholderOf, settingNames } from './settings.js'

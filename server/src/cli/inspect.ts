@@ -1,8 +1,7 @@
 /**
  * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results, refused
  * deadlocks and counters. A barrier lets its callers wait until enough of them have arrived. A
- * `once` is one run of a function for all callers of a key. A kept result is the value of a run,
- * stored for later callers.
+ * kept result is the value of one run of `once`, stored for later callers of `once`.
  */
 import type { HeldInfo, LockStats, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import { type Command, Option } from 'commander'
@@ -96,8 +95,8 @@ async function list(
 
 async function listDeadlocks(session: AnySession, prefix = '', flags: LsFlags): Promise<void> {
   const reading = readDeadlocks(session, (key) => key.startsWith(prefix))
-  // The deadlocks are among the counters, which a client may be forbidden to read. Without --kind,
-  // such a client still gets all other lists.
+  // The broker sends the deadlocks with its counters, which a client may be forbidden to read.
+  // Without --kind, such a client still gets all other lists.
   const deadlocks = await (flags.kind === undefined ? reading.catch(noneIfForbidden) : reading)
   const listed = deadlocks.slice(0, flags.limit)
   if (flags.json) for (const deadlock of listed) printJson(deadlock)
@@ -220,7 +219,7 @@ async function show(session: Session, key: string, flags: BrokerFlags & ListFlag
 
 /**
  * Prints the keys of a set (a lock of several keys). Prints nothing if one query does not return
- * all these keys: the token may forbid some keys, or the broker may have too many locks.
+ * all these keys: the token may forbid some keys, or other locks may fill the answer.
  */
 async function printSet(session: Session, { fence, keyCount }: HeldInfo): Promise<void> {
   const { held } = await session.query()
@@ -294,7 +293,8 @@ async function showStats(stats: LockStats, flags: BrokerFlags): Promise<void> {
 
 /** One row for each counter and for each refused deadlock. */
 function statsRows({ newestDeadlock, deadlocks = [], ...counters }: LockStats): string[][] {
-  // If there is a `newestDeadlock`, it is also the first of `deadlocks`.
+  // `newestDeadlock` is also the first of `deadlocks`. If its keys are hidden from this client, the
+  // broker sends no `newestDeadlock`, and `deadlocks` has only older ones.
   const olderDeadlocks = newestDeadlock === undefined ? deadlocks : deadlocks.slice(1)
   return [
     ...Object.entries(counters).map(([name, value]) => [name, String(rounded(value ?? 0))]),

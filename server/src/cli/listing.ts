@@ -1,6 +1,6 @@
 /**
- * Lists locks page by page, because a query returns at most 1,000 locks, and reports when a listing
- * is incomplete.
+ * Lists locks page by page, because a query returns at most 1,000 locks. Also reports that a
+ * listing is incomplete.
  */
 import { getHeapStatistics } from 'node:v8'
 import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
@@ -57,7 +57,7 @@ export async function listLocks(
   const locks: ListedLock[] = []
   let heldCount = 0
   /** The last key so far that alone filled a page, and the length of its whole queue. */
-  let longQueue: { readonly key: string; readonly waiting: number } | undefined
+  let pageFiller: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
     // Only the first page counts all locks. A later page does not count the locks before its start.
     heldCount ||= page.heldCount
@@ -65,14 +65,14 @@ export async function listLocks(
     // If one key fills the page, the page may list only a part of the queue of that key. So ask the
     // broker for the length of the queue.
     const fillingKey = onlyKeyOf(page)
-    if (fillingKey !== undefined && fillingKey !== longQueue?.key) {
+    if (fillingKey !== undefined && fillingKey !== pageFiller?.key) {
       const { waitingCount } = await session.query({ key: fillingKey, limit: 1 })
-      longQueue = { key: fillingKey, waiting: waitingCount }
+      pageFiller = { key: fillingKey, waiting: waitingCount }
     }
     for (const lock of page.held) {
       if (locks.length === maxLocks) break
       const waiting =
-        lock.key === longQueue?.key ? longQueue.waiting : (queueLengths.get(lock.key) ?? 0)
+        lock.key === pageFiller?.key ? pageFiller.waiting : (queueLengths.get(lock.key) ?? 0)
       locks.push({ ...lock, waiting })
     }
     if (locks.length === maxLocks) break
@@ -112,7 +112,8 @@ export async function* pagesOf(
     // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
     const lastFence = isWithinKey ? page.held.at(-1)?.fence : undefined
-    // A page without `lastFence` lists all locks of its last key, so Infinity is its last fence.
+    // Without `lastFence`, the page has listed every lock of its last key. Infinity, more than
+    // every fence, then stands for the last fence.
     const advances =
       lastKey > after ||
       (lastKey === after && afterFence !== undefined && (lastFence ?? Infinity) > afterFence)

@@ -76,9 +76,9 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * A variable name counts as a misspelt setting if few edits turn it into a setting. `nearestName`
- * allows this many edits for a short name, and more for a longer name. The number 2 would include
- * unrelated short names, such as FULL and CELL.
+ * How many edits may turn a misspelt variable into a setting. For long names, `nearestName` allows
+ * more edits. With 2 edits, unrelated short names, such as FULL and CELL, would count as misspelt
+ * settings.
  */
 const minAllowedEdits = 1
 
@@ -244,6 +244,7 @@ export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
     }
     const limit: unknown = givenLimit === 'off' ? off : givenLimit
     const fault = limitFault(name as LimitName, limit)
+    // The fault names the value for code, Infinity. The user must write "off" instead.
     if (fault !== undefined) throw invalidSetting(`${label}: ${fault.replace('Infinity', '"off"')}`)
     limits[name] = limit as number
   }

@@ -1,7 +1,7 @@
 /**
  * Makes the command log of `holdfast serve` from its settings. A command log is the record of all
- * changes of locks. The log is in memory, in a journal on the disk, or replicated with other
- * brokers through PostgreSQL or etcd.
+ * changes of locks. The log is in memory, in a journal on the disk, or replicated: shared with
+ * other brokers through PostgreSQL or etcd.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'
@@ -85,8 +85,7 @@ function isPostgresUrl(url: string): boolean {
 
 /**
  * Makes the log; undefined for a log in memory, which the broker makes itself. Imports only the
- * module of the configured log. So a broker with a log in memory starts in three quarters of the
- * time.
+ * module of the configured log, because importing the other modules would delay the start.
  *
  * @throws {Exit} 78 if the address of the log is invalid, or a file cannot be read.
  */

@@ -1,9 +1,9 @@
 /**
- * Writes log lines in the background, to standard error or to a file, because a slow reader or disk
- * must not delay the broker.
+ * Writes the lines of the broker's logger or audit log, to standard error or to a file. Writes in
+ * the background, because a slow reader or disk must not delay the broker.
  *
- * Clients cause log lines. If the reader of standard error stops reading, the lines that wait would
- * use up the memory of the broker. So at most 16 MiB of lines wait, and further lines are dropped.
+ * While the reader of standard error reads nothing, clients can cause any number of lines. So that
+ * these lines do not use up the memory, at most 16 MiB of lines wait. Further lines are dropped.
  */
 import { plainJson } from './output.js'
 
@@ -11,7 +11,7 @@ import { plainJson } from './output.js'
 const defaultMaxBytes = 16 * 1024 * 1024
 
 export interface LogOutput {
-  /** Writes one line, which ends with a line feed. Escapes control characters in the line. */
+  /** Writes one line. Escapes its control characters, except the line feed at its end. */
   write(line: string): void
   /** Writes the waiting lines before it returns. Ignores an error, which `onError` reports. */
   flush(): void

@@ -8,6 +8,7 @@ import { createProgram } from './program.js'
 import { restoreIgnoredSignals } from './run/launcher.js'
 
 watchProcess()
+// Node has stopped ignoring the signals that this process was started to ignore.
 restoreIgnoredSignals()
 
 try {

@@ -55,7 +55,7 @@ holdfast once --timeout 30s token -c './login | jq -r .token'   # a line for the
       .argument('[command...]', 'everything after the key')
       .option(
         '--keep <time>',
-        'how long to give the output to later callers too',
+        'how long callers after the run get its output too',
         durationParser(1, maxDurationMs),
       )
       .option(
@@ -105,8 +105,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
       const answered = Promise.race([shared, ownRunEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
-    // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects. For
-    // the grace, the broker keeps the session and its locks without a connection.
+    // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects. The
+    // grace is how long the broker keeps the session and its locks without a connection.
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.
@@ -205,8 +205,8 @@ function signalNumber(name: string | null): number {
 }
 
 /**
- * If `error` says that the command could not be started, returns an error with the exit code of a
- * shell. Returns every other error unchanged.
+ * If `error` says that the command could not be started, returns an error with the exit code that
+ * a shell would have. Returns every other error unchanged.
  */
 function exitFor(program: string, error: unknown): unknown {
   const { code } = error as NodeJS.ErrnoException

@@ -5,11 +5,12 @@
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
-/** Takes the place of the choices of a value. The script then completes file names. */
+/** Stands in the script for the choices of a value that is the name of a file. */
 const fileNameChoice = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
-  // The flags of the program precede the command. In the script, the command '' has these flags.
+  // The flags of the program precede the command. Until the script has found the command, its
+  // variable `command` is empty, so the name '' stands for the program.
   const allCommands = [{ name: '', flags }, ...commands]
   const flagsOfCommands = allCommands.flatMap((command) =>
     command.flags.map((flag) => [command.name, flag] as const),
@@ -92,10 +93,12 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
 /**
  * The main function of the script, and functions that use its local variables. The main function
  * walks over the words before the cursor to find the command, and then completes the word at the
- * cursor. In bash, a function can set the local variables of its caller.
+ * cursor. The other functions return their results in these variables, because a function in bash
+ * can set the local variables of its caller.
  * - `words`: the words of the user. Bash splits each word at ":" and "=" into parts.
  * - `starts`: for each word, the index of its first part in COMP_WORDS.
- * - `list` and `wraps`: the possible words, and the result of `_NAME_wraps`.
+ * - `list`: the words that are possible at the cursor.
+ * - `wraps`: the result of `_NAME_wraps`.
  * - `ended`: set after `--`, which ends the flags.
  * - `count`: the number of arguments of the command so far.
  *

@@ -1,6 +1,7 @@
 /**
  * Generates the completion script for fish 3 and newer. Each flag and each command has a line
- * `complete …` in the script. The condition of the line says at which command the cursor must be.
+ * `complete …` in the script. The condition of the line says to which command the word at the
+ * cursor must belong.
  */
 import type { CommandModel, FlagModel, ProgramModel } from './model.js'
 
@@ -13,9 +14,9 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
   )
   // The commands that run another program: `run KEY COMMAND` runs COMMAND.
   const wrappingCommands = commands.filter(({ wrappedCommandAt }) => wrappedCommandAt !== undefined)
-  // The condition that the cursor is at this command. For '', the condition is that the cursor is
-  // before the command, where the flags of the program belong.
-  const cursorIsAt = (command: string) => fishQuoted(`__${name}_at ${command}`)
+  // The condition that the word at the cursor belongs to this command. The command "''", an empty
+  // word in fish, means that no command precedes the cursor.
+  const belongsTo = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsTakingValue.join(' '))}
 function __${name}_wraps
@@ -26,9 +27,9 @@ end
 
 complete -c ${name} -f
 complete -c ${name} -n ${fishQuoted(`__${name}_wrapped`)} -xa ${fishQuoted(`(__${name}_complete_wrapped)`)}
-${flags.map((flag) => `complete -c ${name} -n ${cursorIsAt("''")} ${flagArgs(flag)}`).join('\n')}
-${commands.map((command) => `complete -c ${name} -n ${cursorIsAt("''")} -xa ${command.name} -d ${fishQuoted(command.description)}`).join('\n')}
-${commands.flatMap((command) => linesOf(name, command, cursorIsAt(command.name))).join('\n')}
+${flags.map((flag) => `complete -c ${name} -n ${belongsTo("''")} ${flagArgs(flag)}`).join('\n')}
+${commands.map((command) => `complete -c ${name} -n ${belongsTo("''")} -xa ${command.name} -d ${fishQuoted(command.description)}`).join('\n')}
+${commands.flatMap((command) => linesOf(name, command, belongsTo(command.name))).join('\n')}
 `
 }
 
@@ -73,8 +74,8 @@ function fishQuoted(text: string): string {
 /**
  * Functions that walk over the words before the cursor to find the command. `fishScript` replaces
  * NAME by the name of the program. It replaces TAKING by texts such as `serve --port`: a command
- * and its flag that takes a value. In the script, `wraps` is the number of the command's argument
- * after which the command line of another program begins.
+ * and its flag that takes a value. In the script, `wraps` is how many arguments of the command
+ * stand before the command line of another program.
  */
 const wordFunctions = `
 # Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),
@@ -115,6 +116,7 @@ function __NAME_split
 end
 
 # Whether the word at the cursor belongs to the command $argv[1], and not to another program.
+# The line "and return 1" tests the status of __NAME_split, because set keeps that status.
 function __NAME_at
     set -l split (__NAME_split)
     and return 1

@@ -54,7 +54,7 @@ export function modelOf(program: Command): ProgramModel {
 }
 
 /**
- * Makes the model of a command. An argument `[command...]`, which `run` has, begins the command
+ * Makes the model of a command. An argument `[command...]`, as in `run` and `once`, is the command
  * line of another program.
  */
 function commandModel(command: Command): CommandModel {
@@ -76,7 +76,8 @@ function flagsOf(command: Command): FlagModel[] {
     .map(({ short, long, description, required, optional, argChoices, flags }) => ({
       names: [short, long].filter((name) => name !== undefined),
       description,
-      // In a text such as `-p, --port <n>`, `<n>` is a required value. `[n]` would be optional.
+      // `flags` is one text, such as `-p, --port <n>`: `<n>` is a required value, and `[n]`
+      // would be an optional value.
       value:
         required || optional
           ? valueModel(/[<[]([\w-]+)/.exec(flags)?.[1] ?? 'value', argChoices)

@@ -11,8 +11,8 @@ import {
 } from './model.js'
 
 /**
- * Makes the script. If zsh loads the script from `$fpath`, the last line completes the words of the
- * user at once. If the user has sourced the script, the last line only registers the function.
+ * Makes the script. Zsh loads a script from `$fpath` only at the first Tab, so its last line
+ * completes the words of the user. In a sourced script, the last line only registers the function.
  */
 export function zshScript({ name, flags, commands }: ProgramModel): string {
   return `#compdef ${name}
@@ -76,9 +76,9 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 /** What `_arguments` completes for a value: file names, or one of the choices. */
 function completionOf({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // Without choices, returns the empty list `()`. The usual action for such a value is a space,
-  // with which `_arguments` prints the name of the value as a message. After a message, zsh would
-  // only list a flag that is the only match, and not complete it.
+  // Without choices, returns the empty list `()`. With a space, the usual text here, `_arguments`
+  // prints the name of the value as a message. After a message, zsh does not insert a flag, even if
+  // no other flag matches.
   return `(${choices.join(' ')})`
 }
 

@@ -7,7 +7,7 @@ import { basename } from 'node:path'
 import type { LockItem, Session } from '@holdfast/client'
 import { maxCapacity, maxDurationMs, maxNameLength, maxSetKeys } from '@holdfast/shared'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { cellsFrom, checkOneTag } from '../cellList.js'
+import { cellsFrom, checkSameSlot } from '../cellList.js'
 import type { BrokerFlags } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
 import {
@@ -141,8 +141,7 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
   if (repeatedKey !== undefined)
     throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(repeatedKey)} twice`)
   // All keys of a lock must be in one cell (a broker or cluster with its own part of the keys).
-  // Keys with the same tag, such as {order:42}, are in the same cell.
-  if (cellsFrom(flags) !== undefined) checkOneTag([key, ...also])
+  if (cellsFrom(flags) !== undefined) checkSameSlot([key, ...also])
   const mode = shared ? ({ mode: 'shared' } as const) : {}
   const firstItem = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
   return [firstItem, ...also.map((alsoKey) => ({ key: alsoKey, ...mode }))]
