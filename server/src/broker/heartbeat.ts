@@ -1,15 +1,15 @@
 /**
- * Finds out by `ping` and `pong` that the client of a session is gone. A client may send `pong` by
- * itself, before the broker would send its `ping`. The broker then sends no `ping`, so such a
- * session causes half as many writes. PROTOCOL.md, section 8, has the intervals of both sides.
+ * Finds out by `ping` and `pong` that the client of a session is gone. Each `pong` postpones the
+ * next `ping`. A client may send `pong` by itself, before the broker would send its `ping`. The
+ * broker then sends no `ping`, so such a session causes half as many writes. PROTOCOL.md, section
+ * 8, has the intervals of both sides.
  *
  * A session that holds nothing and waits for nothing may ask for the idle lease in its `pong`. The
  * broker then keeps the session for twice its lease, so the client sends half as many messages. The
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
- * Each `pong` postpones the next `ping`. So the broker never sends a `ping` to a client that sends
- * `pong` by itself. A connected session has a client deadline, at which the session ends, only
- * while the broker waits for the answer to a `ping`.
+ * A session ends at its client deadline. A connected session has this deadline only while the
+ * broker waits for the answer to a `ping`.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -19,8 +19,8 @@ const partOfLease = {
   /** For a session that holds or waits for something: half a lease is left for a late answer. */
   engaged: 1 / 2,
   /**
-   * For a session that holds nothing and waits for nothing. Its client may send `pong` by itself,
-   * after 0.6 of the lease.
+   * For a session that holds nothing and waits for nothing. This part is larger than 0.6, the part
+   * after which an idle client may send `pong` by itself.
    */
   idle: 2 / 3,
 }
@@ -49,7 +49,7 @@ export function startHeartbeat(time: HeartbeatTimers, connection: Connection): v
   time.clearClientDeadline(connection.session!)
 }
 
-/** Sends a `ping`. The session ends unless a further frame arrives within the lease. */
+/** Sends a `ping`. The session ends one lease after its newest frame, unless another arrives. */
 export function sendPing(time: HeartbeatTimers, connection: Connection): void {
   connection.ping()
   schedulePing(time, connection)

@@ -1,7 +1,7 @@
 /**
  * The deadlines of `maxHold`, which is the longest time for which a lock is held, even if its
- * client refreshes the lock. The timekeeper keeps at most one deadline for an object. The
- * deadline of the lock itself is for its ttl (how long the lock lives without a refresh). So each
+ * client refreshes the lock. The timekeeper keeps at most one deadline for an object. For a `Lock`
+ * object, this is the deadline of the ttl (how long the lock lives without a refresh). So each
  * `maxHold` has an object of its own, the `HoldDeadline`.
  */
 import { type Lock, ShardedMap } from '../core/index.js'
@@ -28,7 +28,7 @@ export interface HoldTimekeeper {
 /** The `maxHold` deadlines that this broker keeps, for the locks of its own sessions. */
 export class HoldDeadlines {
   readonly #time: HoldTimekeeper
-  readonly #byLock = new ShardedMap<Lock, HoldDeadline>(({ fence }) => fence)
+  readonly #byLock = new ShardedMap<Lock, HoldDeadline>(/* hash */ ({ fence }) => fence)
 
   constructor(time: HoldTimekeeper) {
     this.#time = time

@@ -41,7 +41,7 @@ export interface InboundDeps {
   readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
   readonly memory: Pick<MemoryAccount, 'isFull'>
-  /** The cell (the part of all keys) that this broker serves; undefined if it serves all keys. */
+  /** The cell (one part of the keys) that this broker serves; undefined if it serves all keys. */
   readonly cell: Cell | undefined
   /** Undefined unless several brokers share the log. */
   readonly membership: Membership | undefined
@@ -79,7 +79,7 @@ export class Inbound {
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
     // Do this first, because a valid message shows that the client has read the `welcome`, even if
-    // the message is refused below.
+    // a check below refuses the message.
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
@@ -104,9 +104,9 @@ export class Inbound {
   }
 
   /**
-   * Invalidates the former secret with which the session could be resumed. A valid message shows
-   * that the client has read the newest `welcome`, which has a new secret. `ack` and `bye` need no
-   * `confirm` command, because their own commands end the former secret as well.
+   * A valid message shows that the client has read the newest `welcome`, which has a new secret for
+   * resuming the session. The `confirm` command then invalidates the former secret. `ack` and `bye`
+   * need no `confirm`, because their own commands invalidate the former secret as well.
    */
   #confirmWelcome(connection: Connection, { type }: SessionMessage | InvalidRequest): void {
     if (type === 'refusal' || type === 'ack' || type === 'bye') return
@@ -128,8 +128,9 @@ export class Inbound {
   }
 
   /**
-   * Whether the load of the shared log (its waiting commands) allows this message. If not, answers
-   * with `failed`, or closes the connection.
+   * Whether the load of the shared log allows this message. If not, answers with `failed`, or
+   * closes the connection. The load is high if many commands wait, such as while the log is
+   * unreachable.
    */
   #logAccepts(
     { load }: Membership,
@@ -185,8 +186,8 @@ export class Inbound {
   ): boolean {
     const { id, key } = message as Pick<LockRequest, 'id'> & { readonly key?: string | undefined }
     const session = connection.session!
-    // A request that the broker has answered before gets the same answer again. The broker stores
-    // no answer to a `watch`.
+    // A repeated request adds nothing: the lock table repeats its stored answer, or the request
+    // still waits. A `watch` has no stored answer.
     const isRepeated = adds !== 'watch' && id <= session.lastId
     if (this.#deps.memory.isFull && !isRepeated) {
       this.#refuseByLimit('memoryBytes', connection, { id, operation: message.type, key })
@@ -202,8 +203,9 @@ export class Inbound {
   #refuseSteal(connection: Connection, { id, key }: LockRequest): boolean {
     const keyState = this.#deps.liveTable.current.keys.get(key)
     const { stolenLocks } = this.#deps.limits
-    // A request that the broker has answered before gets the same answer again.
-    if (keyState === undefined || id <= connection.session!.lastId) return false
+    // A repeated request steals nothing.
+    const isRepeated = id <= connection.session!.lastId
+    if (keyState === undefined || isRepeated) return false
     // A steal may end as many locks as the limit says, and not one more.
     if (!stealEndsAtLeast(keyState, stolenLocks + 1)) return false
     this.#refuseByLimit('stolenLocks', connection, { id, operation: 'lock', key })
@@ -261,7 +263,7 @@ export class Inbound {
 
 /**
  * The requests that the broker refuses while too many commands wait for the shared log. These
- * requests add a lock, a value, a waiting request or a call at a barrier.
+ * requests ask for a lock, set the value of a leader or call at a barrier.
  */
 const typesRefusedUnderLoad: ReadonlySet<string> = new Set([
   'lock',

@@ -2,8 +2,8 @@
  * Computes how long locks last from now on. The broker reports these times in the answer to a
  * query, and in the list of held locks with which a watch begins.
  *
- * A lock may have two deadlines. A refresh of the lock moves the deadline of the ttl. Nothing moves
- * the deadline of `maxHold` (the longest time of holding). In a cluster, only the owner broker of a
+ * A lock may have two deadlines: one for its ttl and one for its `maxHold` (the longest time of
+ * holding). A refresh moves only the deadline of the ttl. In a cluster, only the owner broker of a
  * session keeps the deadlines of its locks. The other brokers do not know these deadlines.
  */
 import type { Lock } from '../core/index.js'
@@ -19,8 +19,8 @@ export interface LockTimesDeps {
   readonly time: { now(): number; clientDeadlineOf(lock: Lock): number | undefined }
   readonly holdDeadlines: Pick<HoldDeadlines, 'endOf'>
   /**
-   * After a takeover of a session, its deadlines are set in later turns of the event loop. These
-   * deadlines count from the takeover, the time that `startTimeOf` returns.
+   * After a takeover of a session, its deadlines are set in later turns of the event loop, but
+   * count from the takeover. Until all are set, `startTimeOf` returns the time of the takeover.
    */
   readonly deadlineRestarts: Pick<DeadlineRestarts, 'startTimeOf'>
 }
@@ -44,19 +44,19 @@ export class LockTimes {
     if (!primary.isTimed) return undefined
     const { time, holdDeadlines, deadlineRestarts } = this.#deps
     const now = time.now()
-    const startsAt = deadlineRestarts.startTimeOf(primary)
+    const takenOverAt = deadlineRestarts.startTimeOf(primary)
     // The end of a ttl or `maxHold` whose deadline is not set yet after a takeover.
-    const endOfUnset = (ms: number | undefined) =>
-      startsAt === undefined || ms === undefined ? undefined : startsAt + ms
+    const endAfterTakeover = (ms: number | undefined) =>
+      takenOverAt === undefined || ms === undefined ? undefined : takenOverAt + ms
     const remainingUntil = (endsAt: number | undefined) =>
       endsAt === undefined ? undefined : Math.max(0, Math.ceil(endsAt - now))
     return {
       ttlRemaining:
         primary.ttl === undefined
           ? undefined
-          : remainingUntil(time.clientDeadlineOf(primary) ?? endOfUnset(primary.ttl)),
+          : remainingUntil(time.clientDeadlineOf(primary) ?? endAfterTakeover(primary.ttl)),
       maxHoldRemaining: remainingUntil(
-        holdDeadlines.endOf(primary) ?? endOfUnset(primary.extras?.maxHold),
+        holdDeadlines.endOf(primary) ?? endAfterTakeover(primary.extras?.maxHold),
       ),
     }
   }

@@ -2,13 +2,14 @@
  * Estimates the memory that clients make the broker use, and compares the estimate with
  * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
  * work before that. The broker checks the estimate before it submits a command to the command log.
- * The lock table cannot check it, because all lock tables of a cluster must decide alike.
+ * The lock table cannot check the estimate: all lock tables of a cluster must decide alike, but the
+ * estimates of their brokers differ.
  *
- * The estimate counts the lock table, the connections, unread output and watches. It also counts
- * the descriptions of deadlocks that the statistics keep. The lock table includes its idle keys,
- * which are unused keys that the table keeps for a while. The estimate counts neither the program
- * itself nor the data of the messages that the broker is handling. Each change updates the counts,
- * so that reading the estimate costs a few additions.
+ * The estimate counts the lock table, the watches, and the connections with their unhandled input
+ * and unread output. It also counts the descriptions of deadlocks that the statistics keep. The
+ * lock table includes its idle keys, which are unused keys that the table keeps for a while. The
+ * estimate counts neither the program itself nor the data of the messages that the broker is
+ * handling. Each change updates the counts, so that reading the estimate costs a few additions.
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -19,11 +20,11 @@ import type { WatchRegistry } from './watchRegistry.js'
 /** Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers. */
 const connectionBytes = 12 * 1024
 /**
- * The bytes of a connection's queues are counted only while they exceed this threshold. So the
- * count of most connections never changes.
+ * The bytes of a connection's queues (its unhandled input and unread output) are counted only while
+ * they exceed this threshold. So the count of most connections never changes.
  */
-const outputThresholdBytes = 16 * 1024
-/** At this multiple of the limit, the broker disconnects clients with unread output. */
+const queueThresholdBytes = 16 * 1024
+/** From this multiple of the limit on, {@link MemoryAccount.isOverfull} is true. */
 const overfullRatio = 9 / 8
 
 export interface MemoryAccountDeps {
@@ -37,8 +38,8 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Bytes of the queues of all connections whose queues exceed {@link outputThresholdBytes}. */
-  #outputBytes = 0
+  /** Bytes of the queues of all connections whose queues exceed {@link queueThresholdBytes}. */
+  #queueBytes = 0
 
   constructor(deps: MemoryAccountDeps) {
     this.#deps = deps
@@ -50,11 +51,11 @@ export class MemoryAccount implements OutputMemory {
     const { liveTable, connections, watchRegistry, statistics } = this.#deps
     const { bytes, keys } = liveTable.current
     const tableBytes = bytes + keys.idleBytes
-    const allConnectionsBytes = connections.size * connectionBytes + this.#outputBytes
+    const allConnectionsBytes = connections.size * connectionBytes + this.#queueBytes
     return tableBytes + allConnectionsBytes + watchRegistry.bytes + statistics.bytes
   }
 
-  /** Whether the broker refuses new locks, watches and sessions. */
+  /** Whether the broker refuses new locks, values, watches and sessions. */
   get isFull(): boolean {
     return this.usedBytes >= this.limitBytes
   }
@@ -64,18 +65,18 @@ export class MemoryAccount implements OutputMemory {
     return this.usedBytes >= this.limitBytes * overfullRatio
   }
 
-  /** Counts the memory that this connection uses now, in place of its former amount. */
+  /** Counts the present bytes of this connection's queues in place of the bytes counted before. */
   updateConnection(connection: Connection): void {
     const { memoryBytes } = connection
-    const bytes = memoryBytes > outputThresholdBytes ? memoryBytes : 0
+    const bytes = memoryBytes > queueThresholdBytes ? memoryBytes : 0
     if (bytes === connection.countedBytes) return
-    this.#outputBytes += bytes - connection.countedBytes
+    this.#queueBytes += bytes - connection.countedBytes
     connection.countedBytes = bytes
   }
 
   /** Stops counting a connection that has ended. */
   removeConnection(connection: Connection): void {
-    this.#outputBytes -= connection.countedBytes
+    this.#queueBytes -= connection.countedBytes
     connection.countedBytes = 0
   }
 }

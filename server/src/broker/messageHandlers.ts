@@ -4,10 +4,10 @@
  * answer. The command log passes the commands to the lock table. If the protocol gets a new
  * message, this file does not compile until the message has a handler.
  *
- * The `attachEpoch` in a command is the number of the connection among the connections of the
- * session. The lock table ignores a command of an older connection. The `extras` in a command are
- * the terms that only few requests have, such as permits, a longest hold or a scope (one task of
- * the client). A set is one lock on several keys.
+ * The `attachEpoch` of a command is the number of its connection: 1 for the first connection of the
+ * session, 2 for the second. The lock table ignores a command of an older connection. The `extras`
+ * of a command are the terms that only few requests have, such as permits, a longest hold or a
+ * scope (one task of the client). A set is one lock on several keys.
  */
 import {
   type ClientMessage,
@@ -178,6 +178,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     'lock',
   ),
 
+  // Adds no `value`, because the lock table bounds the kept values and forgets the oldest.
   complete: commandHandler((connection, { id, fence, value, keep }, at) => {
     const { session, attachEpoch } = connection
     const fields = { session: session!.id, attachEpoch, id, fence, keep, at }
@@ -228,7 +229,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   ),
 
   ack: commandHandler((connection, { ids }, at) => {
-    // The broker does not answer this message, but confirms it later with its own `ack`.
+    // The broker answers with an `ack` of its own, after the lock table has applied the command.
     connection.deferAck()
     const { session, attachEpoch } = connection
     return { type: 'ack', session: session!.id, attachEpoch, ids, at }
@@ -319,7 +320,7 @@ function lockSetCommand(
     timeout,
     metadata: jsonText(connection, metadata),
     at,
-    extras: setTermsOf(message),
+    extras: commonTermsOf(message),
   }
 }
 
@@ -343,19 +344,22 @@ function extrasOf(message: LockRequest): ExtraTerms | undefined {
   if (capacity === undefined && maxHold === undefined && notify === undefined)
     return scope === undefined ? undefined : { scope }
   const permits = permitsOf(message)
-  const setTerms = setTermsOf(message)
-  return permits && setTerms ? { ...permits, ...setTerms } : (permits ?? setTerms)
+  const commonTerms = commonTermsOf(message)
+  return permits && commonTerms ? { ...permits, ...commonTerms } : (permits ?? commonTerms)
 }
+
+/** A term that a request for a set may also have, for the whole set. */
+type CommonTerm = 'maxHold' | 'notify' | 'scope'
 
 /**
  * The longest hold, the notices and the scope of a request for one key or for a set. Undefined
  * for a request with none of these terms.
  */
-function setTermsOf({
+function commonTermsOf({
   maxHold,
   notify,
   scope,
-}: Pick<LockRequest, SetTerm>): Pick<ExtraTerms, SetTerm> | undefined {
+}: Pick<LockRequest, CommonTerm>): Pick<ExtraTerms, CommonTerm> | undefined {
   const notices = notify?.length === 0 ? undefined : notify
   if (maxHold === undefined && notices === undefined && scope === undefined) return undefined
   return { maxHold, notify: notices, scope }
@@ -371,9 +375,6 @@ function jsonText(connection: Connection, value: unknown): string | undefined {
   connection.charge(costOfMetadata(text.length))
   return text
 }
-
-/** A term that a set (a lock on several keys) has as a whole, and not for each key. */
-type SetTerm = 'maxHold' | 'notify' | 'scope'
 
 function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | undefined {
   const { key, mode, steal, metadata } = message

@@ -78,9 +78,9 @@ export interface NoticesDeps {
 export class Notices {
   readonly #deps: NoticesDeps
   readonly #byKey = new Map<KeyState, ContendedKey>()
-  /** The time of the newest `contended` of each lock. A set has one item, for its first lock. */
+  /** The time of the newest `contended` of each lock; of a set, only for its primary lock. */
   readonly #contendedAt = new Map<Lock, number>()
-  /** Makes the answers with the code LOCK_HELD. The notice `queued` uses only their holders. */
+  /** Lists the holders for the notice `queued`, as in an answer with the code LOCK_HELD. */
   readonly #holderAnswers = new HolderAnswers('LOCK_HELD', /* showsMetadata */ true)
 
   constructor(deps: NoticesDeps) {
@@ -162,7 +162,10 @@ export class Notices {
     else this.#requestRound(this.#byKey.get(lock.keyState)!)
   }
 
-  /** Starts a round. If a round runs already, or waits for its timer, another round follows it. */
+  /**
+   * Starts a round now, or later if the timer of the key is set: after the present round, or when
+   * the timer ends.
+   */
   #requestRound(contendedKey: ContendedKey): void {
     contendedKey.needsRound = true
     if (!contendedKey.hasTimer) this.#continueRound(contendedKey)
@@ -193,8 +196,8 @@ export class Notices {
     if (contendedKey.nextDueAt < Number.POSITIVE_INFINITY) contendedKey.needsRound = true
     if (contendedKey.round !== undefined) this.#setTimer(contendedKey, 0)
     else if (contendedKey.needsRound) {
-      // If this round skipped no lock, `nextDueAt` is Infinity. The next round then begins after
-      // `contendedMs`, when the locks that this round notified may get a notice again.
+      // If this round skipped no lock, `nextDueAt` is Infinity, so the next round begins after
+      // `contendedMs`. The locks that this round notified may then get a notice again.
       this.#setTimer(contendedKey, Math.max(0, Math.min(contendedKey.nextDueAt - now, contendedMs)))
     }
   }
@@ -226,12 +229,11 @@ export class Notices {
     const connection = this.#deps.attached.get(request.session)
     if (connection === undefined) return
     const set = request.extras?.set
-    // The 0 is the size of the session's stored answers. The limit of this size does not apply to a
-    // notice, because a notice is not stored.
+    // A notice is not stored, so the limit for the stored answers of a session does not apply.
     const { holders = [] } =
       set === undefined
-        ? this.#holderAnswers.answerFor(request.keyState, 0)
-        : this.#holderAnswers.answerForSet(blockedKeysOf(set), 0)
+        ? this.#holderAnswers.answerFor(request.keyState, /* storedBytes */ 0)
+        : this.#holderAnswers.answerForSet(blockedKeysOf(set), /* storedBytes */ 0)
     // The request itself is the last of each queue, so it does not count.
     const ahead = longestQueueLength(set?.requests ?? [request]) - 1
     const text = encodeQueued(request.id, ahead, holders)

@@ -59,14 +59,14 @@ export interface OutboundDeps {
      */
     onAttached(connection: Connection): void
   }
-  /** The name that this broker has as the owner of sessions. */
+  /** Has the name of this broker as the owner of sessions. */
   readonly thisBroker: OwnerBroker
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
   /** The keys with so many waiters that one command could not grant all of them. */
   readonly unfinishedKeys: UnfinishedKeys
   readonly notices: Notices
-  /** The cell (part of all keys) of this broker, such as `1/4`; undefined for all keys. */
+  /** The cell (one part of the keys) of this broker, such as `1/4`; undefined for all keys. */
   readonly cell: string | undefined
   /**
    * The lock table of the broker. `workUnits` is the work that all commands have caused. The cost
@@ -116,7 +116,8 @@ export class Outbound {
    * Sends the messages, and sets or clears the deadlines, that follow from an effect. Some kinds:
    * - `arrived`: a call begins to wait at a barrier. `departed`: the call waits no longer.
    * - `suspended`: with `keep`, the session lives on for its whole lease.
-   * - `kept`, `keepRestarted` and `forgotten` concern a result of a `once`.
+   * - `kept` and `keepRestarted` start the keep time of a result of a `once`. `forgotten` ends the
+   *   keep time.
    */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps
@@ -159,7 +160,7 @@ export class Outbound {
         break
       case 'kept':
       case 'keepRestarted':
-        this.#startKeep(effect.kept)
+        this.#startKeepTimer(effect.kept)
         break
       case 'forgotten':
         time.clearTimer(effect.kept)
@@ -192,8 +193,8 @@ export class Outbound {
 
   /**
    * Starts the deadlines of the sessions and kept results that this broker owns. The deadlines of
-   * the locks and requests of these sessions start in later turns. Each deadline runs in full from
-   * now.
+   * the locks and requests of these sessions are set in later turns. Every deadline runs in full,
+   * from the time of this call.
    */
   startDeadlines(
     sessions: ReadonlyMap<string, Session>,
@@ -205,7 +206,7 @@ export class Outbound {
       time.setClientDeadline(session, time.now() + session.lease)
       deadlineRestarts.add(session)
     }
-    for (const kept of keptResults.values()) this.#startKeep(kept)
+    for (const kept of keptResults.values()) this.#startKeepTimer(kept)
   }
 
   /** Clears the deadlines that this broker keeps, and detaches all sessions. */
@@ -289,7 +290,8 @@ export class Outbound {
   ): void {
     const { time, handshake, connections, admission } = this.#deps
     const attached = this.#attached
-    // The client must not change a lock whose deadlines have not started.
+    // Starts the remaining deadlines of the session first, because the client must not change a
+    // lock whose deadlines have not started.
     this.#deps.liveTable.workUnits += this.#deps.deadlineRestarts.finish(session)
     // A session that resumes may still be attached to the connection that its client has given up.
     const formerConnection = attached.get(session)
@@ -309,8 +311,8 @@ export class Outbound {
     }
     connection.open(session)
     attached.set(session, connection)
-    // The handshake is over, so its time limit ends here. Unlike `clearClientDeadline`, this method
-    // also frees the memory for further deadlines of the connection.
+    // The handshake is over, so its time limit ends here. The connection will probably have no
+    // other client deadline, so this method saves memory in comparison with `clearClientDeadline`.
     time.forgetClientDeadline(connection)
     startHeartbeat(time, connection)
     admission.onAttached(connection)
@@ -329,14 +331,14 @@ export class Outbound {
     for (const { fence, note } of session.revocations) {
       connection.send(encodeLost(fence, 'revoked', note))
     }
-    // Sends the answers as a stream, because a thousand answers at once can exceed the limit of
-    // unread output. The broker would then disconnect the client, and the client would resume and
-    // get the same answers again.
-    // A stored answer has no limit and no deadlock, so `encodeAnswer` needs neither the limits of
-    // the session nor `isVisible`.
+    // A stored answer names neither a limit nor a deadlock, so `encodeAnswer` needs neither the
+    // limits of the session nor `isVisible`.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#startTimeInAnswer(answer))
     if (answers.size > 0) {
+      // Sends the answers as a stream, because a thousand answers at once can exceed the limit of
+      // unread output. The broker would then disconnect the client, and the client would resume and
+      // get the same answers again.
       const frames = messageFrames([...answers], encode)
       connection.stream(frames, /* blocksInput */ false, session.answerBytes)
     }
@@ -429,7 +431,7 @@ export class Outbound {
   }
 
   /** Starts the timer of a kept result. `kept.keep` is how long the result is kept, in ms. */
-  #startKeep(kept: KeptResult): void {
+  #startKeepTimer(kept: KeptResult): void {
     if (this.#isOwned(kept)) this.#deps.time.setTimer(kept, kept.keep)
   }
 
@@ -463,8 +465,8 @@ export class Outbound {
   }
 
   /**
-   * The start time for the answer that grants a lock; undefined for every other answer. The callers
-   * only repeat this answer, because `#onGranted` sends the answer at the grant.
+   * The start time for a repeated answer that grants a lock; undefined for every other answer. At
+   * the grant itself, `#onGranted` sends this answer.
    */
   #startTimeInAnswer(answer: Answer): number | undefined {
     return answer.kind === 'granted' ? this.#startTimeOf(answer.lock) : undefined

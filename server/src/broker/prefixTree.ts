@@ -51,7 +51,7 @@ export class PrefixTree<V extends object> {
         return
       }
       const sharedUnits = sharedLength(child.label, text, at)
-      node = sharedUnits === child.label.length ? child : splitBefore(node, child, sharedUnits)
+      node = sharedUnits === child.label.length ? child : splitLabel(node, child, sharedUnits)
       at += sharedUnits
     }
     node.value = value
@@ -113,6 +113,7 @@ export class PrefixTree<V extends object> {
         visitAll(node, visit)
         return
       }
+      // No text begins with the prefix, because the label differs from the prefix.
       if (sharedUnits < node.label.length) return
     }
     // `node` has exactly the text `prefix`, so only the nodes below have longer texts.
@@ -141,9 +142,10 @@ function sharedLength(label: string, text: string, at: number): number {
 }
 
 /**
- * Inserts a node without a value between parent and child, `length` units into the child's label.
+ * Splits the label of a child after `length` units. Returns the new node, which is between parent
+ * and child and has no value.
  */
-function splitBefore<V>(parent: Node<V>, child: Node<V>, length: number): Node<V> {
+function splitLabel<V>(parent: Node<V>, child: Node<V>, length: number): Node<V> {
   const between = new Node<V>(child.label.slice(0, length), undefined)
   child.label = child.label.slice(length)
   between.addChild(child)

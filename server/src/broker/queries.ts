@@ -84,8 +84,10 @@ function findPage(
     const keyState = search.keyStateOf(pageKey.key)
     if (keyState === undefined) continue
     for (const lock of search.locksOf(keyState, pageKey.held, pageKey.afterFence)) held.push(lock)
-    if (pageKey.waiting > 0)
-      appendUpTo(waiting.length + pageKey.waiting, waitingRequestsOf(keyState), waiting)
+    if (pageKey.waiting > 0) {
+      const newLength = waiting.length + pageKey.waiting
+      appendUpTo(newLength, waitingRequestsOf(keyState), waiting)
+    }
   }
   return { held, waiting, ...counts }
 }
@@ -205,8 +207,8 @@ export class TableSearch implements KeySearch {
       count--
     }
     this.#listedKey = undefined
-    // `count` is negative if `afterFence` was above the newest fence of the search. Then the loop
-    // has also subtracted locks that are newer than the search.
+    // If `afterFence` is above the newest fence of the search, the loop also subtracts locks that
+    // `countOf` has left out. `count` may then be negative.
     return Math.max(0, count)
   }
 
@@ -228,7 +230,10 @@ export class TableSearch implements KeySearch {
     return cost
   }
 
-  /** Whether the search will still reach a lock. For an ended lock, its former place decides. */
+  /**
+   * Whether the search will still reach a lock; for a lock that has ended, whether the search will
+   * still reach the former place of the lock.
+   */
   willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#newestFence) return false
     if (keyState === this.#listedKey) return fence > this.#listedFence

@@ -11,7 +11,7 @@ import type { KeyPageBuilder, PageKey } from '../protocol/chunkedResponses.js'
 export interface PageStart {
   /** List only keys after this key, in the order of UTF-16 code units; '' lists all keys. */
   readonly after: string
-  /** List also the locks of the key `after` with a fence (number of a grant) above this number. */
+  /** List also the locks of the key `after` whose fence (number of the grant) is higher. */
   readonly afterFence?: number | undefined
 }
 
@@ -54,8 +54,8 @@ export class PageBuilder implements KeyPageBuilder {
     const { after, afterFence } = this.#start
     if (keyState.isIdle || key < after || (key === after && afterFence === undefined)) return 0
     const { held, waiting } = this.#countsOf(keyState)
-    // The holders of the key `after` are visited three times: above, in `build`, and in `locksOf`
-    // of the search.
+    // The holders of the key `after` are visited three times: by `#countsOf` above, in `build`, and
+    // by `locksOf` of the search.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
     // Both counts are 0 only for the key `after`, if the previous page has listed all its locks.
     // With a limit of 1, this key would take the only place, and the page would be empty.
@@ -86,8 +86,8 @@ export class PageBuilder implements KeyPageBuilder {
     this.#sort()
     const keys: PageKey[] = []
     const listedTotal = { held: 0, waiting: 0 }
-    // The page is not complete if a key was too high for the page.
-    let isComplete = this.#keyCount <= this.#lowestKeys.length
+    // If a key was too high for this page, another page follows.
+    let isLastPage = this.#keyCount <= this.#lowestKeys.length
     for (const key of this.#lowestKeys) {
       const keyState = keyStateOf(key)
       if (keyState === undefined) continue
@@ -101,7 +101,7 @@ export class PageBuilder implements KeyPageBuilder {
       // The page ends before a key that does not fit. If that key is the first key of the page, the
       // page lists a part of the key.
       const fits = held <= remaining.held && waiting <= remaining.waiting
-      if (!fits) isComplete = false
+      if (!fits) isLastPage = false
       if (!fits && keys.length > 0) break
       const listed = {
         held: Math.min(held, remaining.held),
@@ -112,13 +112,13 @@ export class PageBuilder implements KeyPageBuilder {
       listedTotal.waiting += listed.waiting
       if (!fits) break
     }
-    if (isComplete) return { keys, heldCount: listedTotal.held, waitingCount: listedTotal.waiting }
+    if (isLastPage) return { keys, heldCount: listedTotal.held, waitingCount: listedTotal.waiting }
     const heldCount = Math.max(this.#heldCount, listedTotal.held)
     const waitingCount = Math.max(this.#waitingCount, listedTotal.waiting)
     // If the counts equal the lengths of the lists, a client takes the page for the last page. Here
     // they can be equal by chance, because keys may have changed since `addKey`.
-    const looksComplete = heldCount === listedTotal.held && waitingCount === listedTotal.waiting
-    return { keys, heldCount: looksComplete ? heldCount + 1 : heldCount, waitingCount }
+    const looksLikeLastPage = heldCount === listedTotal.held && waitingCount === listedTotal.waiting
+    return { keys, heldCount: looksLikeLastPage ? heldCount + 1 : heldCount, waitingCount }
   }
 
   /** How many holders and waiters of a key are after the start of the page. */
