@@ -47,8 +47,13 @@ function mergeOptionalCounters(
   if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
   const newestFirst = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
-  const [newestDeadlock] = newestFirst(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
   const deadlocks = newestFirst(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
+  // A cell that hides its newest deadlock from this client may list older ones, and they may be
+  // newer than those of the other cells. A broker of an old version sends only `newestDeadlock`.
+  const [newestDeadlock] =
+    deadlocks.length > 0
+      ? deadlocks
+      : newestFirst(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
   return {
     barriers: sum('barriers'),
     barrierCalls: sum('barrierCalls'),

@@ -143,7 +143,11 @@ export class Inbound {
     }
     if (load === 'ok' || !('id' in message) || !typesRefusedUnderLoad.has(message.type)) return true
     connection.send(
-      encodeFailed(message.id, 'UNAVAILABLE', 'the command log is unreachable; try again later'),
+      encodeFailed(
+        message.id,
+        'UNAVAILABLE',
+        'the command log is slow or unreachable; try again later',
+      ),
     )
     return false
   }

@@ -187,13 +187,17 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
   }
 }
 
+/** The system calls and functions that fail for an address on which the broker cannot listen. */
+const addressCalls: readonly string[] = ['listen', 'bind', 'getaddrinfo']
+
 /**
  * The exit code for an error of `listen`. If the broker cannot listen on its address, the address
  * is an invalid setting (78). For a replicated log that cannot be reached the code is 69, so that a
  * supervisor tries again. For a journal that cannot be used the code is 74.
  */
 function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
-  const isAddressError = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
+  const { syscall } = (error.cause ?? {}) as NodeJS.ErrnoException
+  const isAddressError = syscall !== undefined && addressCalls.includes(syscall)
   if (isAddressError || error.code !== 'UNAVAILABLE') return exitCodes.config
   if (log !== undefined) return exitCodes.unavailable
   return journal !== undefined ? exitCodes.io : exitCodes.config

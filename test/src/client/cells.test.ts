@@ -116,6 +116,11 @@ describe('the merged statistics of cells', () => {
       newestDeadlock: { since: 9, cycle: [] },
       deadlocks: [9, 7, 5, 5, 3, 1].map((since) => ({ since, cycle: [] })),
     })
+    // A cell sends no `newestDeadlock` if its newest one has keys that the client may not see.
+    const { newestDeadlock: _, ...hiddenNewest } = statsOfNewer(8)
+    const merged = mergeStats([hiddenNewest, statsOfNewer(7)])
+    expect(merged.newestDeadlock).to.deep.equal({ since: 8, cycle: [] })
+    expect(merged.deadlocks![0]).to.deep.equal(merged.newestDeadlock)
     // A broker lists its newest 20 refused deadlocks. The client lists the newest 20 of all cells.
     const full = { ...statsOfNewer(50), deadlocks: Array(20).fill({ since: 50, cycle: [] }) }
     expect(mergeStats([statsOfNewer(60), full]).deadlocks!.map(({ since }) => since)).to.deep.equal(
