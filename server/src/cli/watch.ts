@@ -42,28 +42,29 @@ request that is granted without waiting is not queued.`,
       withSession(
         flags,
         async (session) => {
-          let reject: (error: Error) => void = () => {}
-          const refused = new Promise<never>((_, rejectPromise) => {
-            reject = rejectPromise
+          // This promise rejects if the broker refuses the watch.
+          let rejectWatch: (error: Error) => void = () => {}
+          const refusedWatch = new Promise<never>((_, reject) => {
+            rejectWatch = reject
           })
           // The field `event` of a watch event is the kind of the event, such as `locked`.
           const onEvent = (event: WatchEvent | QueueEvent): void => {
-            if (event.event === 'refused') reject(event.error)
+            if (event.event === 'refused') rejectWatch(event.error)
             else printEvent(event, flags)
           }
           session.watch({ prefix, queue: flags.queue }, onEvent)
-          await Promise.race([untilStopped(session), refused])
+          await Promise.race([untilStopped(session), refusedWatch])
         },
-        // Sessions of the CLI do not reconnect by default. `undefined` restores the default of the
-        // client: the session reconnects, and the watch goes on.
+        // Other commands do not reconnect. `undefined` selects the default of the client, which is
+        // to reconnect, so the watch goes on.
         { reconnect: undefined },
       ),
     )
 }
 
 /**
- * The event that lists the held locks, at most 1,000: the first event of a watch, and the first
- * after a reconnect.
+ * The event that lists the held locks and, with `--queue`, the waiting requests: at most 1,000 of
+ * each. This is the first event of a watch, and the first after a reconnect.
  */
 type StateEvent = Extract<WatchEvent, { event: 'state' }>
 
@@ -89,9 +90,8 @@ function isQueueEvent(
 }
 
 /**
- * Prints all held locks and waiting requests that the event lists. Cells are independent brokers or
- * clusters among which the keys are divided. A watch of several cells gets a state event from each
- * cell.
+ * Prints all held locks and waiting requests that the event lists. `cell` is undefined unless the
+ * keys are divided among several brokers or clusters (cells), each of which sends its own state.
  */
 function printState(state: StateEvent & { readonly cell?: number | undefined }): void {
   const { held, heldCount, waiting, waitingCount, resync, cell } = state

@@ -37,11 +37,11 @@ export function isLoopback(host: string): boolean {
 export function proxyList(proxies: readonly string[]): BlockList | { readonly fault: string } {
   const trustedProxies = new BlockList()
   for (const proxy of proxies) {
-    const [address = '', prefixBits, ...others] = proxy.split('/')
+    const [address = '', prefixBits, ...otherParts] = proxy.split('/')
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     const maxBits = family === 'ipv6' ? 128 : 32
     const isValidPrefix = prefixBits === undefined || isIntegerUpTo(prefixBits, maxBits)
-    if (isIP(address) === 0 || !isValidPrefix || others.length > 0) return { fault: proxy }
+    if (isIP(address) === 0 || !isValidPrefix || otherParts.length > 0) return { fault: proxy }
     if (prefixBits === undefined) trustedProxies.addAddress(address, family)
     else trustedProxies.addSubnet(address, Number(prefixBits), family)
   }
@@ -72,8 +72,8 @@ export function clientAddressOf(
 }
 
 /**
- * The protocol by which a request reached a trusted proxy, such as `https`; undefined if the peer
- * is no trusted proxy.
+ * The protocol by which a request reached a trusted proxy, such as `https`. Undefined if the peer
+ * is no trusted proxy, or reports no protocol.
  */
 export function forwardedProtocol(
   { headers, socket }: IncomingMessage,
@@ -90,7 +90,7 @@ export function forwardedProtocol(
  * one host usually has all these addresses.
  */
 export function addressGroup(address: string): string {
-  // The usual case. This function runs several times for each new connection.
+  // An IPv4 address, the usual case, needs no parsing. Each connection causes several calls.
   if (!address.includes(':')) return address
   const unprefixed = withoutMappedPrefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
@@ -110,20 +110,20 @@ export function addressGroup(address: string): string {
 }
 
 /**
- * Returns the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2), such as
- * `::ffff:10.0.0.5`. Returns every other address unchanged. IPv6 sockets write IPv4 addresses so. A
- * proxy may use another spelling, such as `::FFFF:a00:5`.
+ * Returns the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2). An IPv6
+ * socket reports an IPv4 peer as such an address: `::ffff:10.0.0.5`. A proxy may use another
+ * spelling, such as `::FFFF:a00:5`. Returns every other address unchanged.
  */
 function withoutMappedPrefix(address: string): string {
-  // The usual cases.
+  // An IPv4 address and the spelling of sockets are the usual cases, and need no slow checks.
   if (!address.includes(':')) return address
   if (address.startsWith(mappedPrefix) && isIP(address.slice(mappedPrefix.length)) === 4)
     return address.slice(mappedPrefix.length)
   const withoutZone = address.split('%')[0] as string
   if (!/^[0:]+:ffff:/i.test(withoutZone) || isIP(withoutZone) !== 6) return address
-  // Node writes the address in its usual spelling.
-  const usual = new SocketAddress({ address: withoutZone, family: 'ipv6' }).address
-  return usual.startsWith(mappedPrefix) ? usual.slice(mappedPrefix.length) : address
+  // `SocketAddress` converts every spelling of a mapped address to that of sockets.
+  const respelled = new SocketAddress({ address: withoutZone, family: 'ipv6' }).address
+  return respelled.startsWith(mappedPrefix) ? respelled.slice(mappedPrefix.length) : address
 }
 
 function includesAddress(proxies: BlockList | undefined, address: string): boolean {

@@ -24,7 +24,7 @@ export function originFault(origin: unknown): string | undefined {
     return `the origin ${quoted} can never match: wildcards are not supported; list every origin`
   }
   const meantOrigin = probableOrigin(origin.replace(userInfoPattern, '$1'))
-  // An origin in the form that browsers send can match.
+  // The origin already has the form that browsers send.
   if (meantOrigin === origin) return undefined
   const example = meantOrigin ?? 'https://app.example'
   const form = 'browsers send an origin as scheme, host and non-default port'
@@ -43,7 +43,7 @@ function probableOrigin(origin: string): string | undefined {
   if (webSchemes.includes(protocol)) {
     return url.hostname === '' ? undefined : originOf(`${protocol}//${url.host}`)
   }
-  // The origin of an extension or app stays as the operator wrote it, if the scheme is lower case.
+  // The origin of an extension or app stays as written, if it has a lower-case scheme and no path.
   const originWithoutPath = `${url.protocol}//${url.host}`
   return appOrigin.test(text) && text.startsWith(url.protocol) ? text : originWithoutPath
 }

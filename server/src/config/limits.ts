@@ -29,11 +29,11 @@ export const off = Number.POSITIVE_INFINITY
 
 /**
  * The limits of a broker. The first sentence of each comment names the quantity that the limit
- * bounds. Each limit is at least 1. Limits that can be off may be `Infinity`. "Default 1,000;
- * public 100" means that the default is 1,000, and 100 in the `public` profile. A number such as
- * 1013 or 4429 is a close code of WebSocket; 429 and 503 are status codes of HTTP. The handshake of
- * a connection begins with the upgrade (the HTTP request with which a WebSocket begins) and ends
- * with the message `welcome`.
+ * bounds. Each limit is at least 1. "Off" is the value `Infinity`. "Default 1,000; public 100"
+ * means that the default is 1,000, and 100 in the `public` profile. A number such as 1013 or 4429
+ * is a close code of WebSocket; 429 and 503 are status codes of HTTP. The handshake of a connection
+ * begins with the upgrade (the HTTP request with which a WebSocket begins) and ends with the
+ * message `welcome`.
  */
 export interface BrokerLimits {
   /** Open connections. The broker closes further connections with 1013. Default 65,536. */
@@ -42,9 +42,9 @@ export interface BrokerLimits {
    * Open connections whose handshake is not over (pending connections). If there are more, one
    * connection of the address with the most pending connections is closed with 1013. This is the
    * new connection if it comes from that address, and otherwise the oldest one from that address.
-   * The same limit and rule hold for upgrades that wait for a later turn of the event loop. The
-   * upgrade that the rule chooses is refused with 503. Default the greater of 1,000 and a tenth of
-   * `connections`; public 200.
+   * Upgrades that wait for a later turn of the event loop are counted separately, with the same
+   * maximum. The same rule chooses the upgrade that the broker refuses with 503. Default the
+   * greater of 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -78,7 +78,7 @@ export interface BrokerLimits {
    * connection with 4429. Default off; public 50.
    */
   readonly messagesPerSecond: number
-  /** Messages that a client may send in one burst, above `messagesPerSecond`. Default 200. */
+  /** Messages that a client may send at once, before `messagesPerSecond` counts. Default 200. */
   readonly messageBurst: number
   /**
    * Work that one connection may cause in a second, in units of about half a microsecond of broker
@@ -125,14 +125,14 @@ export interface BrokerLimits {
   /** Bytes of all kept results of `once`. Default 16 MiB; public 4 MiB. */
   readonly keptResultBytes: number
   /**
-   * Visits of one check for deadlocks, which follows the waits from scope to scope. A scope is a
-   * logical task of a client. The check visits the scopes and the sets that wait. Beyond this
-   * limit, the broker refuses the request. Default 10,000; public 1,000.
+   * Waiting scopes (logical tasks of clients) and waiting sets that one check for deadlocks visits.
+   * The check follows the waits from scope to scope. Beyond this limit, the broker refuses the
+   * request. Default 10,000; public 1,000.
    */
   readonly deadlockVisits: number
   /**
-   * Locks that one `steal` may end; a set counts once for each key. The table ends all these locks
-   * in one step, in which the broker serves no other client. Default 10,000; public 1,000.
+   * Locks that one `steal` may end; a set counts once for each key. The broker ends all these locks
+   * in one step, and serves no other client meanwhile. Default 10,000; public 1,000.
    */
   readonly stolenLocks: number
   /** Watches (subscriptions to changes of locks) of one session. Default 1,000; public 100. */
@@ -143,10 +143,9 @@ export interface BrokerLimits {
    */
   readonly slowBytes: number
   /**
-   * How long a client may leave more than `slowBytes` unread, in ms. Also how long a client may
-   * read nothing while a long answer to the client is unfinished, or while the broker has yet to
-   * handle messages of the client. After this time, the broker disconnects the client with 4308.
-   * Default 5,000.
+   * How long a client may leave more than `slowBytes` unread, in ms. Also how long
+   * unread output may block the rest of a long answer, or the next messages of the client. After
+   * this time, the broker disconnects the client with 4308. Default 5,000.
    */
   readonly slowMs: number
   /**
@@ -156,12 +155,12 @@ export interface BrokerLimits {
   readonly backlogBytes: number
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
-   * output, watches and the deadlocks that `stats` shows. The broker's estimate is usually too
-   * high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock or a watch,
-   * or that set the value of a leader. The broker also closes connections with 1013 instead of
-   * opening a session. At nine eighths of the limit the broker closes new connections with 1013,
-   * and connections with more than 16 KiB of unread output with 4308. Default: half of the maximum
-   * heap size of V8, which `node --max-old-space-size` sets.
+   * output, watches and the deadlocks that `stats` shows. The broker estimates this memory, usually
+   * too high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock or a
+   * watch, or that set the value of a leader. The broker also answers a `hello` for a new session
+   * by closing the connection with 1013. At nine eighths of the limit the broker closes every new
+   * connection with 1013, and connections with more than 16 KiB of unread output with 4308.
+   * Default: half of the maximum heap size of V8, which `node --max-old-space-size` sets.
    */
   readonly memoryBytes: number
 }
@@ -261,7 +260,7 @@ export function limitsFrom(profile: Profile, overrides: Partial<BrokerLimits>): 
 }
 
 /** For each limit of the lock table, the name of the broker limit that sets it. */
-const sessionLimitNames = {
+const brokerLimitNames = {
   locks: 'locksPerSession',
   answers: 'unacknowledged',
   waitersPerKey: 'waitersPerKey',
@@ -274,10 +273,10 @@ const sessionLimitNames = {
 
 /** The name of the broker limit that sets this limit of the lock table. */
 export function limitNameOf(limit: keyof SessionLimits): LimitName {
-  return sessionLimitNames[limit]
+  return brokerLimitNames[limit]
 }
 
-/** The error messages, without the name of the limit. Other limits have a general message. */
+/** Error messages without the name of the limit. A limit without an entry has a general message. */
 const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
   locksPerSession: (value) =>
     `the session holds and waits for ${value} locks, the maximum; unlock a lock first`,

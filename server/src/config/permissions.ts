@@ -14,13 +14,12 @@ import { HoldfastError } from '@holdfast/shared'
  * - `steal`: take a lock from its holders.
  * - `query`: ask for the present holders and waiters of a key.
  * - `watch`: get an event for each change of the holders and the waiters of a key.
- * - `stats`: see the counters of the broker. The counters belong to no key, so the key is empty.
+ * - `stats`: see the counters of the broker, which belong to no key.
  * - `revoke`: end a lock of another session.
- * - `inspect`: see the principal and the address of every session. Sessions belong to no key, so
- *   the key is empty.
+ * - `inspect`: see the principal and the address of every session. Sessions belong to no key.
  *
- * A session needs no permission to unlock, refresh or cancel its own locks and requests. A client
- * whose `lock` fails with `LOCK_HELD` sees the holders of the key without a permission.
+ * A session needs no permission to unlock, refresh or cancel its own locks and requests. The
+ * error `LOCK_HELD` names the holders of the key also to a client that may not `query` the key.
  */
 export const operations = [
   'lock',
@@ -38,7 +37,7 @@ export type Operation = (typeof operations)[number]
 /**
  * Decides whether a principal may do an operation on a key. The broker calls this function for
  * every request, so the function must be fast. The result may change from call to call. Any result
- * other than `true` denies the operation, also a promise or an exception.
+ * other than `true` denies the operation, even a promise. An exception denies the operation too.
  *
  * @param key Empty for `stats` and `inspect`.
  */
@@ -59,7 +58,7 @@ export interface Credentials {
 
 /** An authenticated client. */
 export interface Identity {
-  /** Name of the client, not empty. Only the same principal can resume a session. */
+  /** Name of the client, not empty. Only the principal that opened a session can resume it. */
   readonly principal: string
   /**
    * When the identity expires, in ms since 1970. The broker then closes the connection with 4401.

@@ -48,8 +48,8 @@ export interface BrokerSettings {
   /** The part of all keys that the broker serves; undefined if the broker serves all keys. */
   readonly cell: Cell | undefined
   /**
-   * For this time after its start, in ms, the broker grants only requests that steal a lock. 0: the
-   * broker grants all requests from its start on.
+   * For this time after its start, in ms, the broker grants only requests that steal a lock. Other
+   * requests wait, because clients may still use locks that the broker lost in a restart. 0: none.
    */
   readonly quietStart: number
 }
@@ -57,8 +57,8 @@ export interface BrokerSettings {
 /**
  * Makes the error for an invalid option.
  *
- * @param rule A sentence: "x must be …, not …".
+ * @param message Names the option, the rule and the value: "x must be …, not …".
  */
-export function invalidOption(rule: string): HoldfastError {
-  return new HoldfastError('INVALID_OPTION', rule)
+export function invalidOption(message: string): HoldfastError {
+  return new HoldfastError('INVALID_OPTION', message)
 }

@@ -42,7 +42,7 @@ export const costs = {
    * deadline and for two effects now, because no message pays for them when the deadline passes.
    */
   laterDeadline: 4,
-  /** Closing a connection whose deadline has passed, or suspending the session of a connection. */
+  /** Closing a connection at its deadline, or suspending the session of an ended connection. */
   disconnect: 40,
 } as const
 
@@ -69,11 +69,11 @@ const longFrameChars = 2_048
 /** The characters `[` and `{`, which begin an array and an object. */
 const openingBracket = 0x5b
 const openingBrace = 0x7b
-/** Holders of one key that a search skips for one unit, before the first lock of a page. */
+/** Holders of one key that a search visits for one unit without listing them on this page. */
 const skippedHoldersPerUnit = 64
 /** Connections that are notified of an event for one unit. */
 const notifiedPerUnit = 4
-/** Keys of a set whose permissions are checked and whose queues are looked up for one unit. */
+/** Keys of a set that are checked and looked up for one unit: their permissions and queues. */
 const setKeysPerUnit = 2
 /** Locks, requests and stored answers of a session that a resume gathers for one unit. */
 const gatheredPerUnit = 4
@@ -194,18 +194,18 @@ export const turnBudget = {
   slice: 250,
   /**
    * The time for one slice, in ms: four times the usual time of its units. Code that V8 has not
-   * compiled yet may need even more. The slice then ends early, and other clients come first.
+   * compiled yet may need even more. The slice then ends early, and the rest of its work waits.
    */
   sliceMs: 0.5,
   /** For the upgrades of all new connections together. Further upgrades wait for the next turn. */
   upgrades: 1_000,
-  /** For the handshakes of all clients whose identity has become known. */
+  /** For the handshakes of all clients that `authenticate` has identified. */
   identified: 1_000,
   /** For all deadlines that have passed. Further deadlines wait for the next turn. */
   deadlines: 2_000,
   /**
-   * Connections that may get an event of a watch while the broker handles commands, and as many
-   * more at the end of the turn. Further events wait for the next turn.
+   * Deliveries, each of one event of a watch to one connection, while the broker handles commands.
+   * As many more may follow at the end of the turn. Further events wait for the next turn.
    */
   notifications: 2_000,
   /** The time for output that the broker must encode: events and long answers, in ms. */

@@ -1,8 +1,8 @@
 /**
  * Limits the work for new clients in a turn of the event loop. Work beyond the budget of the turn
  * waits for later turns. The pacer does the work of one address in order of arrival. After one
- * piece of work for an address, the pacer does a piece of work for each other address. So an
- * address with many new clients does not delay the clients of other addresses.
+ * piece of work for an address, the pacer first does a piece for every other address that waits.
+ * So an address with many new clients does not delay the clients of other addresses.
  */
 import { addressGroup } from '../config/addresses.js'
 import { unitsPerMs } from '../config/workCosts.js'
@@ -45,8 +45,8 @@ export class AddressPacer<W extends ArrivalWork> {
   }
 
   /**
-   * Does the work now if no other work waits, and this turn has budget left: for new clients, and
-   * for all work (`scheduler.unitsLeft`).
+   * Does the work now if no other work waits, and if this turn has units left. Both budgets must
+   * have units: the budget for new clients, and the one for all work (`scheduler.unitsLeft`).
    *
    * @returns False if the work must wait; the caller then calls {@link enqueue} or drops the work.
    */
@@ -116,7 +116,7 @@ export class AddressPacer<W extends ArrivalWork> {
       this.#work(arrival)
       if (this.#arrivalUnitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    // If no work waits and no budget was used, the end of the next turn has nothing to do.
+    // The end of the next turn must continue waiting work, or fill up a budget that was used.
     if (this.#byAddress.size > 0 || this.#arrivalUnitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 

@@ -49,7 +49,7 @@ export class Connection implements SocketListener, PacedWork {
   /** Whether the socket has closed; input may still wait to be handled. */
   #isSocketClosed = false
   #pingCount = 0
-  /** The deferred `ack` messages of the broker; undefined before the first `ack` of the client. */
+  /** The broker's answers to `ack` messages of the client; undefined before the first of these. */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
@@ -142,7 +142,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#sendQueue.hasUnencoded
   }
 
-  /** Whether the client must read before a long answer, or its own next messages, can go on. */
+  /** Whether a long answer, or the next messages of the client, wait until the client reads. */
   get isBlockedByClient(): boolean {
     return this.#sendQueue.isBlocked && (this.#sendQueue.hasStream || this.#input !== undefined)
   }
@@ -188,7 +188,8 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeRate(costs.controlFrame, now)
-    // The socket may keep fewer unread bytes of input now, so the flusher counts the memory again.
+    // The bytes of this frame may have waited in the socket and counted as memory. So the flusher
+    // counts the memory again.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -268,7 +269,7 @@ export class Connection implements SocketListener, PacedWork {
    * this method used.
    */
   work(units: number): number {
-    // The socket had already closed when `#dropInput` or `terminate` scheduled this call.
+    // `#dropInput` or `terminate` scheduled this call to end a connection with a closed socket.
     if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units, this.#deps.time.now())
@@ -290,8 +291,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Prepares an `ack` for the message that is being handled. The `ack` is sent when the command log
-   * has applied the command of the message.
+   * Prepares an `ack` that confirms the message being handled, which is an `ack` of the client. The
+   * broker sends its `ack` when the command log has applied the command of the message.
    */
   deferAck(): void {
     this.#deferredAcks ??= new DeferredAcks()
@@ -371,8 +372,8 @@ export class Connection implements SocketListener, PacedWork {
    */
   terminate(): void {
     if (this.#state === 'gone') return
-    // `onAborted` keeps the lease. A later `onClosed` alone would keep the session only for its
-    // grace, which is the time for a client to reconnect and may be shorter than the lease.
+    // Without `onAborted`, `onClosed` would later keep the session only for its grace. The grace is
+    // the time for a client to reconnect, and may be shorter than the lease.
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
     // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
@@ -441,12 +442,13 @@ export class Connection implements SocketListener, PacedWork {
     }
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
-    // The last message exceeded the budget. If the frame took long, large work waits for a while.
+    // The last message exceeded the whole budget of a connection. If the frame took long, the
+    // scheduler lets further large work wait for a while.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
-    // An idle connection has no rate budget (work per second) in memory. A charge for a single
-    // `pong` would create one, so the `pong` is free. Its work is the fixed cost of a message, and
-    // less than one unit for its `ack`.
+    // A `pong` causes the fixed cost of a message, and less than one unit for its `ack`. A single
+    // `pong` is free while the connection has no rate budget (work per second). A charge would make
+    // every idle connection keep a rate budget in memory.
     const isMoreThanPong = usedUnits > costs.message + 1
     if (isMoreThanPong || !this.#allowance.dropFullRateBudget(at)) {
       this.#allowance.chargeRate(usedUnits, at)

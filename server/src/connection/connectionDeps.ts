@@ -63,9 +63,8 @@ export interface DepsOf<Connection> {
 }
 
 /**
- * Whether the broker handles this message. The connection itself handles `hello`, and invalid
- * messages without an id. In place of the type that the client sent, an invalid message has the
- * type `refusal`.
+ * Whether `inbound` handles this message. The handshake handles `hello`. An invalid message always
+ * has the type `refusal`. If an invalid message has no id, the connection is closed.
  */
 export function isForBroker(
   message: ClientMessage | InvalidMessage,

@@ -1,6 +1,6 @@
 /**
- * The policy of a connection: what its client may do. The broker calls this interface. The folder
- * `access` makes the policy of each connection from the settings and from the token of the client.
+ * The policy of a connection: what its client may do. The folder `access` implements this
+ * interface with the settings and the token of the client.
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type { LimitName } from '../config/limits.js'

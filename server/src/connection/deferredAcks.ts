@@ -1,8 +1,8 @@
 /**
- * Acknowledgements (`ack`) that wait for the command log. The log puts the commands of the broker
- * in order and executes them. The broker sends an `ack` only after the log has executed the command
- * of the acknowledged message. A client sends only a limited number of messages that the broker has
- * not acknowledged, so a slow log slows the client down.
+ * The acknowledgements (`ack`) of the broker that wait for the command log, which orders and
+ * executes the commands of the broker. When a client acknowledges answers with an `ack`, the broker
+ * confirms this `ack` with its own, but only after the log has executed the command. Until then the
+ * client sends only a limited number of requests, so a slow log slows the client down.
  */
 
 /** Tells the client how many messages the broker has handled. */
@@ -12,7 +12,7 @@ export interface Ack {
   readonly at: number
 }
 
-/** Removed acknowledgements stay in the array until the array has this many of them. */
+/** The array is cleaned up when it has this many removed acknowledgements, or no others. */
 const maxRemovedKept = 1_024
 
 export class DeferredAcks {
@@ -29,8 +29,8 @@ export class DeferredAcks {
     const ack = this.#acks[this.#removedCount]
     if (ack === undefined) return undefined
     this.#removedCount++
-    // With a slow log there may be 100,000 acknowledgements. A call of `shift` for each of them
-    // would move all the others each time.
+    // A client that sends on despite a slow log may have 100,000 acknowledgements here. A call of
+    // `shift` for each of them would move all the others each time.
     if (this.#removedCount === this.#acks.length || this.#removedCount === maxRemovedKept) {
       this.#acks.splice(0, this.#removedCount)
       this.#removedCount = 0

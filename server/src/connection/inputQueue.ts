@@ -19,7 +19,7 @@ export const invalidFrame = ''
 
 /** A frame with at most this many characters is parsed as a whole. */
 const maxWholeChars = 2_048
-/** A part of any other frame ends with the first message that ends after this many characters. */
+/** A longer frame is parsed in parts. A part ends with the message that reaches this length. */
 const partChars = 1_024
 
 interface Frame {
@@ -113,7 +113,10 @@ function restOf(text: string, at: number, elements: readonly unknown[], nextInde
   return { text, at, elements: [], nextIndex: 0, nextPartStart }
 }
 
-/** Whether a frame is parsed as a whole. Any other frame has several messages, as an array. */
+/**
+ * Whether a frame is parsed as a whole: the frame is short or has one message. Any other frame is
+ * an array of several messages, which is parsed in parts.
+ */
 function isParsedWhole(text: string, elements: readonly unknown[]): boolean {
   return text.length <= maxWholeChars || elements.length === 1
 }
@@ -167,7 +170,7 @@ function firstElementStart(text: string): number {
  * the array.
  *
  * @param text A valid JSON array.
- * @param start The index of the element at which the count begins.
+ * @param start Index in `text` of the first character of the first element that counts.
  */
 function endOfElements(text: string, start: number, minCount: number, minEnd = 0): number {
   let depth = 0

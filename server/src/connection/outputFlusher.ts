@@ -42,7 +42,7 @@ export interface OutputFlusherDeps {
 export class OutputFlusher {
   readonly #deps: OutputFlusherDeps
   #unflushed: Connection[] = []
-  /** Whether the end of this turn flushes the connections. */
+  /** Whether `#onEndOfTurn` will be called at the end of this turn. */
   #isScheduled = false
 
   constructor(deps: OutputFlusherDeps) {
@@ -71,13 +71,13 @@ export class OutputFlusher {
     this.#deps.scheduler.nextTurn()
     const connections = this.#unflushed
     this.#unflushed = []
-    let unencoded: Connection[] | undefined
+    let withUnencoded: Connection[] | undefined
     for (const connection of connections) {
       if (!connection.hasUnencodedOutput) this.#flushConnection(connection)
-      else if (unencoded === undefined) unencoded = [connection]
-      else unencoded.push(connection)
+      else if (withUnencoded === undefined) withUnencoded = [connection]
+      else withUnencoded.push(connection)
     }
-    if (unencoded !== undefined) this.#flushUnencoded(unencoded)
+    if (withUnencoded !== undefined) this.#flushUnencoded(withUnencoded)
     this.#deps.scheduler.resetTurnTime()
     this.#deps.observer?.onFlushed()
   }
@@ -96,7 +96,8 @@ export class OutputFlusher {
   }
 
   #flushConnection(connection: Connection): void {
-    // Check before the write, because a long answer fills the socket again.
+    // Checks before the write, because after the write even a fast client can look slow: the next
+    // part of a long answer has filled the socket again.
     if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
     connection.flush()
     if (connection.state === 'open') this.#checkBacklog(connection)

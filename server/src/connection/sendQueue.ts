@@ -55,7 +55,6 @@ export class SendQueue {
   #streamCount = 0
   #deferredCount = 0
   #blockingStreamCount = 0
-  /** Length of the waiting messages outside of streams, in characters. */
   #waitingChars = 0
   /** How many of the waiting characters are in texts that other connections keep as well. */
   #sharedChars = 0
@@ -90,7 +89,7 @@ export class SendQueue {
     return this.#blockingStreamCount > 0 || this.#waitingChars > maxWaitingChars
   }
 
-  /** Length of the messages that wait, in characters. */
+  /** Length of the waiting messages outside of streams, in characters. */
   get waitingChars(): number {
     return this.#waitingChars
   }
@@ -168,14 +167,14 @@ export class SendQueue {
    *   output waits. Default: no limit.
    * @param streamUnits The limit for streams, at most `units`. May be lower, because the next
    *   message of a stream may cost much more than a deferred message. Default: `units`.
-   * @param isLate Whether the time for the units has passed. A stream that has used units in this
-   *   call must then wait.
+   * @param isLate Returns whether the time for the units has passed. If so, each stream stops as
+   *   soon as it has used some units in this call.
    * @returns How many units of work were used.
    */
   flush(
     units = Number.POSITIVE_INFINITY,
     streamUnits = units,
-    isLate: () => boolean = never,
+    isLate: () => boolean = neverLate,
   ): number {
     if (this.#items.length === 0 || this.isBlocked) return 0
     if (this.hasUnencoded) return this.#flushInOrder(units, streamUnits, isLate)
@@ -191,7 +190,7 @@ export class SendQueue {
    */
   flushMessages(): void {
     const units = turnBudget.minimum
-    if (this.hasUnencoded) this.#flushInOrder(units, units, never, /* isClosing */ true)
+    if (this.hasUnencoded) this.#flushInOrder(units, units, neverLate, /* isClosing */ true)
     else this.#writeAll()
   }
 
@@ -261,7 +260,7 @@ export class SendQueue {
     return usedUnits
   }
 
-  /** Whether the socket has room for more output than the messages of this batch. */
+  /** Whether the socket has room for further output after the messages of this batch. */
   #hasRoom(batch: MessageBatch): boolean {
     return this.#socket.bufferedBytes + batch.chars <= maxSocketBytes
   }
@@ -290,7 +289,7 @@ export class SendQueue {
 }
 
 /** An `isLate` for output that has no time limit. */
-function never(): boolean {
+function neverLate(): boolean {
   return false
 }
 
