@@ -3,7 +3,7 @@
  * disconnects clients that read too slowly, because unread output takes memory of the broker. The
  * broker disconnects a client that leaves more than `limits.slowBytes` unread for `limits.slowMs`,
  * or more than `limits.backlogBytes` at any time. Output that the broker has yet to encode counts
- * as unread only while the socket has no room, which shows that the client does not read.
+ * as unread only while the socket has no room, because then the client does not read.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
