@@ -159,7 +159,7 @@ export interface BrokerLimits {
    * too high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock or a
    * watch, or that set the value of a leader. The broker also answers a `hello` for a new session
    * by closing the connection with 1013. At nine eighths of the limit the broker closes all new
-   * connections with 1013. Then it also closes connections with over 16 KiB of unread output with 4308.
+   * connections with 1013, and closes all connections with over 16 KiB of unread output with 4308.
    * Default: half of the maximum heap size of V8, which `node --max-old-space-size` sets.
    */
   readonly memoryBytes: number
