@@ -7,11 +7,11 @@
 export interface Socket {
   /** The address of the peer, for the broker's logger and for limits; undefined if unknown. */
   readonly remoteAddress: string | undefined
-  /** A token that came with the upgrade, if any. */
+  /** A token that came with the HTTP upgrade request, if any. */
   readonly token?: string | undefined
   /** False if other parties on the network can read the frames. Default: true. */
   readonly isSecure?: boolean | undefined
-  /** The `Origin` header of the upgrade; undefined if there was none. */
+  /** The `Origin` header of the upgrade request; undefined if there was none. */
   readonly origin: string | undefined
   /** Bytes given to `send` that the operating system has not accepted yet. */
   readonly bufferedBytes: number
@@ -19,8 +19,8 @@ export interface Socket {
   readonly unreadBytes?: number
   send(frame: string): void
   /**
-   * Stops reading: the listener gets no further frame until {@link resume} or the end of the
-   * connection. During a pause `onClose` may be late, because the end of the stream is not read.
+   * Stops reading. The listener gets no further frame before {@link resume}, unless the connection
+   * ends first. During a pause `onClose` may be late, because the end of the stream is not read.
    */
   pause(): void
   /** Reads again after {@link pause}, in a later turn of the event loop. */
@@ -33,13 +33,13 @@ export interface Socket {
 
 /** Receives the events of a WebSocket. No event comes after `onClose`. */
 export interface SocketListener {
-  /** A text frame arrived. */
+  /** A whole text message arrived. */
   onFrame(text: string): void
-  /** A binary frame arrived. */
+  /** A binary message arrived. */
   onBinary(): void
   /**
-   * A control frame or a fragment of a message arrived, and must be charged as work. A fragment is
-   * not a control frame, but costs as much as a control frame.
+   * A control frame arrived, or a fragment of a message, which costs as much work. The listener
+   * must charge this work.
    */
   onControlFrame(): void
   /** The peer sent an invalid message (too long, or not UTF-8), so the socket is closing. */

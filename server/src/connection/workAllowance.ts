@@ -18,8 +18,9 @@ export interface WorkAllowanceDeps {
 
 export class WorkAllowance {
   readonly #deps: WorkAllowanceDeps
-  /** Units of work that are left in the turn with the number `#turn`, which is -1 at first. */
+  /** Units of work that are left in the turn `#turn`. */
   #unitsLeft = 0
+  /** The number of the turn whose budget was set last; -1 before the first budget. */
   #turn = -1
   /** Until when the connection may use `#unitsLeft`, in compensated time. */
   #endsAt = 0
@@ -28,7 +29,7 @@ export class WorkAllowance {
    * message. With Infinity, the caller must check the clock before each message.
    */
   #unitsAtNextLook = Number.POSITIVE_INFINITY
-  /** Made at the first charge after an idle time, so that an idle connection has no rate budget. */
+  /** Undefined for a full budget: see {@link dropFullRateBudget}. */
   #rateBudget: RateBudget | undefined = undefined
 
   constructor(deps: WorkAllowanceDeps) {
@@ -42,7 +43,7 @@ export class WorkAllowance {
 
   /**
    * Drops the rate budget if the budget is full, so that an idle connection keeps none in memory.
-   * The next charge makes a new budget, which is full. Returns whether there is no budget now.
+   * The next charge makes a new budget, which is full. Returns true if no budget is in memory now.
    */
   dropFullRateBudget(now: number): boolean {
     if (this.#rateBudget?.isFull(now)) this.#rateBudget = undefined
@@ -60,9 +61,9 @@ export class WorkAllowance {
       this.#endsAt = now + turnBudget.connectionMs
       this.#unitsAtNextLook = units - turnBudget.minimum
     } else {
-      // Each connection gets the minimum, even if the turn has taken too long already. `minimumMs`
-      // is short, and the caller checks the clock before each message, because a hundred
-      // connections may each use the minimum.
+      // Each connection gets the minimum, even if the turn has taken too long already. A connection
+      // that must wait for its rate budget gets 0. `minimumMs` is short, and the caller checks the
+      // clock before each message, because a hundred connections may each use the minimum.
       this.#endsAt = now + turnBudget.minimumMs
       this.#unitsAtNextLook = Number.POSITIVE_INFINITY
     }
@@ -80,17 +81,17 @@ export class WorkAllowance {
   }
 
   /**
-   * Whether the caller must call {@link endIfLate} before the next message. With more units than
-   * the minimum, the caller first looks at the clock after it has used the minimum. Most frames
-   * cost less, so most frames need no look.
+   * Whether the caller must call {@link endIfLate} before the next message. A connection with more
+   * units than the minimum first uses the minimum without a look at the clock. Most frames cost
+   * less than the minimum, so most frames need no look.
    */
   get mustLookAtClock(): boolean {
     return this.#unitsLeft <= this.#unitsAtNextLook
   }
 
   /**
-   * Sets the units left to 0 if their time has passed. A unit takes longer than usual on a slow
-   * machine, and until V8 has compiled the code.
+   * Sets the units left to 0 if their time has passed. The units alone do not bound the time,
+   * because a unit takes longer on a slow machine, and until V8 has compiled the code.
    */
   endIfLate(now: number): void {
     if (this.isLate(now)) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
@@ -164,8 +165,8 @@ class RateBudget {
 
   /** The time until the budget is no longer overdrawn, in ms; 0 for a budget with units left. */
   waitMs(now: number): number {
-    // A refill only raises the budget, so a budget that is not overdrawn needs no refill. This
-    // method is called in every turn of a connection, so this line saves time.
+    // A refill only raises the budget, so a budget that is not overdrawn needs no refill. Each
+    // connection calls this method in every turn with input, so this line saves time.
     if (this.#units >= 0) return 0
     this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#unitsPerMs

@@ -13,7 +13,10 @@
 import type { Clock, Timer } from '@holdfast/shared'
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 
-/** Work that is done in slices: for a paused connection, or to end a session with many locks. */
+/**
+ * *Paused work*: work that is done in slices in later turns, such as the work of a paused
+ * connection, or the end of a session with many locks.
+ */
 export interface PacedWork {
   /**
    * Works for about `units` units of work (see `workCosts.ts`). Returns the units that were used.
@@ -35,7 +38,7 @@ export class WorkScheduler {
   /** Work that waits for its timer. */
   readonly #delayed = new Map<PacedWork, Timer>()
   /** Units by which paused work has exceeded its budget; subtracted from its next budgets. */
-  #overdrawnByPaused = 0
+  #overdrawnByPausedWork = 0
   #isScheduled = false
   /** Schedules `#run` for paused work after the recovery. */
   #recoveryTimer: Timer | undefined
@@ -44,15 +47,15 @@ export class WorkScheduler {
   #flusher: { flush(): void } | undefined
   /**
    * The budget for paused work in the next `#run`: half of the units that a turn left. If several
-   * turns have ended since `#run` was scheduled, the busiest turn counts. Infinity if no turn
-   * has ended since then.
+   * turns have ended since `#run` was scheduled, the busiest turn counts. Infinity until a turn
+   * ends; `#run` itself first ends a turn.
    */
-  #unitsForPaused = Number.POSITIVE_INFINITY
+  #unitsForPausedWork = Number.POSITIVE_INFINITY
   #turn = 0
   #unitsLeft: number = turnBudget.all
-  /** When the first frame of this turn was handled. */
+  /** When the first frame of this turn arrived. */
   #beganAt: number | undefined
-  /** Time from the first to the newest frame of this turn, in ms. */
+  /** Time from `#beganAt` to the newest call of {@link allowanceNow} in this turn, in ms. */
   #elapsedMs = 0
 
   constructor({ clock, endOfTurn }: WorkSchedulerOptions) {
@@ -76,7 +79,7 @@ export class WorkScheduler {
   /**
    * The work budget of a connection, in units. Called when its first frame of this turn arrives.
    * Also measures the time of the turn, on which {@link unitsLeft} depends. Reads the clock itself,
-   * because the callers have compensated times, which do not include pauses of the broker.
+   * because the callers have compensated times, which omit the time when the process stood still.
    */
   allowanceNow(): number {
     const now = this.#clock.monotonic()
@@ -110,13 +113,13 @@ export class WorkScheduler {
   }
 
   /**
-   * Begins a new turn. Called after the broker has handled the input of this turn, and before the
-   * broker writes the output or continues work that waits. Work beyond the budget of this turn
-   * reduces the budget of the new turn.
+   * Ends a turn and begins the next. Called after the broker has handled the input of the old turn,
+   * and before the broker writes the output or continues work that waits. Work beyond the budget of
+   * the old turn reduces the budget of the new turn.
    */
   nextTurn(): void {
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#unitsLeft))
-    this.#unitsForPaused = Math.min(this.#unitsForPaused, this.unitsLeft / 2)
+    this.#unitsForPausedWork = Math.min(this.#unitsForPausedWork, this.unitsLeft / 2)
     this.#turn++
     this.resetTurnTime()
     this.#unitsLeft = turnBudget.all - overdrawn
@@ -124,7 +127,7 @@ export class WorkScheduler {
 
   /**
    * Restarts the measurement of the turn's time, which begins at the first frame. Called when a
-   * turn begins, and again after the broker has written the output of the turn before.
+   * turn begins, and again after the broker has written the output of the previous turn.
    */
   resetTurnTime(): void {
     this.#beganAt = undefined
@@ -159,7 +162,7 @@ export class WorkScheduler {
     this.#waiting.add(work)
     if (this.#isScheduled) return
     this.#isScheduled = true
-    this.#unitsForPaused = Number.POSITIVE_INFINITY
+    this.#unitsForPausedWork = Number.POSITIVE_INFINITY
     this.#endOfTurn(this.#run)
   }
 
@@ -191,14 +194,13 @@ export class WorkScheduler {
   readonly #run = (): void => {
     this.nextTurn()
     this.#flusher?.flush()
-    // Paused connections get half of the units that the last turn left, but at least a minimum.
-    const budget = Math.max(turnBudget.minimumForPaused, this.#unitsForPaused)
-    this.#unitsForPaused = Number.POSITIVE_INFINITY
+    const budget = Math.max(turnBudget.minimumForPaused, this.#unitsForPausedWork)
+    this.#unitsForPausedWork = Number.POSITIVE_INFINITY
     const now = this.#clock.monotonic()
     if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
     if (this.#recoversUntil === undefined) this.#runSlices(budget, now)
     // During a recovery, paused work leaves its budget unused, and this reduces the overdraft.
-    else this.#overdrawnByPaused = Math.max(0, this.#overdrawnByPaused - budget)
+    else this.#overdrawnByPausedWork = Math.max(0, this.#overdrawnByPausedWork - budget)
     this.#isScheduled = this.#waiting.size > 0
     if (!this.#isScheduled) return
     if (this.#recoversUntil === undefined) this.#endOfTurn(this.#run)
@@ -209,11 +211,11 @@ export class WorkScheduler {
   }
 
   #runSlices(budget: number, now: number): void {
-    let unitsLeft = budget - this.#overdrawnByPaused
+    let unitsLeft = budget - this.#overdrawnByPausedWork
     // The time that the budget usually takes.
     const usualMs = budget / unitsPerMs
     let elapsedMs = 0
-    // One slice for each work that waits now. Work that adds itself again waits for a later turn.
+    // Each work that waits now gets one slice. Work that adds itself again waits for a later turn.
     for (let slicesLeft = this.#waiting.size; slicesLeft > 0 && unitsLeft > 0; slicesLeft--) {
       const [work] = this.#waiting
       if (work === undefined) break
@@ -224,7 +226,7 @@ export class WorkScheduler {
     }
     // A slice can exceed the budget by one expensive message. The next budgets for paused work are
     // then smaller, so that other clients get this time.
-    this.#overdrawnByPaused = Math.max(0, -unitsLeft)
+    this.#overdrawnByPausedWork = Math.max(0, -unitsLeft)
     this.#recoverFrom(elapsedMs - usualMs)
   }
 }

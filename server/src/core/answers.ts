@@ -1,6 +1,6 @@
 /**
- * The answers that are the same for every request of a type, and the check that a stored answer
- * belongs to a request. The table stores an answer until the client acknowledges the answer.
+ * The answers without content of their own, such as `unlocked`, and the check whether a stored
+ * answer belongs to a request. The table stores an answer until the client acknowledges the answer.
  */
 import type { RequestType } from './plainRecords.js'
 import type { Answer } from './records.js'
@@ -16,8 +16,8 @@ const requestTypeOfAnswer = {
   proclaimed: 'proclaim',
   revoked: 'revoke',
   passed: 'barrier',
-  // The answer to a `once` (a function that runs once for all callers of a key). A grant can answer
-  // a `once` too, so a `once` counts as a `lock`.
+  // The answer to a `once` (a function that runs once for all callers of a key). A `once` counts as
+  // a `lock`, because its answer can also be `granted`, as for a `lock`.
   result: 'lock',
 } as const
 

@@ -1,6 +1,6 @@
 /**
- * The records of barriers: a barrier that has waiting calls, and each call. `barriers.ts` says how
- * the table uses these records.
+ * The records of barriers and of the calls that wait at barriers. `barriers.ts` says how the table
+ * uses these records. The class of sessions is a parameter, because a session lists its calls.
  */
 
 /**
@@ -10,8 +10,8 @@
  */
 export class Barrier<S> {
   /**
-   * Number of the barrier, which rises with each new barrier. 0 for a bookmark, which marks a place
-   * in the list of all barriers (see `orderedList.ts`).
+   * A number that rises with each new barrier. `OrderedList` sets this number, but leaves 0 for a
+   * bookmark, which marks a place in the list of all barriers.
    */
   order = 0
   /** The neighbours in the list of all barriers, which `OrderedList` sets. */

@@ -76,8 +76,9 @@ export class BarrierTable {
   }
 
   /**
-   * Executes a call that the client sent for the first time. A refused call changes nothing. Every
-   * other call fails, waits, or opens the barrier as the last party.
+   * Executes a call that is no repetition of an earlier request. A call beyond a limit, or with
+   * another number of parties, changes nothing. Every other call fails with a stored answer, waits,
+   * or opens the barrier as the last party.
    */
   arrive(responder: Responder, session: Session, command: ArriveAtBarrier): void {
     const { id, key, parties, timeout } = command
@@ -93,7 +94,7 @@ export class BarrierTable {
       return
     }
     if (barrier !== undefined && barrier.parties !== parties) {
-      // The error is `CAPACITY_MISMATCH`, so its fields for capacities have the numbers of parties.
+      // The error `CAPACITY_MISMATCH` is also for permits. Here the capacities are parties.
       const mismatch = { key, capacityInUse: barrier.parties, requestedCapacity: parties }
       responder.refuseCapacity(session, id, mismatch, 'barrier')
       return

@@ -1,7 +1,7 @@
 /**
- * By this interface, the table tells a gradual snapshot (which is read in many turns of the event
- * loop) which record will change next. The snapshot then copies this record, because a snapshot
- * must show the state at its beginning.
+ * The table calls this interface before it changes a record, while a gradual snapshot is read in
+ * many turns of the event loop. The snapshot then copies the record, because a snapshot must show
+ * the state of the table at the moment when the snapshot began.
  */
 import type { Barrier } from './barrierCalls.js'
 import type { KeyState, Session } from './records.js'
@@ -9,7 +9,10 @@ import type { KeptResult } from './sharedResults.js'
 
 /** Learns of each change of a record that snapshots contain, before the change. */
 export interface ChangeListener {
-  /** The fields, answers or revocations of a session will change, or the session will end. */
+  /**
+   * The fields of a session, its stored answers or its stored revocations of locks will change, or
+   * the session will end.
+   */
   beforeSessionChange(session: Session): void
   /** A lock or a request of a key will come, go or change. */
   beforeKeyChange(keyState: KeyState): void

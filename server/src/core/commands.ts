@@ -90,10 +90,11 @@ export interface SessionLimits {
 }
 
 /**
- * The limit of `raiseFenceFloor`: the fence of the beginning of the year 2100. A broker derives
- * fences from its clock: ms since 1970, times 1,024. Fences are never lowered. So without the
- * limit, a broker whose clock is centuries ahead would raise the fences of the command log for
- * good. Enough fences remain above the limit: more than 2^52, up to the largest safe integer.
+ * The limit of `raiseFenceFloor`. A broker can derive the fence of this command from its clock: ms
+ * since 1970, times 1,024. The limit is this product for the beginning of the year 2100. Fences are
+ * never lowered. So without the limit, a broker whose clock is centuries ahead would raise the
+ * fences of the command log for good. Enough fences remain above the limit: more than 2^52, up to
+ * the largest safe integer.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
@@ -178,15 +179,14 @@ export interface SuspendSession extends ConnectionCommand {
   readonly type: 'suspend'
   /**
    * Whether to keep the session for its lease even without a grace. True if the broker itself
-   * closed the connection. The client may then not know of the end, and may still rely on its
-   * locks.
+   * closed the connection, because the client perhaps still relies on its locks.
    */
   readonly keep: boolean
 }
 
 /**
  * The client has sent `bye`, or a timer of the broker proposes the end of a session whose lease or
- * grace is over.
+ * grace is over. The reason is not `dropped`, which only a `suspend` causes.
  */
 export interface EndSession extends ConnectionCommand {
   readonly type: 'end'
@@ -370,9 +370,10 @@ export interface AcknowledgeAnswers extends ConnectionCommand {
 }
 
 /**
- * The client has sent its first message other than `ack` or `bye` after the `welcome` of a resume.
- * The message proves that the client has read the newest `welcome`, because a client sends nothing
- * after `hello` until it has read `welcome`. An `ack` or `bye` proves the same by its own command.
+ * The client has sent a message after the `welcome` of a resume. The message proves that the client
+ * has read this `welcome`, because a client sends nothing between `hello` and `welcome`. The broker
+ * submits this command for the first message that is neither `ack` nor `bye`. The commands of these
+ * two prove the same.
  */
 export interface ConfirmWelcome extends ConnectionCommand {
   readonly type: 'confirm'
@@ -393,6 +394,7 @@ export interface TimeOutRequest extends CommandBase {
 export interface ExpireLock extends CommandBase {
   readonly type: 'expire'
   readonly session: string
+  /** As in {@link UpgradeLock}. */
   readonly fence: number
   readonly generation: number
 }
@@ -405,6 +407,7 @@ export interface ExpireLock extends CommandBase {
 export interface EndHold extends CommandBase {
   readonly type: 'endHold'
   readonly session: string
+  /** As in {@link UpgradeLock}. */
   readonly fence: number
   /** The broker whose timer counted `maxHold`. */
   readonly ownerBroker: string
@@ -427,7 +430,7 @@ export interface GrantUnfinishedKeys extends CommandBase {
   readonly keys: readonly string[]
 }
 
-/** A command that follows from a message of a client about its locks and requests. */
+/** A command that follows from a message of a client within its session, except `bye`. */
 export type ClientCommand =
   | RequestLock
   | RequestLockSet

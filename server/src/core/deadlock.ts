@@ -32,7 +32,7 @@ interface WantedLock {
   readonly permits: number
 }
 
-/** A request that is about to wait. */
+/** A request that is about to wait: what the caller of {@link findDeadlock} says about it. */
 export interface NewRequest {
   readonly session: { readonly id: string; readonly name: string | undefined }
   readonly wanted: readonly WantedLock[]
@@ -57,22 +57,26 @@ export type DeadlockResult = {
 const maxCycleEntries = 16
 /**
  * A waiting request outside scopes and sets is not visited. The check only *passes* the request: it
- * tests whether the request can be granted. This many passed requests cost as much as one visit.
+ * tests whether the request can be granted, and goes on to the next request of the queue if so.
+ * This many passed requests cost as much as one visit.
  */
 const passedRequestsPerVisit = 16
-/** A lock of a waiting scope costs as much as this many passed requests. */
+/**
+ * A lock of a waiting scope costs as much as this many passed requests. The first lock of each key
+ * costs nothing.
+ */
 const passedRequestsPerLock = 5
-/** A key that a waiting scope or set wants costs as much as this many passed requests. */
+/** A key of a waiting set costs as much as this many passed requests. */
 const passedRequestsPerKey = 8
 /**
  * Each key lists the locks of waiting scopes. A check removes from these lists at most this many
- * locks of scopes that do not wait any more. Later checks remove the rest. A broker that restored a
- * snapshot has fewer such locks to remove, but all brokers must decide alike. So a removal adds to
- * the cost of the check, but never makes the check give up.
+ * locks of scopes that do not wait any more. Later checks remove the rest. A removal adds to the
+ * cost of the check, but never makes the check give up, because all brokers must decide alike. A
+ * broker that restored a snapshot has fewer locks to remove than the other brokers.
  */
 const maxRemovedLocks = 10_000
 
-/** A request that waits, or the new request. */
+/** A request that waits, with the fields of a {@link NewRequest}; or the new request itself. */
 interface Waiter extends NewRequest {
   /** Undefined for the new request. */
   readonly request: Request | undefined
@@ -113,7 +117,8 @@ interface CheckedKey {
 /**
  * Checks a new request that would have to wait.
  *
- * @param maxVisits The check gives up when it would visit more waiting scopes and sets.
+ * @param maxVisits The check gives up when it would visit more waiting scopes and sets, or when its
+ *   other work exceeds the cost of this many visits.
  */
 export function findDeadlock(newRequest: NewRequest, maxVisits: number): DeadlockResult {
   return new DeadlockCheck(newRequest, maxVisits).run()
@@ -296,9 +301,9 @@ class DeadlockCheck {
   }
 
   /** The waiter of a request. All requests of a set have the same waiter. */
-  #waiterOf(memberRequest: Request): Waiter {
-    const set = memberRequest.extras?.set
-    const request = set?.requests[0] ?? memberRequest
+  #waiterOf(waitingRequest: Request): Waiter {
+    const set = waitingRequest.extras?.set
+    const request = set?.requests[0] ?? waitingRequest
     const existingWaiter = this.#waiters.get(request)
     if (existingWaiter !== undefined) return existingWaiter
     const waiter: Waiter = {
@@ -336,7 +341,7 @@ class DeadlockCheck {
     }
     for (const waiter of this.#waiters.values()) grantIfPossible(waiter)
     grantIfPossible(this.#newWaiter)
-    // The loop also visits the keys that `grantIfPossible` adds during the loop.
+    // The loop also reaches the keys that `grantIfPossible` adds during the loop.
     for (const checkedKey of changedKeys) {
       changedKeys.delete(checkedKey)
       for (const upgrade of checkedKey.upgrades) grantIfPossible(upgrade)
@@ -359,7 +364,7 @@ class DeadlockCheck {
     if (waiter.upgradeOf !== undefined)
       return checkedKey.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
     if (checkedKey.upgrades.some((upgrade) => !upgrade.isGranted)) return false
-    // `#visit` has skipped this key, because the check could grant this waiter here at once.
+    // `#visit` skipped this key for this waiter, because the check could grant the waiter here.
     if (!checkedKey.queuedWaiters.has(waiter)) return true
     if (headOf(checkedKey) !== waiter) return false
     // If no waiting scope holds a lock here, the waiter is granted. All other locks count as
@@ -386,8 +391,8 @@ class DeadlockCheck {
   // ------------------------------------------------------------------------------------- cycle
 
   /**
-   * The path of waiters that begins with the new request and ends when a waiter would come again.
-   * Each waiter waits for the key of its entry. The waiter of the next entry is in the way there.
+   * The path of waiters from the new request on. Each waiter waits for the key of its entry, where
+   * the waiter of the next entry is in the way. The path ends before a waiter would come again.
    */
   #cycle(): CycleEntry[] {
     const path = new Map<Waiter, CycleEntry>()

@@ -62,7 +62,7 @@ export type Effect =
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
    * A shared lock has become exclusive. The lock keeps `fence`, by which messages name the lock,
-   * and has a new `presentFence`, the fence of its newest grant.
+   * but its `presentFence` is a new fence.
    * `request` is the upgrade that waited; undefined for an upgrade that was granted without a wait.
    * An `answer` follows.
    */
@@ -85,8 +85,8 @@ export type Effect =
   /**
    * All deadlines of the session's locks, requests and calls at barriers start again in full at the
    * session's owner broker: each ttl, `maxHold` and timeout. Before this effect, another broker or
-   * no broker kept these deadlines. One effect stands for all of them, because one command may
-   * restart the deadlines of more than a million locks.
+   * no broker had timers for these deadlines. One effect stands for all deadlines, because one
+   * command may restart the deadlines of more than a million locks.
    */
   | { readonly kind: 'deadlinesRestarted'; readonly session: Session }
   /**
@@ -137,8 +137,8 @@ export type Effect =
    */
   | { readonly kind: 'acknowledged'; readonly session: Session }
   /**
-   * `repeat` is true if the table gave this answer before, or if the request was refused and
-   * changed nothing. In both cases the table does not store the answer now.
+   * `repeat` is true if the table does not store this answer now. Either the table gave this answer
+   * before, or the table refused the request, which changed nothing.
    */
   | {
       readonly kind: 'answer'

@@ -3,8 +3,8 @@
  *
  * A campaign is a request for the key that is the name of the election, and waits in the same queue
  * as other requests. Only the lock of a campaign is a leadership. While an ordinary lock on the key
- * is held, the election has no leader. The leader may change its value, and keeps its lock and its
- * fence.
+ * is held, the election has no leader. When the leader changes its value, its lock
+ * and its fence stay.
  */
 import { answers } from './answers.js'
 import type { Proclaim } from './commands.js'
@@ -13,7 +13,8 @@ import type { Responder } from './responder.js'
 import { textBytes } from './weights.js'
 
 /**
- * Executes a request of a leader to replace its value. The request must not be a repeated one.
+ * Executes a request to replace the value of a leader. Fails if the session does not lead. The
+ * caller must have checked that the request is no repetition.
  *
  * @returns The bytes of the new value minus the bytes of the former value.
  */

@@ -8,9 +8,7 @@
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
 
-/**
- * A key with at most this many holders needs no index: a search visits one holder after the other.
- */
+/** A key with at most this many holders needs no index, because scanning them is fast. */
 export const maxScannedHolders = 128
 
 /** The indexes of all keys that have one. The granter keeps them up to date. */
@@ -35,6 +33,7 @@ export class FenceIndex {
     if (keyState.first?.presentFence === fence) return keyState.first
     if (keyState.holders.length > maxScannedHolders) {
       const lock = this.#indexOf(keyState).get(fence)
+      // The fence of the grant is out of date if the lock was upgraded.
       return lock?.presentFence === fence ? lock : undefined
     }
     for (const lock of keyState.holders) if (lock.presentFence === fence) return lock

@@ -74,7 +74,6 @@ export class GradualSnapshot implements ChangeListener {
     this.#sessions.copy(session)
   }
 
-  /** Call before a lock or a request of the key comes, goes or changes. */
   beforeKeyChange(keyState: KeyState): void {
     this.#keys.copy(keyState)
   }
@@ -106,12 +105,13 @@ class ListedRecords<T> {
     this.#itemsOf = itemsOf
   }
 
-  /** Copies a record that is about to change, if the record is not copied or read yet. */
+  /** Copies a record that is about to change, if the record is neither copied nor read yet. */
   copy(record: T): void {
     // After the last listed record was read, no record needs a copy.
     if (this.#nextIndex === this.#records.length) return
     if (this.#copies.has(record) || this.#read.has(record)) return
-    // A record made after the snapshot began is not in `#records`, so its copy is never yielded.
+    // A record made after the snapshot began needs no copy, and its copy is never yielded. But a
+    // check for such records would need a set of all listed records.
     this.#copies.set(record, this.#itemsOf(record))
   }
 
@@ -126,7 +126,7 @@ class ListedRecords<T> {
   }
 }
 
-/** The items of a key that changed before the snapshot has reached the key. */
+/** A copy of the items of a key, which the snapshot yields later. */
 interface KeyCopy {
   /** Lower for a key that came into use earlier. */
   readonly order: number
@@ -135,9 +135,9 @@ interface KeyCopy {
 
 /**
  * The keys in use (locked or waited for), in the order in which they came into use. There can be a
- * million keys, so the snapshot does not list them, but walks over the list of the table. A key
- * that goes out of use leaves the table's list, so the walk cannot reach the key. So the copies are
- * kept apart, in a heap by `order`.
+ * million keys, so the snapshot does not list them, but walks over the list of the table. The walk
+ * cannot reach a key that went out of use, because the key has left the table's list. So the copies
+ * are in a list of their own, a heap by `order`.
  */
 class KeysInOrder {
   readonly #walk: KeyWalk
@@ -152,7 +152,7 @@ class KeysInOrder {
     this.#walk = walk
   }
 
-  /** Copies a key that is about to change, if the key is not copied or read yet. */
+  /** Copies a key that is about to change, if the key is neither copied nor read yet. */
   copy(keyState: KeyState): void {
     if (!this.#walk.isYetToVisit(keyState) || this.#copiedOrders.has(keyState.order)) return
     this.#addCopy(keyState)
@@ -172,8 +172,8 @@ class KeysInOrder {
       }
       this.#visitedOrder = keyState.order
       if (this.#copiedOrders.has(keyState.order)) continue
-      // The earliest copy must come before this key, but the walk missed it, because its key is out
-      // of use. Copy this key for later, and return the earliest copy first.
+      // The walk has skipped the key of the earliest copy, which is out of use. That copy must come
+      // before this key, so copy this key for later. The loop then returns the earliest copy.
       if (earliest !== undefined && earliest.order < keyState.order) this.#addCopy(keyState)
       else return itemsOfKey(keyState)
     }

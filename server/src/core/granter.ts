@@ -58,8 +58,8 @@ export class Granter {
    */
   #grantsLeft: number
   /**
-   * Keys whose waiters this command must still try to grant, in this order. A key is added when one
-   * of its locks or requests ends, or when a set with this key ends or is granted.
+   * Keys whose waiters this command must still try to grant, in this order. The keys of a set are
+   * added when the set ends or is granted. A scope or session that ends adds its keys too.
    */
   readonly #worklist = new Set<KeyState>()
   /** Keys whose waiters a later command must grant, because this command used up its grants. */
@@ -70,7 +70,7 @@ export class Granter {
    * Whether the fence index or a snapshot under way must learn of each lock that comes or goes. One
    * check of this field replaces two checks for each lock.
    */
-  #isTracked = false
+  #mustTrackLocks = false
 
   /**
    * @param contents The contents to begin with. `fence` is the highest fence so far.
@@ -129,7 +129,7 @@ export class Granter {
   }
 
   #updateTracking(): void {
-    this.#isTracked = this.#byFence.isUsed || this.#responder.changeListener !== undefined
+    this.#mustTrackLocks = this.#byFence.isUsed || this.#responder.changeListener !== undefined
   }
 
   /** Returns a new fence. The caller must grant a lock with this fence. */
@@ -178,11 +178,10 @@ export class Granter {
       this.removeRequest(upgrade, 'ended')
       this.#responder.answer(lock.session, upgrade.id, answers.notHeld.upgrade)
     }
-    if (this.#isTracked) this.#trackRemoval(lock)
+    if (this.#mustTrackLocks) this.#trackRemoval(lock)
     lock.keyState.removeHolder(lock)
     if (lock.extras !== undefined) onLockEnded(lock)
     lock.session.removeHeld(lock)
-    // A repeated answer needs only the fence of a lock that has ended.
     lock.session.reduceStoredGrant(lock)
     this.#heldCount--
     this.bytes -= bytesOfLock(lock)
@@ -225,7 +224,7 @@ export class Granter {
 
   /** Removes one request from its queue and its session, without an effect or an answer. */
   #dequeue(request: Request): void {
-    if (this.#isTracked) {
+    if (this.#mustTrackLocks) {
       this.#responder.changeListener?.beforeKeyChange(request.keyState)
       // The answer to the request will be stored in its session.
       this.#responder.changeListener?.beforeSessionChange(request.session)
@@ -252,7 +251,7 @@ export class Granter {
 
   /** Makes a new request wait: in the queue of its key, or as the upgrade of its key. */
   startWaiting(request: Request): void {
-    if (this.#isTracked) this.#responder.changeListener?.beforeKeyChange(request.keyState)
+    if (this.#mustTrackLocks) this.#responder.changeListener?.beforeKeyChange(request.keyState)
     request.keyState.enqueue(request)
     request.session.addWaiting(request)
     if (request.extras !== undefined) onWaitBegan(request)
@@ -279,10 +278,10 @@ export class Granter {
   }
 
   /**
-   * First answers the delivery of the key: the requests that wait for the value of a `once` whose
-   * run has ended. Then grants waiters from the head of the queue. Stops before the first waiter
-   * that cannot be granted, or when this command has used up its grants. Marks the key as idle if
-   * no holder and no waiter is left.
+   * First answers the *delivery* of the key, which is a group of `once` requests: the run for whose
+   * value they wait has ended. Then grants waiters from the head of the queue. Stops before the
+   * first waiter that cannot be granted, or when this command has used up its grants. Marks the key
+   * as idle if no holder and no waiter is left.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
     const delivery = keyState.extras?.delivery
@@ -406,8 +405,8 @@ export class Granter {
   }
 
   /**
-   * Marks a key as idle if it has neither holders nor waiters. The caller must call this method
-   * after `keys.getOrCreate`, unless the key gets a lock or a request.
+   * Marks a key as idle if it has neither holders nor waiters. Call after `keys.getOrCreate` unless
+   * the key gets a lock or a request.
    */
   markIdleIfUnused(keyState: KeyState): void {
     if (!keyState.isIdle) return
@@ -426,8 +425,8 @@ export class Granter {
   setQuiet({ quiet, at }: SetQuiet, sessions: Iterable<Session>): void {
     this.quiet = quiet
     // At the beginning of the quiet start the loop grants no waiter, because `#isReady` returns
-    // false for every key. At the end, a key may have become idle when its turn comes, because a
-    // grant to a set can grant waiters of other keys.
+    // false for every key. At the end, a key may be idle when the loop reaches it, because
+    // an earlier call of `grantWaiters` has granted a set and has handled all keys of the set.
     for (const keyState of keysWithWaiters(sessions)) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)
     }
@@ -455,7 +454,7 @@ export class Granter {
   ): void {
     const lock = new Lock(keyState, session, terms, extras, fence, at)
     if (extras !== undefined) extras.set?.locks.push(lock)
-    if (this.#isTracked) this.#trackGrant(lock)
+    if (this.#mustTrackLocks) this.#trackGrant(lock)
     keyState.addHolder(lock)
     if (keyState.holders.length === maxScannedHolders + 1) this.#indexHolders(keyState)
     if (extras !== undefined) onLockGranted(lock)
