@@ -16,8 +16,8 @@ const maxHolders = 16
 /** The largest number of bytes of JSON for the holders of one answer. */
 const maxAnswerBytes = 16 * 1024
 /**
- * The largest number of bytes of holders in all stored answers of a session. From this amount on,
- * each further answer describes one holder without its metadata.
+ * When the stored answers of a session have this many bytes of holders, each further answer
+ * describes one holder without its metadata. Close to this amount, answers describe fewer holders.
  */
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
@@ -32,8 +32,8 @@ type HoldersCode = 'LOCK_HELD' | 'LOCK_TIMEOUT'
 interface SharedAnswers {
   /**
    * The fences of the oldest and the newest holder, and the number of holders. Every grant and
-   * every release changes one of these three numbers. An upgrade gives a lock a new fence. The
-   * upgraded lock is the only lock of its key, so an upgrade changes both fences.
+   * every release changes one of these three numbers. So does an upgrade: it gives a new fence to
+   * the only lock of the key.
    */
   readonly firstFence: number
   readonly lastFence: number
@@ -64,11 +64,12 @@ export class HolderAnswers {
    * that the answer for a held key always names a holder.
    *
    * @param storedBytes Bytes of holders in the stored answers of the requesting session; 0 for a
-   *   session whose answers are not stored.
+   *   session whose answers are not stored. See {@link maxStoredHolderBytes}.
    */
   answerFor(keyState: KeyState, storedBytes: number): FailedAnswer {
     const { first: firstHolder } = keyState
-    // In the quiet start, or behind a waiting set, a request may fail although no lock is held.
+    // Without a holder, a request still fails in the quiet start after a restart. It also fails
+    // behind a set (a request for several keys) that waits for another key.
     if (firstHolder === undefined) return this.#failedAnswer([], 0)
     const { full, reduced, firstBytes } = this.#sharedAnswersFor(keyState, firstHolder)
     const availableBytes = maxStoredHolderBytes - storedBytes
@@ -147,7 +148,7 @@ export class HolderAnswers {
       holders.push(holder)
       holderBytes += bytes
     }
-    // Store a copy, because V8 keeps room for 17 elements in an array after the first `push`.
+    // Store a copy without spare room. V8 gives an array room for 17 elements at the first `push`.
     return this.#failedAnswer(holders.slice(), holderBytes)
   }
 

@@ -6,8 +6,8 @@
  * key until the `Map` is rebuilt. Without idle keys, a client that locks and unlocks one key again
  * and again would leave hundreds of thousands of tombstones. Each lookup of the key would pass all
  * these tombstones. So the table drops an idle key only after many other keys have become idle.
- * Tombstones are then rare, and locking a busy key again is cheap. Idle keys are neither counted
- * nor listed.
+ * Tombstones are then rare, and a key that is soon locked again needs no new state. Idle keys are
+ * neither counted nor listed.
  */
 import { LinkedList } from './linkedList.js'
 import { Walk } from './orderedList.js'
@@ -50,7 +50,7 @@ export class KeyTable {
     return this.#bytes
   }
 
-  /** Bytes of idle keys. May differ between brokers, because a snapshot omits idle keys. */
+  /** Bytes of idle keys. May differ between brokers: a restored table begins without idle keys. */
   get idleBytes(): number {
     return this.#idleBytes
   }
@@ -74,7 +74,8 @@ export class KeyTable {
     } else if (keyState.isIdle) {
       this.#idle.remove(keyState)
       // The bytes of the key move from the idle keys to the keys in use.
-      this.#idleBytes -= this.#addInUse(keyState)
+      const bytes = this.#addInUse(keyState)
+      this.#idleBytes -= bytes
     }
     return keyState
   }
@@ -86,7 +87,7 @@ export class KeyTable {
     const bytes = bytesOf(keyState)
     this.#bytes -= bytes
     this.#idleBytes += bytes
-    // Forgets the keys that have been idle for the longest time.
+    // Drops the keys that have been idle for the longest time.
     const maxIdle = minIdleKeys + this.#inUse.length / keysInUsePerIdleKey
     for (let oldest = this.#idle.first!; this.#idle.length > maxIdle; oldest = this.#idle.first!) {
       this.#idle.remove(oldest)

@@ -1,6 +1,6 @@
 /**
- * The fields that only a few locks, requests and keys have. Each lock, request and key has one
- * optional object for these fields. An ordinary lock has no such object, to save memory and time.
+ * The fields that only a few locks, requests and keys have. Such a lock, request or key has one
+ * object for these fields. All others have no such object, to save memory and time.
  */
 import type { LockMode, NoticeType } from '@holdfast/shared'
 import type { FollowerGroup } from './sharedResults.js'
@@ -24,15 +24,18 @@ export interface ExtraTerms {
    * `broker/notices.ts`).
    */
   readonly notify?: readonly NoticeType[] | undefined
-  /** Present for a `once`: the holder runs a function, and followers wait for its value. */
+  /**
+   * Present for a `once`: one caller runs a function, and the other callers, its followers, wait
+   * for the value of the function.
+   */
   readonly once?: true | undefined
-  /** Present if and only if the request is a campaign (see `elections.ts`). */
+  /** Present if and only if the request is a campaign: a request to lead an election. */
   readonly election?: { readonly value?: string | undefined } | undefined
-  /** The number of the scope, which the client chose; undefined outside a scope. */
+  /** The number that the client gave to a logical task, the scope; undefined outside a scope. */
   readonly scope?: number | undefined
 }
 
-/** The election in the extras of a candidate's request, or of the leader's lock. */
+/** Marks the extras of a candidate's request or of the leader's lock. Has the value to publish. */
 export class Election {
   /** The value that the leader publishes, as JSON text; undefined to publish no value. */
   value: string | undefined
@@ -55,9 +58,12 @@ export interface SetItem extends Pick<ExtraTerms, 'permits' | 'capacity'> {
  * @template R The class of requests.
  */
 export class LockSet<L, R> {
-  /** The members while the set waits; empty for a set that was granted without a wait. */
+  /**
+   * The members of a set that waits. The grant does not remove these requests. Empty for a set that
+   * was granted without a wait.
+   */
   readonly requests: R[] = []
-  /** The members since the grant. */
+  /** The members since the grant; empty before. */
   readonly locks: L[] = []
   /** Index of the member that last prevented the grant; the next check begins with this member. */
   blockedIndex = 0
@@ -76,7 +82,7 @@ export class Scope<L, R, S> {
   readonly number: number
   /** The locks of the scope. A set has one lock here for each of its keys. */
   readonly locks = new Set<L>()
-  /** The locks of this scope that are missing from the {@link KeyScopes} of their keys. */
+  /** The locks that {@link KeyScopes} does not list now. The next wait of the scope lists them. */
   readonly unlistedLocks = new Set<L>()
   /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined
@@ -88,15 +94,15 @@ export class Scope<L, R, S> {
 }
 
 /**
- * The locks and requests of a key that belong to scopes or sets.
+ * The locks of waiting scopes at one key, and the waiting requests of scopes and sets.
  *
  * @template L The class of locks.
  * @template R The class of requests.
  */
 export class KeyScopes<L, R> {
   /**
-   * The locks of waiting scopes. When a scope stops waiting, its locks stay here until the next
-   * check for deadlocks finds these locks.
+   * The locks of waiting scopes. When a scope stops waiting, its locks stay here until a later
+   * check for deadlocks removes them.
    */
   readonly locks = new Set<L>()
   /** Waiting requests that are in a scope or members of a set, in the order of the queue. */
@@ -159,7 +165,7 @@ export class LockExtras<L, R, S> {
     limits: { readonly maxHold?: number | undefined },
     set?: LockSet<L, R>,
   ): LockExtras<L, R, S> | undefined {
-    // A set always has `terms`, so the extras of its members are never undefined.
+    // The members of a set always have `terms`, so no `set` is lost here.
     if (limits.maxHold === undefined) return terms && new LockExtras(terms, set)
     const maxHold = Math.min(terms?.maxHold ?? limits.maxHold, limits.maxHold)
     return new LockExtras({ ...terms, maxHold }, set)
@@ -195,7 +201,7 @@ export class KeyExtras<L, R> {
   permits: KeyPermits | undefined = undefined
   /** The upgrade that waits until its lock is the only lock of the key; undefined if none waits. */
   upgrade: R | undefined = undefined
-  /** The locks and requests of the key in scopes or sets; undefined while none is listed. */
+  /** Locks and requests of scopes and sets; undefined while none is listed. */
   scopes: KeyScopes<L, R> | undefined = undefined
   /** The `once` requests that wait for the present run; undefined if none waits. */
   followers: FollowerGroup<R> | undefined = undefined

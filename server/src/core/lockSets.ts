@@ -7,9 +7,9 @@
  * key sees a member like any other lock. Only the first member, the *primary*, is in the tables of
  * its session, is answered, and has deadlines.
  *
- * All requests of a set enter their queues in one step. So the oldest waiting set is at the head of
- * all its queues as soon as all earlier requests have ended. Therefore sets cannot deadlock with
- * each other.
+ * All requests of a set enter their queues in one step. So only requests for single keys can be
+ * ahead of the oldest waiting set. When these requests have ended, the set is at the head of all
+ * its queues. Therefore sets cannot deadlock with each other.
  */
 import type { RequestLockSet, SessionLimits } from './commands.js'
 import type { LockSet, SetItem } from './lockExtras.js'
@@ -71,6 +71,7 @@ export function decideSet(
 
 /** Whether a new request for this item could be granted at its key. */
 function isFree(keyState: KeyState, item: SetItem): boolean {
+  // As extras, `admits` needs only the permits, which the item has.
   return keyState.queue.first === undefined && keyState.admits({ mode: item.mode, extras: item })
 }
 

@@ -8,9 +8,9 @@
  */
 import { LinkedList } from './linkedList.js'
 
-/** A member of an {@link OrderedList}. Before `append`, a member has the order 0. */
+/** A member of an {@link OrderedList}. */
 export interface Ordered<T> {
-  /** Number of the member in the order in which members were added; 0 for a bookmark. */
+  /** Position among all members ever added, from 1; 0 before `append`, and for a bookmark. */
   order: number
   previous: T | undefined
   next: T | undefined
@@ -96,7 +96,10 @@ export class Walk<T extends Ordered<T>> {
     return !this.#isOver && order > this.#visitedOrder && order <= this.#lastOrder
   }
 
-  /** Ends the walk early. Without this call, the bookmark of an unfinished walk stays for ever. */
+  /**
+   * Call to end the walk before its last member. Without this call, the bookmark would stay in the
+   * list for ever.
+   */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true

@@ -17,8 +17,8 @@ export function takeOwnership(
   const changesOwner = session.ownerBroker !== ownerBroker
   changeListener?.beforeSessionChange(session)
   session.ownerBroker = ownerBroker
-  // The owner stays the same only if the broker has restarted. Then no old timer exists that could
-  // propose an expiry.
+  // The owner stays the same if a restarted broker takes over its own sessions. Then no old timer
+  // exists that could propose an expiry.
   if (!changesOwner || session.timedLockCount === 0) return
   for (const lock of session.held.values()) {
     if (!lock.isTimed) continue
@@ -27,7 +27,7 @@ export function takeOwnership(
   }
 }
 
-/** Whether the session has a lock with a deadline, or a request or a call that may have one. */
+/** Whether a lock of the session has a deadline, or a request or barrier call may have one. */
 export function mayHaveDeadlines({ timedLockCount, waiting, barrierCalls }: Session): boolean {
   return timedLockCount > 0 || waiting.size > 0 || barrierCalls.size > 0
 }

@@ -16,14 +16,17 @@ interface PermitsTerms {
   readonly capacity: number | undefined
 }
 
-/** A request for permits whose capacity differs from the present capacity of the key. */
+/**
+ * A request whose capacity differs from the present capacity of the key. For a call at a barrier,
+ * the capacities are the numbers of parties.
+ */
 export interface CapacityMismatch {
   readonly key: string
   readonly capacityInUse: number
   readonly requestedCapacity: number
 }
 
-/** Returns a mismatch if the key has a capacity other than `capacity`; otherwise undefined. */
+/** Returns a mismatch of the two capacities; undefined if they are equal, or one is undefined. */
 export function capacityMismatch<L, R>(
   { key, extras }: KeyWithExtras<L, R> & { readonly key: string },
   capacity: number | undefined,

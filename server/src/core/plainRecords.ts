@@ -19,7 +19,7 @@ export interface Revocation {
   readonly note: string
 }
 
-/** The fields that a lock command and a waiting request have in common. */
+/** The fields that a command for a lock, a waiting request and a lock have in common. */
 export interface LockTerms {
   readonly id: number
   readonly mode: LockMode
@@ -96,8 +96,8 @@ export type AnswerOf<L> =
       readonly kind: 'failed'
       readonly code: ErrorCode
       /**
-       * The type of the request. Undefined for a lock request, and for a `LOCK_NOT_HELD` from a
-       * snapshot by an older version of the broker.
+       * The type of the request. Undefined for a lock request, for most refusals (which are never
+       * stored), and for a `LOCK_NOT_HELD` from a snapshot by an older version of the broker.
        */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
       /**
@@ -113,9 +113,9 @@ export type AnswerOf<L> =
       /** For `DEADLOCK` only. */
       readonly cycle?: readonly CycleEntry[] | undefined
       /**
-       * Why a request fails with `BAD_MESSAGE`. `fixedMode`: the mode of the lock cannot change
-       * now. `busyScope`: another request of the scope waits already. Undefined: the id of the
-       * request was used before.
+       * Why a request fails with `BAD_MESSAGE`. `fixedMode`: the mode of the lock can never change,
+       * or its upgrade waits already. `busyScope`: another request of the scope waits already.
+       * Undefined: the id of the request was used before.
        */
       readonly fault?: 'fixedMode' | 'busyScope' | undefined
     }

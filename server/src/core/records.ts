@@ -48,9 +48,9 @@ export class Session {
   readonly id: string
   readonly principal: string
   readonly name: string | undefined
-  /** How long the broker keeps the session of a silent client, in ms. */
+  /** How long the session lasts without a message of its client, in ms. */
   readonly lease: number
-  /** How long the session lasts without a connection, in ms; 0 if no client can resume it. */
+  /** How long after its last connection a client can resume the session, in ms; 0 for never. */
   readonly grace: number
   readonly limits: SessionLimits
   /** The broker that keeps the deadlines of the session, its locks and its requests. */
@@ -68,7 +68,7 @@ export class Session {
   nextSecret: string | undefined
   /**
    * The `resumeAttempt` of the last resume with the present `secret`. Undefined without such a
-   * resume, or if the client gave no number.
+   * resume, or if the client sent no `resumeAttempt`.
    */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
@@ -233,8 +233,8 @@ export class Session {
   }
 
   /**
-   * Reduces the stored grant of a released lock to its fence, because a repeated answer needs only
-   * the fence. This frees the metadata, a long key, and the other locks of a set.
+   * Reduces the stored grant of a released lock to its id and fence, because a repeated answer
+   * needs no more. This frees the metadata, a long key, and the other locks of a set.
    */
   reduceStoredGrant(lock: Lock): void {
     const { metadata, key, extras } = lock
@@ -261,8 +261,8 @@ export class Session {
   }
 
   /**
-   * Releases the results in the answers. Call when the session ends. Returns the bytes that become
-   * free when the session and its answers are gone.
+   * Call when the session ends. Releases the results of `once` in the stored answers. Returns the
+   * bytes of all stored answers, and of the results to which no other record refers.
    */
   releaseResults(): number {
     let bytes = this.answerBytes
@@ -283,7 +283,7 @@ function holderBytesOf(answer: Answer | undefined): number {
   return answer?.kind === 'failed' ? (answer.holderBytes ?? 0) : 0
 }
 
-/** Keys up to this length stay with the stored grant of a released lock. */
+/** Up to this length, a key alone is no reason to reduce a stored grant. */
 const maxKeptKeyLength = 64
 
 /**
@@ -410,7 +410,7 @@ export class Request implements LockTerms {
     return this.keyState.key
   }
 
-  /** The lock that this request upgrades; undefined for a request for a new lock. */
+  /** The lock that an upgrade makes exclusive; undefined for a request for a new lock. */
   get upgradedLock(): Lock | undefined {
     return this.extras?.upgradeOf
   }
@@ -521,8 +521,8 @@ export class KeyState extends LinkedList<Lock> {
   /**
    * Whether a lock with these terms is compatible with the present holders. Exclusive locks are
    * compatible with none, shared locks with shared locks, and permits with permits while their sum
-   * stays within the capacity. An upgrade waits only among shared locks; meanwhile the key admits
-   * no lock.
+   * stays within the capacity. While an upgrade waits, the key admits no lock. All holders are
+   * shared then, so only shared locks need the check for an upgrade.
    */
   admits(terms: WantedTerms): boolean {
     const holder = this.first

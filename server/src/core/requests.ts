@@ -44,8 +44,8 @@ interface RequestHandlerDeps {
 }
 
 /**
- * Handles requests for locks. Every method raises `session.lastId` to the id of a new request, but
- * not if the request is refused: a refusal (see `Responder.refuse`) changes nothing.
+ * Handles requests for locks. A new request raises `session.lastId` to its id, unless the request
+ * is refused: a refusal (see `Responder.refuse`) changes nothing.
  */
 export class RequestHandler {
   readonly #responder: Responder
@@ -119,7 +119,7 @@ export class RequestHandler {
       session.lastId = id
       const extras = extrasOf(session, command.extras)
       const fence = this.#granter.nextFence()
-      this.#granter.grant(keyState, session, command, extras, fence, at, undefined)
+      this.#granter.grant(keyState, session, command, extras, fence, at, /* request */ undefined)
       // A stolen set also frees its other keys, so grant the waiters of these keys.
       if (command.steal) this.#granter.grantWorklist(at)
     } else if (command.timeout === 0) {
@@ -185,8 +185,8 @@ export class RequestHandler {
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
-    // Only the locks of a waiting scope count as held during the wait (see `deadlock.ts`). So a set
-    // outside a scope causes no deadlock.
+    // Outside a scope, a set causes no deadlock, because the set holds no locks while it waits.
+    // In a scope, the other locks of the scope count as held meanwhile (see `deadlock.ts`).
     const needsDeadlockCheck = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
@@ -236,15 +236,16 @@ export class RequestHandler {
     }
     if (this.#refuseIfScopeWaits(session, id, extras?.scope?.number)) return
     const wanted = [{ keyState, mode: 'exclusive', permits: 0 }] as const
+    // An upgrade can cause a deadlock even outside a scope, because `lock` stays held meanwhile.
     if (decision === 'wait' && this.#refuseIfDeadlock(session, id, extras?.scope, wanted, lock))
       return
     session.lastId = command.id
-    if (decision === 'grant') this.#granter.grantUpgrade(lock, command.id, undefined)
+    if (decision === 'grant') this.#granter.grantUpgrade(lock, command.id, /* request */ undefined)
     else if (decision === 'wait') {
       const request = upgradeRequest(command, lock)
       this.#granter.startWaiting(request)
     } else {
-      // Other locks hold the key and the timeout is 0, or the lock is exclusive already.
+      // The upgrade may not wait (`held`), or the lock is exclusive already.
       const { storedHolderBytes } = session
       const answer =
         decision === 'held'
@@ -257,6 +258,7 @@ export class RequestHandler {
   /** Ends a waiting request or a waiting call at a barrier, because its client cancels it. */
   cancel(command: CancelRequest): void {
     const session = this.#sessions.currentSession(command)
+    // `giveUp` does nothing unless a call at a barrier has this id.
     this.#barriers.giveUp(this.#responder, session, command.request, 'aborted')
     const request = session?.waiting.get(command.request)
     if (request === undefined) return
@@ -271,12 +273,13 @@ export class RequestHandler {
 
   /** Ends a waiting request, or a waiting call at a barrier, when its timeout has passed. */
   timeOut(command: TimeOutRequest): void {
-    const requestingSession = this.#sessions.byId.get(command.session)
-    this.#barriers.giveUp(this.#responder, requestingSession, command.request, 'timeout')
-    const request = requestingSession?.waiting.get(command.request)
+    const session = this.#sessions.byId.get(command.session)
+    // As in `cancel`.
+    this.#barriers.giveUp(this.#responder, session, command.request, 'timeout')
+    const request = session?.waiting.get(command.request)
     if (request === undefined) return
-    const { session, id, keyState, extras, upgradedLock: lockToUpgrade } = request
-    const { storedHolderBytes } = session
+    const { keyState, extras, upgradedLock: lockToUpgrade } = request
+    const { storedHolderBytes } = request.session
     // The answer is made before the withdrawal, because the answer must not describe locks that the
     // withdrawal grants to the waiters behind this request.
     const answer =
@@ -286,7 +289,7 @@ export class RequestHandler {
           ? this.#timeoutAnswers.answerFor(keyState, storedHolderBytes)
           : this.#timeoutAnswers.answerForSet(blockedKeysOf(extras.set), storedHolderBytes)
     this.#granter.withdraw(request, 'timeout', command.at)
-    this.#responder.answer(session, id, answer)
+    this.#responder.answer(request.session, request.id, answer)
   }
 }
 

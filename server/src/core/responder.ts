@@ -3,7 +3,7 @@
  * client acknowledges the answer. A session that no client can resume has no stored answers. A
  * request whose id was used before gets its first answer again.
  *
- * All files that execute requests share this class.
+ * All files that execute requests share one `Responder`.
  */
 import type { ErrorCode } from '@holdfast/shared'
 import { isAnswerTo } from './answers.js'
@@ -35,7 +35,7 @@ export class Responder {
   effects: Effect[] = []
   /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
   bytes = 0
-  /** Hears of each change before the change, while a gradual snapshot is made. */
+  /** Set while a gradual snapshot is made. Must learn of a record before the record changes. */
   changeListener: ChangeListener | undefined
 
   /**
@@ -53,8 +53,8 @@ export class Responder {
   }
 
   /**
-   * Answers a request that changed nothing. `repeat: true` means that the table does not store this
-   * answer.
+   * Answers a request that changed nothing. The table does not store this answer, so `repeat` is
+   * true.
    */
   refuse(session: Session, id: number, code: ErrorCode, limit?: keyof SessionLimits): void {
     const answer: Answer =
@@ -70,7 +70,7 @@ export class Responder {
 
   /**
    * Refuses a request because of one of these faults:
-   * - `fixedMode`: the mode of the lock cannot change, or its upgrade waits already.
+   * - `fixedMode`: the mode of the lock can never change, or its upgrade waits already.
    * - `busyScope`: another request of the same scope (one task of the client) waits.
    */
   refuseFault(session: Session, id: number, fault: 'fixedMode' | 'busyScope'): void {
@@ -79,8 +79,8 @@ export class Responder {
   }
 
   /**
-   * Refuses a request for permits with another capacity than the key has. Also refuses a call with
-   * another number of parties than the barrier has.
+   * Refuses a request for permits with another capacity than the key has. Also refuses a call at a
+   * barrier with another number of parties than the barrier has.
    *
    * @param request Undefined for a request for permits.
    */
