@@ -95,6 +95,7 @@ export class Inbound {
       if (this.#refuseOtherCell(this.#deps.cell, connection, message)) return
     }
     if (handler.adds === 'lock') {
+      // Charges for the timers of the timeout, the ttl and the `maxHold`.
       connection.charge(costOfDeadlines(message as LockRequest))
       // The idle lease is a longer lease that only a session without locks and requests may have.
       if (connection.hasIdleLease) endIdleLease(this.#deps.time, connection)
@@ -158,7 +159,8 @@ export class Inbound {
    */
   #isAllowed(connection: Connection, message: SessionMessage | InvalidRequest): boolean {
     const policy = connection.policy!
-    if (!policy.countMessage(connection.messageArrivedAt)) {
+    const isWithinRate = policy.countMessage(connection.messageArrivedAt)
+    if (!isWithinRate) {
       const limitValue = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messages_per_second' })
       connection.abort({

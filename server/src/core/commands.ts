@@ -126,8 +126,8 @@ export interface SetQuiet extends CommandBase {
 export interface TakeOverSessions extends CommandBase {
   readonly type: 'restart'
   /**
-   * The broker whose sessions are taken over. Undefined for all sessions: a broker without a
-   * cluster has restarted.
+   * The broker whose sessions are taken over. If undefined, the command takes over all sessions,
+   * because a broker without a cluster has restarted.
    */
   readonly formerOwner: string | undefined
   /** The broker that runs the timers of these sessions from now on. */
@@ -186,7 +186,7 @@ export interface SuspendSession extends ConnectionCommand {
 
 /**
  * The client has sent `bye`, or a timer of the broker proposes the end of a session whose lease or
- * grace is over. The reason is not `dropped`, which only a `suspend` causes.
+ * grace is over. The reason is never `dropped`: such a session ends by a `suspend`.
  */
 export interface EndSession extends ConnectionCommand {
   readonly type: 'end'
@@ -195,7 +195,7 @@ export interface EndSession extends ConnectionCommand {
 
 /**
  * Why a session ends. `goodbye`: the client sent `bye`. `expired`: the lease or the grace is over.
- * `dropped`: the connection of a session without a grace has ended.
+ * `dropped`: the connection of a session without a grace has ended (command `suspend`).
  */
 export type EndReason = 'goodbye' | 'expired' | 'dropped'
 
@@ -371,9 +371,9 @@ export interface AcknowledgeAnswers extends ConnectionCommand {
 
 /**
  * The client has sent a message after the `welcome` of a resume. The message proves that the client
- * has read this `welcome`, because a client sends nothing between `hello` and `welcome`. The broker
- * submits this command for the first message that is neither `ack` nor `bye`. The commands of these
- * two prove the same.
+ * has read this `welcome`, because a client sends nothing between `hello` and `welcome`. So the
+ * table forgets the former resume secret. The broker submits this command for the first message
+ * that is neither `ack` nor `bye`. The commands of these two, `ack` and `end`, have the same effect.
  */
 export interface ConfirmWelcome extends ConnectionCommand {
   readonly type: 'confirm'

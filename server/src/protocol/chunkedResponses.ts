@@ -24,8 +24,8 @@ export const chunkBytes = 16 * 1024
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {
   /**
-   * After this many calls of {@link next}, a generator must yield {@link costPerStep}. At the yield
-   * the broker can pause the generator.
+   * A generator that uses this search must yield {@link costPerStep} after every so many calls of
+   * {@link next}. At the yield the broker can pause the generator.
    */
   readonly keysPerStep: number
   /** The cost of {@link keysPerStep} keys, in units of work (see `config/workCosts.ts`). */
@@ -34,7 +34,8 @@ export interface KeySearch {
   next(): KeyState | 'noMatch' | undefined
   /**
    * Lists at most `limit` locks of a key, by rising fence (the number of a grant; a later grant has
-   * a higher fence). Leaves out locks with a fence up to `afterFence`.
+   * a higher fence). Leaves out locks with a fence up to `afterFence`. Also leaves out locks that
+   * were granted after the search began, until {@link includeNewLocks} is called.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
   /** How long a lock lasts from now on; undefined without a limit, or if the time is unknown. */

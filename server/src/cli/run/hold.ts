@@ -27,7 +27,7 @@ export function holdCommand(): Command {
     'hold a lock without a command, until standard input ends or a signal arrives',
     `holdfast hold maintenance                            # until Ctrl-D or Ctrl-C
 mkfifo pipe && holdfast hold backup < pipe &         # until the other end is closed
-holdfast hold --try --json leader < /dev/null        # until a signal`,
+holdfast hold --try --json leader < /dev/null        # until a signal, not the end of input`,
   )
   return addHoldingOptions(command)
     .argument('<key>')
@@ -74,7 +74,8 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       const { signal: endOfHold } = holdController
       // The guard signals its child when the lock is lost, or may soon be lost. `hold` has no
       // child, so any signal of the guard ends the hold. The message of the guard says why, and
-      // ends with the words in `action`.
+      // ends with the words in `action`. The guard signals when only `killAfterMs` and `reserveMs`
+      // are left of the lease or the longest hold.
       const child = { signal: () => holdController.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })

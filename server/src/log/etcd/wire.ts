@@ -70,7 +70,7 @@ export function numberFrom(text = '0'): number {
 
 /**
  * The range of all keys with this prefix. A range ends before its end key. The end key is the
- * prefix with the next higher last character, which sorts directly after all keys with the prefix.
+ * prefix with its last character raised by one. This end key sorts after all keys with the prefix.
  */
 export function allUnder(prefix: string): { readonly key: string; readonly range_end: string } {
   const lastIndex = prefix.length - 1
