@@ -31,7 +31,8 @@ export function connect(
  * Like {@link connect}, but a test or a simulation can choose the environment, and the brokers may
  * belong to a cell. Cells are independent brokers or clusters, each with its own part of the keys.
  *
- * @param cell The cell of the brokers, such as `1/4`; undefined if there are no cells.
+ * @param cell The cell of the brokers and the number of cells, such as `1/4` for cell 1 of 4;
+ *   undefined if there are no cells.
  */
 export async function connectIn(
   url: BrokerUrl | readonly BrokerUrl[],

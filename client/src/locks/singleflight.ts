@@ -73,6 +73,7 @@ export class Singleflight {
         // handle before the first caller can unlock its handle and free the lock.
         if (request.callers.has(timeoutTask))
           resolve(new Lock(grantedLock, /* isSingleflight */ true))
+        // If the request failed, all its callers reject with the error.
       }, giveUp)
     })
   }

@@ -3,8 +3,8 @@
  * without hearing from the client. The monitor reports three moments:
  * - A part of the lease has passed without a sign that the broker has received a message. The
  *   client must then send a `pong`, without waiting for a `ping`. The broker answers each `pong`
- *   with an `ack`, and sends a `ping` only if the `pong` is late. So the broker usually writes one
- *   message instead of two.
+ *   with an `ack`, and sends a `ping` only if the `pong` is late. So the broker usually writes only
+ *   the `ack`, and not a `ping` and an `ack`.
  * - Half of the lease has passed without such a sign, although the client sent a `pong` at least a
  *   tenth of the lease ago. The client must then try another connection.
  * - The lease is over. The client must then assume that the broker has ended the session.
@@ -15,9 +15,9 @@
  *
  * An idle session may ask for the idle lease in its `pong`: the broker then keeps the session for
  * twice its lease. The monitor counts the idle lease only while the session is idle and that `pong`
- * is the newest message that is known to have arrived. The broker grants a lock only after it has
- * received a newer message, the request. So a grant always ends the idle lease, and every lock is
- * held by the ordinary lease.
+ * is the newest message that is known to have arrived. A grant shows that the broker has received a
+ * newer message, namely the lock request. So a grant always ends the idle lease, and the ordinary
+ * lease applies to every lock.
  *
  * The grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues the session on a new connection. `ping` and `pong` are messages of Holdfast, and not
@@ -71,7 +71,7 @@ export class LeaseMonitor {
    * counts from this time.
    */
   #leaseStart: ClockTimes | undefined
-  /** Whether the idle lease counts from `#leaseStart`, and not the ordinary lease. */
+  /** Whether the lease that counts from `#leaseStart` is the idle lease. */
   #hasIdleLease = false
   /** When the client learned that the message of `#leaseStart` had arrived (monotonic clock). */
   #arrivalKnownAt = 0
@@ -137,11 +137,12 @@ export class LeaseMonitor {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
     if (sentAt === this.#leaseStart && !this.#hasIdleLease) return
     this.#leaseStart = sentAt
-    // The scheduler read this time when the client began to handle the present frame.
+    // The scheduler read `checkedAt` when the client began to handle the present frame.
     this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#hasIdleLease) {
       this.#hasIdleLease = false
-      // Postpones the next check to the first time at which the ordinary lease can need a `pong`.
+      // The next check was scheduled from an older time. It may move to the first time at which the
+      // ordinary lease can need a `pong`.
       this.#startHeartbeat(this.#arrivalKnownAt)
     }
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))

@@ -147,10 +147,10 @@ export class Session extends SessionEmitter {
   /**
    * Waits for a lock. The broker grants requests for a key in the order in which they arrive.
    *
-   * Locks are not re-entrant, except in a `scope`. A call that asks for a lock that its session
-   * holds waits until the session unlocks that lock. If the caller that waits is also the caller
-   * that must unlock, the call waits for ever. After such a wait of 5 s, the client warns, once for
-   * each key (see `warnings` of `connect`).
+   * Locks are not re-entrant, except in a `scope`. If the session already holds the lock, a further
+   * call for it waits until the session unlocks it. If the caller that waits must also unlock, the
+   * call waits for ever. When a call has waited 5 s for a lock of its own session, the client warns,
+   * once for each key (see `warnings` of `connect`).
    *
    * Rejects with one of these codes:
    * - `LOCK_TIMEOUT`, or `LOCK_HELD` with `timeout: 0`. The error has the `holders`.
@@ -162,10 +162,11 @@ export class Session extends SessionEmitter {
    * If an error ends the session, every pending call rejects with that error.
    */
   lock(key: string, options: LockOptions = noOptions): Promise<Lock> {
-    // Uses neither `async` nor, without a tracer, `then`: each would make one more promise for
-    // every lock.
+    // Is not `async`, and calls `then` only if there is a tracer: each of the two would make one
+    // more promise for every lock.
     try {
       const checkedLock = checkLock(key, options)
+      // With this registry, `send` resolves directly with a `Lock`.
       if (this.#tracer === undefined) return this.#requester.send(checkedLock, this.#handleRegistry)
       return this.#requester.request(checkedLock).then((grantedLock) => new Lock(grantedLock))
     } catch (error) {
@@ -184,10 +185,10 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Waits for one lock on several keys, at most 64: all of them in one step, or none. Two calls for
-   * the same keys in different orders cannot deadlock. A key is locked exclusively, unless the item
-   * is an object with `mode: 'shared'` or with a `capacity`. The lock has one fence. When one key
-   * is stolen or revoked, the whole lock is lost.
+   * Waits for one lock on several keys (at most 64). The broker grants all keys in one step, or
+   * none. Two calls for the same keys in different orders cannot deadlock. A key is locked
+   * exclusively, unless the item is an object with `mode: 'shared'` or with a `capacity`. The lock
+   * has one fence. When one key is stolen or revoked, the whole lock is lost.
    *
    * While the call waits, it is in the queue of each key. Later requests for these keys wait behind
    * the call, even for a key that is free. Use a `timeout` to bound this wait.
@@ -413,9 +414,10 @@ export class Session extends SessionEmitter {
   /**
    * Watches a key, or all keys with a prefix. The callback first gets the list of the held locks of
    * these keys (event `state`), and then each change: `locked`, `upgraded`, `downgraded`,
-   * `unlocked`, `expired`, `lost` or `proclaimed`. With `queue: true` the event `state` also lists
-   * the requests that wait, and the callback also gets `queued`, and `dequeued` with a reason.
-   * After a reconnect the callback gets `state` again, with `resync: true`.
+   * `unlocked`, `expired`, `lost` or `proclaimed` (a leader published a value). With
+   * `queue: true` the event `state` also lists the requests that wait, and the callback also gets
+   * `queued`, and `dequeued` with a reason. After a reconnect the callback gets `state` again, with
+   * `resync: true`.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch<HasQueue extends boolean = false>(

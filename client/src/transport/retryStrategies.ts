@@ -53,7 +53,7 @@ export interface FixedIntervalOptions extends RetryLimits {
 export interface ExponentialBackoffOptions extends RetryLimits {
   /** The first delay, in ms. */
   readonly initial: number
-  /** Each delay is the delay before times this factor, which is at least 1. Default 2. */
+  /** Each delay is the previous delay multiplied by this factor, at least 1. Default 2. */
   readonly multiplier?: number | undefined
 }
 
