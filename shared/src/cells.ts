@@ -65,8 +65,8 @@ function checksum(text: string): number {
       const byteCount = codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4
       // UTF-8: the first byte begins with as many ones as the code point has bytes. Each later byte
       // begins with the bits 10, and has six bits of the code point.
-      // 0xf00 is 0b1111_0000_0000. The shift moves `byteCount` of its ones to the top of the lower
-      // byte, so the mark of three bytes is 0b1110_0000.
+      // 0xf00 is 0b1111_0000_0000. For three bytes, the shift gives 0b1_1110_0000, and `& 0xff` then
+      // gives 0b1110_0000.
       const firstByteMark = (0xf00 >> byteCount) & 0xff
       crc = withByte(crc, firstByteMark | (codePoint >> (6 * (byteCount - 1))))
       for (let bytesAfter = byteCount - 2; bytesAfter >= 0; bytesAfter--) {
@@ -83,10 +83,10 @@ function checksum(text: string): number {
  * one bit. If the bit that is shifted out is 1, the step xors the checksum with the polynomial
  * 0x1021, which has the bits 12, 5 and 0.
  *
- * This function takes the eight steps at once. At first `top` is the upper byte. A step that xors
- * in the polynomial also flips, by bit 12 of the polynomial, the bit that is shifted out four steps
- * later. After the line `top ^= top >> 4`, which makes these flips, `top` has the eight bits that
- * are shifted out. The last line xors in the polynomials of all steps.
+ * This function takes the eight steps at once. At first `top` is the upper byte. When a step xors
+ * in the polynomial, bit 12 of the polynomial flips a bit that is shifted out four steps later. So
+ * each of the upper four bits of `top` flips the bit four places below: `top ^= top >> 4`. Then
+ * `top` has the eight bits that are shifted out. The last line xors in all polynomials.
  */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte

@@ -144,8 +144,9 @@ const brand = Symbol.for('holdfast.HoldfastError')
 /** The error that Holdfast throws, rejects promises with, and aborts signals with. */
 export class HoldfastError extends Error {
   static {
-    // The brand is no declared property. To the compiler, the symbols of two copies are different
-    // symbols, so a declared brand would make the classes of the two copies incompatible types.
+    // The brand is set here, not declared as a field, so that it is absent from the type of the
+    // class. To the compiler, the symbols of two copies of this class differ. So a declared brand
+    // would make the classes of the two copies incompatible types.
     Object.defineProperty(HoldfastError.prototype, brand, { value: true })
   }
 

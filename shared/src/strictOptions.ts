@@ -78,18 +78,17 @@ export function nearestName(
   minAllowedEdits = 2,
 ): string | undefined {
   const lowerName = name.toLowerCase()
+  const maxDistance = Math.min(Math.max(minAllowedEdits, name.length / 3), maxEdits)
   let bestName: string | undefined
-  // The distance of `bestName`. Before there is a `bestName`: the highest distance allowed.
-  let bestDistance = Math.min(Math.max(minAllowedEdits, name.length / 3), maxEdits)
+  let bestDistance = Infinity
   for (const candidate of knownNames) {
     const lowerCandidate = candidate.toLowerCase()
-    // The division lets the common beginning decide only between equal numbers of edits.
+    // Divided by 1,000, the length of the common beginning is less than one edit, and only breaks
+    // ties.
     const distance =
       editDistance(lowerName, lowerCandidate, maxEdits) -
       commonStart(lowerName, lowerCandidate) / 1_000
-    // The first `bestName` may have exactly the highest distance allowed.
-    const isAtLimit = bestName === undefined && distance === bestDistance
-    if (distance < bestDistance || isAtLimit) {
+    if (distance <= maxDistance && distance < bestDistance) {
       bestName = candidate
       bestDistance = distance
     }

@@ -80,7 +80,7 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
   // A `complete` may have more JSON values than other messages, because it has the value of a
   // `once`. Undefined stands for the limit of the other messages.
   const maxValues = type === 'complete' ? maxJsonValuesWithResult : undefined
-  // The depth of the message is one level more than the depth of the metadata in the message.
+  // The message is one level deeper than the metadata, or the value of a `once`, in the message.
   if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxValues)) {
     return invalidMessage(
       value,
@@ -130,10 +130,12 @@ function codeFor(failure: StructError): ErrorCode {
  */
 function messageFor(failure: StructError): string {
   const [field, ...rest] = failure.path as readonly (string | number)[]
-  // Without a field, a rule for several fields failed, or the message has another wrong structure.
+  // If the path is empty, the failure concerns no single field: a rule for several fields failed,
+  // or the message has another wrong structure.
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
   if (failure.type === 'never') return 'the message has an unknown field'
   const inner = rest.map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`)).join('')
+  // The text begins with its own separator.
   const fault = faultText(failure.value)
   return `"${field}${inner}"${fault}; PROTOCOL.md lists the values that are allowed`
 }

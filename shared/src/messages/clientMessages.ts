@@ -250,9 +250,10 @@ export interface BarrierRequest {
 }
 
 /**
- * The client wants to call a function under the exclusive lock of a key. If no other client is
- * calling its function for this key, the broker grants the lock. Otherwise the request waits until
- * that call ends. The answer is one of these messages:
+ * The client wants to call a function under the exclusive lock of a key. If a value is kept for the
+ * key, the broker answers with that value. Otherwise the broker grants the lock; if another client
+ * is calling its function for this key, the request first waits until that call ends. The answer is
+ * one of these messages:
  * - `granted`: the client must call its function, and then send `complete`, or `unlock` if the
  *   function failed
  * - `result`: the value of the other client, or a kept value

@@ -118,8 +118,8 @@ export function isMetadata(value: unknown): boolean {
 export function isNoticeList(value: unknown): boolean {
   return (
     Array.isArray(value) &&
-    // There are two kinds of notices. This check precedes those of the items, because the list may
-    // be long.
+    // There are two kinds of notices. The length is checked before the items, because a hostile
+    // list may be long.
     value.length <= 2 &&
     value.every((notice) => notice === 'queued' || notice === 'contended') &&
     new Set(value).size === value.length
@@ -132,7 +132,7 @@ const ResultValue = customSchema<unknown>('value for once', isResult)
 /**
  * Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. A value
  * with more than `maxJsonValuesWithResult` JSON values is always longer than 32 KiB, and is refused
- * before `JSON.stringify` processes the value.
+ * before `JSON.stringify` processes the value. The limit of the depth is that of metadata.
  */
 export function isResult(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxJsonValuesWithResult))

@@ -40,8 +40,8 @@ export function isWithinJsonLimits(
 }
 
 /**
- * Subtracts the number of JSON values in a value from `allowedValues`, and returns how many further
- * JSON values are allowed. The result is below 0 if the value is too big or too deep.
+ * Returns how many JSON values are still allowed after `value`: `allowedValues` minus the number of
+ * JSON values that `value` contains. The result is below 0 if the value is too big or too deep.
  */
 function valuesLeft(value: unknown, maxDepth: number, allowedValues: number): number {
   if (typeof value !== 'object' || value === null) return allowedValues - 1
