@@ -64,7 +64,7 @@ describe('the expiry of a lease or a ttl', () => {
     expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
-  it('takes the earlier time of each clock in `earlier`, and compares only monotonic times in `later`', () => {
+  it('has `earlier`, the earlier time of each clock, and `later`, the expiry of the later monotonic time', () => {
     const a = { monotonic: 10, wall: 40 }
     const b = { monotonic: 20, wall: 30 }
     expect(earlier(a, b)).to.deep.equal({ monotonic: 10, wall: 30 })

@@ -217,7 +217,7 @@ describe('locking', () => {
     const { session, socket, clock } = await openScene()
     const requesting = session.tryLock('a')
     await turn()
-    // Every other request ends 250 ms after its timeout, which is 0 here.
+    // A request with another timeout ends 250 ms after that timeout. `tryLock` has the timeout 0.
     clock.advance(900)
     socket.deliver({ type: 'granted', id: 1, fence: 9 })
     expect((await requesting).held).to.equal(true)

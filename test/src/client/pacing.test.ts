@@ -8,7 +8,7 @@
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { nothingToAck, openGraced, resume, snapshot } from '../support/resuming.js'
+import { emptyAck, openGraced, resume, snapshot } from '../support/resuming.js'
 import {
   acquireLock,
   codeOf,
@@ -37,7 +37,7 @@ describe('the ack window', () => {
     await turn()
     const first = socket.newMessages()
     expect(idsOf(first, 'lock')).to.deep.equal(Array.from({ length: 512 }, (_, i) => i + 1))
-    expect(first.at(-1)).to.deep.equal(nothingToAck)
+    expect(first.at(-1)).to.deep.equal(emptyAck)
     socket.deliver({ type: 'ack', n: socket.sent.length, at: 50_001 })
     await turn()
     const second = socket.newMessages()
@@ -151,6 +151,6 @@ describe('the ack window', () => {
     await turn()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'ack', ids: [1] })
     scene.socket.deliver({ type: 'ack', n: scene.socket.sent.length, at: 50_001 })
-    expect(await resume(scene)).to.deep.equal([nothingToAck])
+    expect(await resume(scene)).to.deep.equal([emptyAck])
   })
 })

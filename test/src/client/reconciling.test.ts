@@ -2,12 +2,13 @@
  * Tests what the client does after it has resumed a session: it compares the broker's snapshot with
  * its own locks and requests. A fence is the number of a grant; the ttl is how long a lock lasts
  * without a refresh. A session in jeopardy has lost its connection, but the broker still keeps the
- * session. The client tries to reconnect 50 ms after a drop.
+ * session. `openGraced` opens a session that survives a drop of its connection. The client tries to
+ * reconnect 50 ms after a drop.
  */
 import { expect } from 'chai'
 import {
+  emptyAck,
   held,
-  nothingToAck,
   openGraced,
   resume,
   resumedWelcome,
@@ -15,7 +16,10 @@ import {
 } from '../support/resuming.js'
 import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/scriptedSession.js'
 
-/** Marks a part of a snapshot that is not the last part. */
+/**
+ * The last argument of `snapshot`, after the held locks and the ids of the waiting requests:
+ * another part of the snapshot follows.
+ */
 const more = true
 
 describe('a client after a resume', () => {
@@ -51,7 +55,7 @@ describe('a client after a resume', () => {
     scene.socket.deliver(snapshot([held(1, 7)]))
     expect((await requesting).held).to.equal(true)
     await turn()
-    expect(scene.socket.newMessages()).to.deep.equal([nothingToAck])
+    expect(scene.socket.newMessages()).to.deep.equal([emptyAck])
   })
 
   it('delivers a grant that only the snapshot shows', async () => {
@@ -76,8 +80,9 @@ describe('a client after a resume', () => {
     scene.clock.advance(200)
     await reconnect(scene)
     // The hello was sent 250 ms after the grant, took 300 ms to the broker, and arrived at 90,000.
-    // (The clock of the broker has jumped since the grant.) By the snapshot, 550 ms of the ttl had
-    // passed at the hello. With only this knowledge, the client would end the lock 300 ms earlier.
+    // (The clock of the broker has jumped since the grant.) The snapshot shows that 550 ms of the
+    // ttl had passed when the hello arrived. The client does not know how long the hello took. From
+    // the snapshot alone, the client would end the lock 300 ms too early.
     const grantedAt = 90_000 - 250 - 300
     scene.clock.advance(450)
     scene.socket.deliver(resumedWelcome, snapshot([{ ...held(1, 7), ttl: 1_000, at: grantedAt }]))
@@ -143,7 +148,7 @@ describe('a client after a resume', () => {
     // The client acknowledges the response to request 2 later. Request 3 never arrived at the
     // broker, and the client forgets request 3.
     expect(scene.socket.newMessages()).to.deep.equal([
-      nothingToAck,
+      emptyAck,
       { type: 'cancel', request: 1 },
       { type: 'unlock', id: 4, fence: 7 },
     ])

@@ -11,8 +11,8 @@ import type { Hello } from '@holdfast/shared'
 import { expect } from 'chai'
 import { noStats } from '../protocol/brokerMessages.js'
 import {
+  emptyAck,
   held,
-  nothingToAck,
   openGraced,
   resume,
   resumedWelcome,
@@ -105,7 +105,7 @@ describe('a client that resumes a session', () => {
 
   it('sends an empty acknowledgement if there is no response to acknowledge', async () => {
     const scene = await openGraced()
-    expect(await resume(scene)).to.deep.equal([nothingToAck])
+    expect(await resume(scene)).to.deep.equal([emptyAck])
   })
 
   it('reaches the last broker of a list within the lease if all others are silent', async () => {
@@ -247,7 +247,7 @@ describe('a client that resumes a session', () => {
     await turn()
     // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`.
     expect(scene.socket.newMessages()).to.deep.equal([
-      nothingToAck,
+      emptyAck,
       { type: 'lock', id: 2, key: 'undelivered', timeout: 18_950 },
       { type: 'lock', id: 4, key: 'new' },
       { type: 'query', id: 5, key: 'q' },

@@ -56,7 +56,8 @@ describe('the files to deploy: a broker with their settings', function () {
   this.timeout(60_000)
   needs('openssl')
   const stage = Stage.forEachTest()
-  // The etcd of the tests gets the flags of Compose that limit its history and its size.
+  // The etcd of these tests runs with the flags in the Compose file that limit the history and the
+  // size of etcd.
   const [{ services }] = yaml('compose/cluster.yaml')
   const flags = services['etcd-1'].command.filter((flag: string) =>
     /^--(auto-compaction|quota)/.test(flag),
@@ -169,8 +170,8 @@ describe('the files to deploy: a broker with their settings', function () {
       if (!isBehindProxy) await acquireLock(url, prepared)
       assert.equal(healthCheck(env, prepared.files), 0)
       await stop(broker)
-      // Exit code 1 means unhealthy. The first check made the folder `bin` in its folder, so the
-      // second check needs another folder.
+      // After the stop, the check must find the broker unhealthy (exit code 1). Each check makes a
+      // folder `bin`, so the second check needs another folder.
       assert.equal(healthCheck(env, scratch(stage)), 1)
     })
   }

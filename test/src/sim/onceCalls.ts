@@ -1,8 +1,8 @@
 /**
  * The calls of `session.once` in a client program. Each call passes a function. Each run of a
  * function returns a value that names this run, so that the oracle of `once` can check the values
- * that callers get. Sometimes a crowd of callers shares a run with a large value. The table then
- * needs several commands to answer the crowd.
+ * that callers get. Sometimes a crowd of callers shares a run with a large value. The lock
+ * table of the broker then needs several commands to answer the crowd.
  */
 import type { Session } from '@holdfast/client'
 import type { CallOracle, LockRequest } from './callOracle.js'
@@ -27,12 +27,12 @@ export interface CallDeps {
 
 /** The probability that a crowd calls. */
 const crowdChance = 0.2
-/** So many callers that the table cannot answer them with a large value in one command. */
+/** So many callers that the lock table cannot answer them with a large value in one command. */
 const crowdSize = 25
 /** Characters of a large value; the broker accepts at most 32 KiB. */
 const largeValueLength = 30_000
 
-/** Calls `session.once` for one caller or for a crowd, and settles with the last call. */
+/** Calls `session.once` for one caller or for a crowd. Resolves after the last call. */
 export async function callOnce(session: Session, key: string, deps: CallDeps): Promise<void> {
   const { random, plan } = deps
   const isCrowd = random.chance(crowdChance)
@@ -50,7 +50,7 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
   // `once` has none of the four options that are left out here.
   const { mode: _, maxHold: __, onQueued: ___, onContended: ____, ...request } = deps.newRequest()
   const { metadata, timeout, ttl, signal } = request
-  const keep = random.chance(0.6) ? random.int(100, 3_000) : undefined
+  const keepMs = random.chance(0.6) ? random.int(100, 3_000) : undefined
   const failure = random.chance(0.1) ? new Error(`the run of ${metadata.op} fails`) : undefined
   /** The fence of the run of this call; undefined while the call has not run its function. */
   let ownFence: number | undefined
@@ -68,7 +68,7 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
   const isWaitOver = () => isSettled || ownFence !== undefined
   callOracle.watchAbort(request, isWaitOver)
   try {
-    const task = session.once(key, run, { keep, metadata, timeout, ttl, signal })
+    const task = session.once(key, run, { keep: keepMs, metadata, timeout, ttl, signal })
     const value = await callOracle.track(`once ${metadata.op} ${key}`, task)
     oracles.onceOracle.valueReturned(key, value, start.at, ownFence)
     // The timeout covers the waiting, not the run.

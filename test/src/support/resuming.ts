@@ -41,4 +41,4 @@ export async function resume(scene: Scene, ...messages: object[]): Promise<objec
 }
 
 /** What a client sends after a resume if the client has no answer to acknowledge. */
-export const nothingToAck = { type: 'ack', ids: [] }
+export const emptyAck = { type: 'ack', ids: [] }

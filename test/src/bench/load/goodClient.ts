@@ -29,7 +29,7 @@ export class GoodClient {
   #confirmedSentAt = performance.now()
   #latencies = new Latencies()
   #startedPairs = 0
-  /** What the client lost first, or why; undefined while the client has lost nothing. */
+  /** Why the client stopped: its first failure, such as `lock lost`; undefined before a failure. */
   lost: string | undefined
 
   private constructor(session: RawSession, name: string) {

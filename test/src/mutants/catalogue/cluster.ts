@@ -40,7 +40,7 @@ const membership: Mutant[] = [
     find: '$LAST < $N - 1',
     replace: 'false',
     brokers,
-    why: 'A broker that missed an entry of another broker goes on without the later entries of that broker.',
+    why: 'A broker that missed an entry of another broker goes on, and ignores the later entries of that broker.',
   },
   {
     name: 'cluster-dead-after-half-the-silence',
@@ -126,7 +126,7 @@ const ownership: Mutant[] = [
     find: '$RECORD.generation++',
     replace: 'undefined',
     brokers,
-    why: 'The table ends a lock by an expiry that the former owner broker of its session proposed.',
+    why: 'The brokers still end a lock when the former owner broker of its session proposed the expiry of the lock.',
   },
   {
     name: 'cluster-resume-keeps-owner',

@@ -26,7 +26,7 @@ function longestHolds(stage: Stage): void {
     await b!.answer('granted', waiting)
   })
 
-  it('sends the start of the maxHold in the grant, and shows other clients the maxHold', async () => {
+  it('sends in the grant the time from which the maxHold counts, and shows other clients the maxHold', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const granted = await a!.answer('granted', a!.lock(key, { maxHold: 60_000 }))
@@ -131,7 +131,8 @@ function notices(stage: Stage): void {
     const fence = await a!.acquire(key, { notify: ['contended'] })
     b!.lock(key)
     await a!.hear('contended')
-    // The broker sends at most one `contended` a second, so the next counts all three requests.
+    // The broker sends at most one `contended` a second. So the next one counts the first
+    // request and these three.
     for (let i = 0; i < 3; i++) b!.lock(key)
     expect(await a!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 4 })
   })
