@@ -65,8 +65,8 @@ function checksum(text: string): number {
       const byteCount = codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4
       // UTF-8: the first byte begins with as many ones as the code point has bytes. Each later byte
       // begins with the bits 10, and has six bits of the code point.
-      // 0xf00 is 0b1111_0000_0000. For three bytes, the shift gives 0b1_1110_0000, and `& 0xff` then
-      // gives 0b1110_0000.
+      // 0xf00 is 0b1111_0000_0000. For three bytes, the shift gives 0b1_1110_0000, and `& 0xff`
+      // then gives 0b1110_0000.
       const firstByteMark = (0xf00 >> byteCount) & 0xff
       crc = withByte(crc, firstByteMark | (codePoint >> (6 * (byteCount - 1))))
       for (let bytesAfter = byteCount - 2; bytesAfter >= 0; bytesAfter--) {

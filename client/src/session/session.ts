@@ -149,8 +149,8 @@ export class Session extends SessionEmitter {
    *
    * Locks are not re-entrant, except in a `scope`. If the session already holds the lock, a further
    * call for it waits until the session unlocks it. If the caller that waits must also unlock, the
-   * call waits for ever. When a call has waited 5 s for a lock of its own session, the client warns,
-   * once for each key (see `warnings` of `connect`).
+   * call waits for ever. When a call has waited 5 s for a lock of its own session, the client
+   * warns, once for each key (see `warnings` of `connect`).
    *
    * Rejects with one of these codes:
    * - `LOCK_TIMEOUT`, or `LOCK_HELD` with `timeout: 0`. The error has the `holders`.

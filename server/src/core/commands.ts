@@ -373,7 +373,7 @@ export interface AcknowledgeAnswers extends ConnectionCommand {
  * The client has sent a message after the `welcome` of a resume. The message proves that the client
  * has read this `welcome`, because a client sends nothing between `hello` and `welcome`. So the
  * table forgets the former resume secret. The broker submits this command for the first message
- * that is neither `ack` nor `bye`. The commands of these two, `ack` and `end`, have the same effect.
+ * that is neither `ack` nor `bye`. Their commands, `ack` and `end`, have the same effect.
  */
 export interface ConfirmWelcome extends ConnectionCommand {
   readonly type: 'confirm'
