@@ -1,7 +1,7 @@
 /**
- * Tests the interface for tracing: the session reports each request, grant and end of a lock once to
- * the tracer. An error that a tracer throws at a grant, at a failure or at the end of a lock does
- * not affect the lock. A fence is the number of a grant.
+ * Tests the interface for tracing: the session reports each request, grant and end of a lock once
+ * to the tracer. An error that a tracer throws at a grant, at a failure or at the end of a lock
+ * does not affect the lock. A fence is the number of a grant.
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
