@@ -65,7 +65,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   const bar = progressBar(startedAt, endsAt)
   try {
     const loops = sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples))
-    // No loop begins a lock after `flags.time`. Then `answerInTime` limits the wait for the rest.
+    // No loop begins another lock after `flags.time`. Then `answerInTime` limits the wait for the rest.
     await answerInTime(Promise.all(loops), flags.time)
   } finally {
     bar.end()
@@ -87,9 +87,13 @@ async function openAll(keys: readonly string[], flags: BenchFlags): Promise<Sess
   throw failure.reason
 }
 
-/** Locks and unlocks a key until `endsAt` (monotonic, ms). Adds each duration to `samples`. */
+/**
+ * Locks and unlocks a key at least once, and again until `endsAt` (monotonic, ms). Adds each
+ * duration to `samples`.
+ */
 async function lockRepeatedly(session: Session, key: string, endsAt: number, samples: Samples) {
-  for (let startedAt = performance.now(); startedAt < endsAt; ) {
+  let startedAt = performance.now()
+  do {
     const lock = await session.lock(key)
     const grantedAt = performance.now()
     samples.lockMs.push(grantedAt - startedAt)
@@ -97,7 +101,7 @@ async function lockRepeatedly(session: Session, key: string, endsAt: number, sam
     const unlockedAt = performance.now()
     samples.unlockMs.push(unlockedAt - grantedAt)
     startedAt = unlockedAt
-  }
+  } while (startedAt < endsAt)
 }
 
 /** Prints the percentiles of both kinds of requests, as a table or as JSON. */
