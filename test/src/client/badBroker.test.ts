@@ -20,17 +20,23 @@ import {
 } from '../protocol/brokerMessages.js'
 import { garble, mutate } from '../protocol/hostileMessages.js'
 import { count, isFullRun, type Random, seeded } from '../support/counts.js'
-import { held, openGraced, resume, resumedWelcome, snapshot } from '../support/resuming.js'
+import {
+  heldLock,
+  openScriptedSessionWithGrace,
+  resumedWelcome,
+  resumeSession,
+  snapshot,
+} from '../support/resuming.js'
 import {
   acquireLock,
-  codeOf,
-  openScene,
+  errorCodeOf,
+  makeClientFakes,
+  openScriptedSession,
   reconnect,
-  type Scene,
-  stage,
+  type ScriptedSession,
   stateOf,
-  turn,
   unhandledRejectionsOf,
+  untilTurnEnds,
   url,
   welcome,
   welcomeWithGrace,
@@ -44,8 +50,10 @@ const longMs = 400_000
  * for a lock with a ttl. Requests 3 to 8 are a refresh, a query, a watch, statistics, a revocation
  * and a token.
  */
-async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; errors: unknown[] }> {
-  const scene = await openScene(options, welcomeWithGrace())
+async function busyScene(
+  options: object = {},
+): Promise<ScriptedSession & { lock: Lock; errors: unknown[] }> {
+  const scene = await openScriptedSession(options, welcomeWithGrace())
   const { session } = scene
   const errors: unknown[] = []
   const lock = await acquireLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
@@ -62,7 +70,7 @@ async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; er
   )
   for (const promise of requests) promise.catch((error) => errors.push(error))
   session.on('closed', (error) => errors.push(error))
-  await turn()
+  await untilTurnEnds()
   return Object.assign(scene, { lock, errors })
 }
 
@@ -118,7 +126,7 @@ describe('a client that receives invalid messages', () => {
     for (const [message, fault] of cases) {
       const scene = await busyScene({ reconnect: false })
       scene.socket.deliver({ type: 'ping', n: 1 }, message, { type: 'ping', n: 2 })
-      await turn()
+      await untilTurnEnds()
       const error = scene.errors[0] as HoldfastError
       const { code, message: errorMessage } = error
       expect(code, fault).to.equal('UNAVAILABLE')
@@ -129,10 +137,10 @@ describe('a client that receives invalid messages', () => {
   })
 
   it('handles the valid messages before the invalid message of a frame', async () => {
-    const scene = await openScene({ reconnect: false })
+    const scene = await openScriptedSession({ reconnect: false })
     const [first, second] = [scene.session.lock('a'), scene.session.lock('b')] as const
-    const secondCode = codeOf(second)
-    await turn()
+    const secondCode = errorCodeOf(second)
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { type: 'granted', id: 2 })
     const lock = await first
     // The lock was granted, and the invalid message then ended the session with its lock.
@@ -174,11 +182,11 @@ describe('a client that receives invalid messages', () => {
       { at: 1e300 },
       { session: '' },
     ]) {
-      const scene = stage()
-      const connecting = connectIn(url, {}, scene.environment).catch((error) => error)
-      await turn()
-      scene.network.last.accept()
-      scene.network.last.deliver({ ...welcome(), ...fields })
+      const fakes = makeClientFakes()
+      const connecting = connectIn(url, {}, fakes.environment).catch((error) => error)
+      await untilTurnEnds()
+      fakes.network.lastSocket.accept()
+      fakes.network.lastSocket.deliver({ ...welcome(), ...fields })
       const error = (await connecting) as HoldfastError
       expect(error.code).to.equal('UNAVAILABLE')
       expect(error.message).to.contain(`welcome.${Object.keys(fields)[0]} cannot be`)
@@ -205,47 +213,50 @@ describe('a session whose broker sends invalid messages', () => {
   const invalidMessage = { type: 'granted', id: 1 }
 
   it('reconnects, and gives up after three connections in a row with an invalid message', async () => {
-    const scene = await openScene({ reconnect: [0, 0, 0, 0, 0] })
+    const scene = await openScriptedSession({ reconnect: [0, 0, 0, 0, 0] })
     const { session, network, clock } = scene
     const requesting = session.lock('k').catch((error) => error)
-    await turn()
+    await untilTurnEnds()
     for (let i = 1; i <= 3; i++) {
       expect([network.sockets.length, session.state]).to.deep.equal([i, 'connected'])
-      network.last.deliver(invalidMessage)
+      network.lastSocket.deliver(invalidMessage)
       if (i === 3) break
       clock.advance(0)
-      network.last.accept()
-      network.last.deliver(welcome({ session: `s${i + 1}` }))
-      await turn()
+      network.lastSocket.accept()
+      network.lastSocket.deliver(welcome({ session: `s${i + 1}` }))
+      await untilTurnEnds()
     }
     const error = (await requesting) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.contain('granted.fence is missing').and.contain('2 connections before')
-    expect([session.state, clock.timers]).to.deep.equal(['closed', 0])
+    expect([session.state, clock.timerCount]).to.deep.equal(['closed', 0])
   })
 
   it('does not give up if every second connection lasts longer than a minute', async () => {
-    const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ lease: 300_000 }))
+    const scene = await openScriptedSession(
+      { reconnect: [0, 0, 0, 0, 0, 0, 0] },
+      welcome({ lease: 300_000 }),
+    )
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
       if (i % 2 === 0) clock.advance(60_001)
-      network.last.deliver(invalidMessage)
+      network.lastSocket.deliver(invalidMessage)
       clock.advance(0)
-      network.last.accept()
-      network.last.deliver(welcome({ lease: 300_000 }))
-      await turn()
+      network.lastSocket.accept()
+      network.lastSocket.deliver(welcome({ lease: 300_000 }))
+      await untilTurnEnds()
     }
     expect(session.state).to.equal('connected')
   })
 
   it('shows the invalid message as the reason of jeopardy and of lost locks', async () => {
-    const gracedScene = await openGraced()
+    const gracedScene = await openScriptedSessionWithGrace()
     const errors: HoldfastError[] = []
     gracedScene.session.on('jeopardy', (error) => errors.push(error))
     gracedScene.socket.deliver(invalidMessage)
     expect(errorTextOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
 
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'granted', id: 9 })
     expect([lock.lost?.code, lock.lost?.reason]).to.deep.equal(['LOCK_LOST', 'session'])
@@ -253,16 +264,16 @@ describe('a session whose broker sends invalid messages', () => {
   })
 
   it('tries the next broker of its list', async () => {
-    const scene = stage()
+    const fakes = makeClientFakes()
     const urls = ['ws://a.test', 'ws://b.test']
-    const connecting = connectIn(urls, { reconnect: [0] }, scene.environment)
-    await turn()
-    scene.network.last.accept()
-    scene.network.last.deliver(welcome())
+    const connecting = connectIn(urls, { reconnect: [0] }, fakes.environment)
+    await untilTurnEnds()
+    fakes.network.lastSocket.accept()
+    fakes.network.lastSocket.deliver(welcome())
     await connecting
-    scene.network.last.deliver(invalidMessage)
-    scene.clock.advance(0)
-    expect(scene.network.sockets.map((socket) => socket.url)).to.deep.equal(urls)
+    fakes.network.lastSocket.deliver(invalidMessage)
+    fakes.clock.advance(0)
+    expect(fakes.network.sockets.map((socket) => socket.url)).to.deep.equal(urls)
   })
 })
 
@@ -271,7 +282,7 @@ describe('a broker that sends impossible messages', () => {
   async function reasonFor(...messages: Record<string, unknown>[]): Promise<string> {
     const scene = await busyScene({ reconnect: false })
     scene.socket.deliver(...messages)
-    await turn()
+    await untilTurnEnds()
     return errorTextOf(scene.errors.at(-1))
   }
 
@@ -287,16 +298,16 @@ describe('a broker that sends impossible messages', () => {
   })
 
   it('cannot grant, by a message or by a snapshot, a request that the client has not sent', async () => {
-    const scene = await openScene({ reconnect: false })
-    const requesting = codeOf(scene.session.lock('k', { ttl: 1_000 }))
+    const scene = await openScriptedSession({ reconnect: false })
+    const requesting = errorCodeOf(scene.session.lock('k', { ttl: 1_000 }))
     // The client has not sent the request, but sends it at the end of this turn of the event loop.
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     expect(await requesting).to.equal('UNAVAILABLE')
 
-    const gracedScene = await openGraced()
+    const gracedScene = await openScriptedSessionWithGrace()
     await reconnect(gracedScene)
     const later = gracedScene.session.lock('k', { ttl: 1_000 })
-    gracedScene.socket.deliver(resumedWelcome, snapshot([held(/* id */ 1, /* fence */ 5)]))
+    gracedScene.socket.deliver(resumedWelcome, snapshot({ held: [heldLock({ id: 1, fence: 5 })] }))
     expect(gracedScene.session.state).to.equal('disconnected')
     expect(await stateOf(later)).to.equal('pending')
   })
@@ -322,11 +333,11 @@ describe('a broker that sends impossible messages', () => {
     ] as const
     for (const [firstAckAt, grantedAt] of times) {
       // The lease is long, so that only the ttl can end the lock.
-      const scene = await openScene({}, welcome({ lease: longMs * 2 }))
+      const scene = await openScriptedSession({}, welcome({ lease: longMs * 2 }))
       scene.socket.deliver({ type: 'ack', n: 1, at: firstAckAt })
       const lock = await acquireLock(scene, { ttl, at: grantedAt })
       const refreshing = lock.refresh()
-      await turn()
+      await untilTurnEnds()
       scene.socket.deliver({ type: 'ack', n: 3, at: grantedAt }, { type: 'refreshed', id: 2 })
       await refreshing
       expect(lock.held).to.equal(true)
@@ -339,13 +350,16 @@ describe('a broker that sends impossible messages', () => {
   it('cannot extend a ttl with a time in a snapshot', async () => {
     // The welcome that `resume` delivers has the time 90,000 ms.
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
-      const scene = await openScene(
+      const scene = await openScriptedSession(
         { grace: 'lease' },
         welcomeWithGrace({ lease: longMs, grace: longMs }),
       )
       const lock = await acquireLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
       scene.clock.advance(1_000)
-      await resume(scene, snapshot([{ ...held(/* id */ 1, /* fence */ 1), ttl: 5_000, at }]))
+      await resumeSession(
+        scene,
+        snapshot({ held: [{ ...heldLock({ id: 1, fence: 1 }), ttl: 5_000, at }] }),
+      )
       expect(lock.held).to.equal(true)
       // Lets time pass without firing timers.
       scene.clock.advanceWithoutTimers(4_000)
@@ -354,7 +368,7 @@ describe('a broker that sends impossible messages', () => {
   })
 
   it('cannot resume the session under another id', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene)
     scene.socket.end()
     // The client reconnects after this time.

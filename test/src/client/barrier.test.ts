@@ -6,14 +6,21 @@
  */
 import { HoldfastError } from '@holdfast/client'
 import { expect } from 'chai'
-import { openGraced, resume, snapshot } from '../support/resuming.js'
-import { codeOf, openScene, reconnect, stateOf, turn, welcome } from '../support/scriptedSession.js'
+import { openScriptedSessionWithGrace, resumeSession, snapshot } from '../support/resuming.js'
+import {
+  errorCodeOf,
+  openScriptedSession,
+  reconnect,
+  stateOf,
+  untilTurnEnds,
+  welcome,
+} from '../support/scriptedSession.js'
 
 describe('session.barrier', () => {
   it('sends the call, and resolves when the broker lets it pass', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const passing = session.barrier('phase-2', { parties: 4 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'barrier', id: 1, key: 'phase-2', parties: 4 },
     ])
@@ -23,7 +30,7 @@ describe('session.barrier', () => {
   })
 
   it('rejects with the number of parties that the other calls expect', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const passing = session.barrier('k', { parties: 4 })
     // Here `capacity` is the number of parties.
     socket.deliver({ type: 'failed', id: 1, code: 'CAPACITY_MISMATCH', message: 'm', capacity: 3 })
@@ -34,42 +41,42 @@ describe('session.barrier', () => {
   })
 
   it('cancels the call when its signal is aborted', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const controller = new AbortController()
     const passing = session.barrier('k', { parties: 2, signal: controller.signal })
-    await turn()
+    await untilTurnEnds()
     // Discards the call, so that the next read has only later messages.
     socket.newMessages()
     controller.abort()
-    expect(await codeOf(passing)).to.equal('ABORTED')
+    expect(await errorCodeOf(passing)).to.equal('ABORTED')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
     // The last party arrived while the cancel was under way. The client must ignore the answer.
     socket.deliver({ type: 'passed', id: 1 })
     // The signal is aborted already, so the client sends nothing for the next call.
-    expect(await codeOf(session.barrier('k', { parties: 2, signal: controller.signal }))).to.equal(
-      'ABORTED',
-    )
+    expect(
+      await errorCodeOf(session.barrier('k', { parties: 2, signal: controller.signal })),
+    ).to.equal('ABORTED')
     expect(socket.newMessages()).to.deep.equal([])
   })
 
   it('times out by itself if the broker does not answer in time', async () => {
-    const { clock, session } = await openScene()
+    const { clock, session } = await openScriptedSession()
     const passing = session.barrier('k', { parties: 2, timeout: 1_000 })
     // The client waits 250 ms longer than the timeout for the answer of the broker.
     clock.advance(1_249)
     expect(await stateOf(passing)).to.equal('pending')
     clock.advance(1)
-    expect(await codeOf(passing)).to.equal('LOCK_TIMEOUT')
+    expect(await errorCodeOf(passing)).to.equal('LOCK_TIMEOUT')
   })
 
   it('keeps a waiting call over a resume, and repeats a call that never arrived', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const first = scene.session.barrier('k', { parties: 2 })
     const second = scene.session.barrier('l', { parties: 2, timeout: 60_000 })
-    await turn()
+    await untilTurnEnds()
     // The broker received only the first call.
     const waitingIds = [1]
-    const sent = await resume(scene, snapshot([], waitingIds))
+    const sent = await resumeSession(scene, snapshot({ waiting: waitingIds }))
     // The resume has taken 50 ms of the timeout.
     expect(sent).to.deep.include({
       type: 'barrier',
@@ -84,16 +91,16 @@ describe('session.barrier', () => {
   })
 
   it('rejects a sent call when its session is lost, because the broker may have counted the call', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const sent = scene.session.barrier('k', { parties: 2 })
-    await turn()
+    await untilTurnEnds()
     const reconnected = reconnect(scene)
-    expect(await codeOf(sent)).to.equal('SESSION_EXPIRED')
+    expect(await errorCodeOf(sent)).to.equal('SESSION_EXPIRED')
     // This call begins between the two sessions, so the client sends the call in the new session.
     const unsent = scene.session.barrier('k', { parties: 2 })
     await reconnected
     scene.socket.deliver(welcome({ session: 's2' }))
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.include({
       type: 'barrier',
       id: 2,
@@ -105,10 +112,10 @@ describe('session.barrier', () => {
   })
 
   it('rejects with SESSION_CLOSED when the session is closed', async () => {
-    const { session } = await openScene()
+    const { session } = await openScriptedSession()
     const passing = session.barrier('k', { parties: 2 })
     void session.close()
-    expect(await codeOf(passing)).to.equal('SESSION_CLOSED')
+    expect(await errorCodeOf(passing)).to.equal('SESSION_CLOSED')
   })
 
   const badCalls: readonly (readonly [key: unknown, options: unknown, code: string])[] = [
@@ -127,9 +134,9 @@ describe('session.barrier', () => {
   ]
   for (const [key, options, code] of badCalls) {
     it(`refuses ${JSON.stringify(key)}, ${JSON.stringify(options)} with ${code}, and sends nothing`, async () => {
-      const { session, socket } = await openScene()
+      const { session, socket } = await openScriptedSession()
       const call = session.barrier(key as string, options as { parties: number })
-      expect(await codeOf(call)).to.equal(code)
+      expect(await errorCodeOf(call)).to.equal(code)
       expect(socket.newMessages()).to.deep.equal([])
     })
   }

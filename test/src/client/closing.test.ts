@@ -11,29 +11,29 @@ import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
 import {
   acquireLock,
-  codeOf,
-  openScene,
+  errorCodeOf,
+  openScriptedSession,
   stateOf,
-  turn,
   unhandledRejectionsOf,
+  untilTurnEnds,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
 describe('closing a session', () => {
   it('sends bye after all other messages, and resolves when the broker closes', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const { session, socket, clock } = scene
     const requesting = session.lock('a')
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await requesting
-    const waiting = codeOf(session.lock('b'))
+    const waiting = errorCodeOf(session.lock('b'))
     const unlocking = lock.unlock()
     const closing = session.close()
     expect([lock.held, session.state]).to.deep.equal([false, 'closed'])
     expect(await waiting).to.equal('SESSION_CLOSED')
     await unlocking
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages().map(({ type }) => type)).to.deep.equal([
       'lock',
       'lock',
@@ -44,146 +44,146 @@ describe('closing a session', () => {
     socket.end(1000)
     await closing
     expect(scene.events).to.deep.equal(['closed'])
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
     expect(scene.network.sockets.length).to.equal(1)
   })
 
   it('loses the locks before `close` returns', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const requesting = scene.session.lock('a')
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await requesting
     const { signal } = lock
     void scene.session.close()
     expect([lock.held, signal.aborted]).to.deep.equal([false, true])
     expect(scene.events).to.deep.equal(['lost session'])
-    expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
     // The disposal of a lost lock does not throw.
     await lock[Symbol.asyncDispose]()
   })
 
   it('waits at most a second for the broker to close the connection', async () => {
-    const { session, socket, clock } = await openScene()
+    const { session, socket, clock } = await openScriptedSession()
     const closing = session.close()
     clock.advance(999)
     expect(await stateOf(closing)).to.equal('pending')
     clock.advance(1)
     await closing
     expect(socket.closedByClient).to.equal(true)
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('resolves immediately if the connection dropped and the session had no grace', async () => {
-    const { session, socket, clock, network } = await openScene()
+    const { session, socket, clock, network } = await openScriptedSession()
     socket.end()
     await session.close()
     // Longer than any delay after which a client would reconnect.
     clock.advance(60_000)
     expect(network.sockets.length).to.equal(1)
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('reconnects immediately to send bye for a session that the broker keeps', async () => {
-    const scene = await openScene({ reconnect: [60_000] }, welcomeWithGrace())
+    const scene = await openScriptedSession({ reconnect: [60_000] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const { session, clock, network } = scene
     scene.socket.end()
     const closing = session.close()
     expect([lock.held, session.state]).to.deep.equal([false, 'closed'])
     expect(network.sockets.length).to.equal(2)
-    network.last.accept()
-    expect(network.last.newMessages()[0]).to.deep.include({
+    network.lastSocket.accept()
+    expect(network.lastSocket.newMessages()[0]).to.deep.include({
       resume: { session: 's1', secret: 'first', try: 1 },
     })
-    network.last.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }), snapshot())
-    await turn()
-    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
+    network.lastSocket.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }), snapshot())
+    await untilTurnEnds()
+    expect(network.lastSocket.newMessages()).to.deep.equal([{ type: 'bye' }])
     expect(await stateOf(closing)).to.equal('pending')
-    network.last.end(1000)
+    network.lastSocket.end(1000)
     await closing
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'closed'])
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('sends bye on a connection that the session is opening already', async () => {
-    const { session, socket, clock, network } = await openScene(
+    const { session, socket, clock, network } = await openScriptedSession(
       { reconnect: [0] },
       welcomeWithGrace(),
     )
     socket.end()
     clock.advance(1)
-    network.last.accept()
+    network.lastSocket.accept()
     const closing = session.close()
     // Skips the hello.
-    network.last.newMessages()
+    network.lastSocket.newMessages()
     // The broker had ended the old session and answers with a new session, which must end too.
-    network.last.deliver(welcomeWithGrace({ session: 's2' }))
-    await turn()
-    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
-    network.last.end(1000)
+    network.lastSocket.deliver(welcomeWithGrace({ session: 's2' }))
+    await untilTurnEnds()
+    expect(network.lastSocket.newMessages()).to.deep.equal([{ type: 'bye' }])
+    network.lastSocket.end(1000)
     await closing
     expect(network.sockets.length).to.equal(2)
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('tries only once to reconnect for a bye', async () => {
-    const { session, socket, clock, network } = await openScene(
+    const { session, socket, clock, network } = await openScriptedSession(
       { reconnect: [0] },
       welcomeWithGrace(),
     )
     socket.end()
     const closing = session.close()
-    network.last.fail(new Error('connection refused'))
+    network.lastSocket.fail(new Error('connection refused'))
     await closing
     clock.advance(60_000)
     expect(network.sockets.length).to.equal(2)
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('waits at most a second to reconnect for a bye', async () => {
-    const { session, socket, clock, network } = await openScene({}, welcomeWithGrace())
+    const { session, socket, clock, network } = await openScriptedSession({}, welcomeWithGrace())
     socket.end()
     const closing = session.close()
-    network.last.accept()
+    network.lastSocket.accept()
     clock.advance(999)
     expect(await stateOf(closing)).to.equal('pending')
     clock.advance(1)
     await closing
-    expect(network.last.closedByClient).to.equal(true)
-    expect(clock.timers).to.equal(0)
+    expect(network.lastSocket.closedByClient).to.equal(true)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('is possible in a `lost` listener that the drop of the connection triggers', async () => {
-    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
+    const scene = await openScriptedSession({ reconnect: [0] }, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     await acquireLock(scene)
     // The client relies on a lease of 10,000 ms for less than 9,800 ms (see `lease.test.ts`).
     scene.clock.advanceWithoutTimers(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)
-    scene.network.last.fail(new Error('connection refused'))
+    scene.network.lastSocket.fail(new Error('connection refused'))
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
-    expect(scene.clock.timers).to.equal(0)
+    expect(scene.clock.timerCount).to.equal(0)
   })
 
   it('sends bye if a `lost` listener closes the session after the lease ended for the client', async () => {
-    const scene = await openScene({}, welcomeWithGrace())
+    const scene = await openScriptedSession({}, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     const lock = await acquireLock(scene)
     // Skips the lock request.
     scene.socket.newMessages()
     // The broker keeps the session, because only the wall clock of the client was moved.
-    scene.clock.moveWall(3_600_000)
+    scene.clock.moveWallClock(3_600_000)
     expect(lock.held).to.equal(false)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'bye' }])
     scene.socket.end(1000)
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
   })
 
   it('reconnects once for a bye if a `jeopardy` and a `lost` listener both close the session', async () => {
-    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ grace: 1_000 }))
+    const scene = await openScriptedSession({ reconnect: [0] }, welcomeWithGrace({ grace: 1_000 }))
     const closings: Promise<void>[] = []
     for (const event of ['jeopardy', 'lost'] as const) {
       scene.session.on(event, () => closings.push(scene.session.close()))
@@ -193,20 +193,20 @@ describe('closing a session', () => {
     // Longer than the delay after which the client would reconnect.
     scene.clock.advance(500)
     expect(scene.network.sockets.length).to.equal(2)
-    scene.network.last.fail(new Error('connection refused'))
+    scene.network.lastSocket.fail(new Error('connection refused'))
     await Promise.all(closings)
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'closed'])
-    expect(scene.clock.timers).to.equal(0)
+    expect(scene.clock.timerCount).to.equal(0)
   })
 
   it('makes the client answer no ping after its bye, and not reconnect', async () => {
-    const { session, socket, network, clock } = await openScene()
+    const { session, socket, network, clock } = await openScriptedSession()
     const closing = session.close()
-    await turn()
+    await untilTurnEnds()
     // Skips the bye.
     socket.newMessages()
     socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([])
     socket.end(1006)
     await closing
@@ -215,7 +215,7 @@ describe('closing a session', () => {
   })
 
   it('may be requested again, and makes every other call fail', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const closings = [session.close(), session.close()]
     socket.end(1000)
     await Promise.all(closings)
@@ -228,7 +228,7 @@ describe('closing a session', () => {
       session.query(),
       session.stats(),
     ]
-    const codes = await Promise.all(calls.map((call) => codeOf(call)))
+    const codes = await Promise.all(calls.map((call) => errorCodeOf(call)))
     expect(new Set(codes)).to.deep.equal(new Set(['SESSION_CLOSED']))
     expect(() => session.watch('a', () => {}))
       .to.throw()
@@ -236,9 +236,9 @@ describe('closing a session', () => {
   })
 
   it('is possible in a `lost` listener that runs after the session has expired', async () => {
-    const scene = await openScene({}, welcomeWithGrace())
+    const scene = await openScriptedSession({}, welcomeWithGrace())
     const requesting = scene.session.lock('a')
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await requesting
     let closing: Promise<void> | undefined
@@ -253,9 +253,9 @@ describe('closing a session', () => {
   })
 
   it('does not follow from an error of a listener: the client reports the error', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const requesting = scene.session.lock('a')
-    await turn()
+    await untilTurnEnds()
     const listenerError = new Error('mine')
     let otherCalls = 0
     scene.session.on('draining', () => {

@@ -9,11 +9,11 @@ import { connectIn } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import {
-  codeOf,
-  openScene,
+  errorCodeOf,
+  makeClientFakes,
+  openScriptedSession,
   reconnect,
-  stage,
-  turn,
+  untilTurnEnds,
   url,
   welcome,
   welcomeWithGrace,
@@ -21,34 +21,36 @@ import {
 
 describe('connect', () => {
   it('offers the subprotocol and sends hello with the options', async () => {
-    const scene = stage()
+    const fakes = makeClientFakes()
     const options = { token: 't', name: 'n', lease: 4_000, grace: 'lease' } as const
     const secureUrl = url.replace('ws:', 'wss:')
-    const connecting = connectIn(secureUrl, options, scene.environment)
-    await turn()
-    expect(scene.network.last.url).to.equal(secureUrl)
-    expect(scene.network.last.offered).to.equal('holdfast.v1')
-    scene.network.last.accept()
-    expect(scene.network.last.newMessages()).to.deep.equal([{ type: 'hello', ...options }])
-    scene.network.last.deliver(welcome({ session: 'x', lease: 5_000, grace: 5_000, secret: 's' }))
+    const connecting = connectIn(secureUrl, options, fakes.environment)
+    await untilTurnEnds()
+    expect(fakes.network.lastSocket.url).to.equal(secureUrl)
+    expect(fakes.network.lastSocket.offeredProtocols).to.equal('holdfast.v1')
+    fakes.network.lastSocket.accept()
+    expect(fakes.network.lastSocket.newMessages()).to.deep.equal([{ type: 'hello', ...options }])
+    fakes.network.lastSocket.deliver(
+      welcome({ session: 'x', lease: 5_000, grace: 5_000, secret: 's' }),
+    )
     const session = await connecting
     expect([session.id, session.lease, session.grace]).to.deep.equal(['x', 5_000, 5_000])
     expect([session.name, session.state]).to.deep.equal(['n', 'connected'])
   })
 
   it('tries each broker of a list once, then rejects with UNAVAILABLE and a cause', async () => {
-    const { environment, network } = stage()
+    const { environment, network } = makeClientFakes()
     const { signal } = new AbortController()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], { signal }, environment)
     const caught = connecting.catch((error: HoldfastError) => error)
-    await turn()
-    network.last.fail(new Error('refused'))
-    await turn()
+    await untilTurnEnds()
+    network.lastSocket.fail(new Error('refused'))
+    await untilTurnEnds()
     expect(network.sockets.map((socket) => socket.url)).to.deep.equal([
       'ws://a.test',
       'ws://b.test',
     ])
-    network.last.fail(new Error('refused too'))
+    network.lastSocket.fail(new Error('refused too'))
     const error = (await caught) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.contain('ws://b.test').and.contain('refused too')
@@ -58,13 +60,13 @@ describe('connect', () => {
   })
 
   it('uses the second broker of a list when the first broker closes the connection', async () => {
-    const { environment, network } = stage()
+    const { environment, network } = makeClientFakes()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], {}, environment)
-    await turn()
-    network.last.end(1013)
-    await turn()
-    network.last.accept()
-    network.last.deliver(welcome())
+    await untilTurnEnds()
+    network.lastSocket.end(1013)
+    await untilTurnEnds()
+    network.lastSocket.accept()
+    network.lastSocket.deliver(welcome())
     expect((await connecting).state).to.equal('connected')
   })
 
@@ -82,76 +84,76 @@ describe('connect', () => {
       [4499, 'UNAVAILABLE'],
     ]
     for (const [code, expected] of codes) {
-      const { environment, network, clock } = stage()
-      const outcome = codeOf(connectIn(['ws://a.test', 'ws://b.test'], {}, environment))
-      await turn()
-      network.last.accept()
-      network.last.end(code)
+      const { environment, network, clock } = makeClientFakes()
+      const outcome = errorCodeOf(connectIn(['ws://a.test', 'ws://b.test'], {}, environment))
+      await untilTurnEnds()
+      network.lastSocket.accept()
+      network.lastSocket.end(code)
       expect(await outcome, String(code)).to.equal(expected)
       expect(network.sockets.length).to.equal(1)
-      expect(clock.timers).to.equal(0)
+      expect(clock.timerCount).to.equal(0)
     }
   })
 
   it('rejects with UNAVAILABLE when a server does not answer as a broker does', async () => {
-    const answers: ((scene: ReturnType<typeof stage>) => void)[] = [
+    const answers: ((scene: ReturnType<typeof makeClientFakes>) => void)[] = [
       // The server accepts the connection without a subprotocol, or with another subprotocol.
-      ({ network }) => network.last.accept(''),
-      ({ network }) => network.last.accept('chat'),
+      ({ network }) => network.lastSocket.accept(''),
+      ({ network }) => network.lastSocket.accept('chat'),
       ({ network }) => {
-        network.last.accept()
-        network.last.deliverData('hello!')
+        network.lastSocket.accept()
+        network.lastSocket.deliverData('hello!')
       },
       ({ network }) => {
-        network.last.accept()
-        network.last.deliverData(new ArrayBuffer(3))
+        network.lastSocket.accept()
+        network.lastSocket.deliverData(new ArrayBuffer(3))
       },
       ({ network }) => {
-        network.last.accept()
-        network.last.deliver({ type: 'welcome', session: 's1', lease: 'long' })
+        network.lastSocket.accept()
+        network.lastSocket.deliver({ type: 'welcome', session: 's1', lease: 'long' })
       },
       ({ network, clock }) => {
         // The server sends nothing until the client gives up.
-        network.last.accept()
+        network.lastSocket.accept()
         clock.advance(10_000)
       },
       // The server does not even accept the connection.
       ({ clock }) => clock.advance(10_000),
     ]
     for (const answer of answers) {
-      const scene = stage()
-      const outcome = connectIn(url, {}, scene.environment).catch((error: HoldfastError) => error)
-      await turn()
-      answer(scene)
+      const fakes = makeClientFakes()
+      const outcome = connectIn(url, {}, fakes.environment).catch((error: HoldfastError) => error)
+      await untilTurnEnds()
+      answer(fakes)
       const error = (await outcome) as HoldfastError
       expect(error.code).to.equal('UNAVAILABLE')
       expect(error.message).to.contain(`no Holdfast broker answered at ${url}`)
-      expect(scene.network.last.closedByClient).to.equal(true)
-      expect(scene.clock.timers).to.equal(0)
+      expect(fakes.network.lastSocket.closedByClient).to.equal(true)
+      expect(fakes.clock.timerCount).to.equal(0)
     }
   })
 
   it('can be aborted before and during an attempt to connect', async () => {
-    const { environment, network, clock } = stage()
+    const { environment, network, clock } = makeClientFakes()
     const early = connectIn(url, { signal: AbortSignal.abort('why') }, environment)
     const error = (await early.catch((reason: HoldfastError) => reason)) as HoldfastError
     expect([error.code, error.cause]).to.deep.equal(['ABORTED', 'why'])
     expect(network.sockets.length).to.equal(0)
 
     const controller = new AbortController()
-    const abortedConnect = codeOf(connectIn(url, { signal: controller.signal }, environment))
-    await turn()
+    const abortedConnect = errorCodeOf(connectIn(url, { signal: controller.signal }, environment))
+    await untilTurnEnds()
     controller.abort()
     expect(await abortedConnect).to.equal('ABORTED')
-    expect(network.last.closedByClient).to.equal(true)
-    expect(clock.timers).to.equal(0)
+    expect(network.lastSocket.closedByClient).to.equal(true)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('is not undone by a later abort', async () => {
     const controller = new AbortController()
-    const { session } = await openScene({ signal: controller.signal })
+    const { session } = await openScriptedSession({ signal: controller.signal })
     controller.abort()
-    await turn()
+    await untilTurnEnds()
     expect(session.state).to.equal('connected')
   })
 
@@ -181,38 +183,38 @@ describe('connect', () => {
       [url, null as unknown as object],
     ]
     for (const [target, options] of invalidCalls) {
-      const outcome = codeOf(connect(target as string, options))
+      const outcome = errorCodeOf(connect(target as string, options))
       expect(await outcome, JSON.stringify([target, options])).to.equal('INVALID_OPTION')
     }
   })
 
   it('accepts a WebSocket class and a retry strategy as options, and uses this class', async () => {
-    const { environment } = stage()
-    const other = stage()
+    const { environment } = makeClientFakes()
+    const otherFakes = makeClientFakes()
     const options = {
-      WebSocket: other.network.WebSocket,
+      WebSocket: otherFakes.network.WebSocket,
       reconnect: fixedInterval({ interval: 1 }),
     }
     const connecting = connectIn(url, options, environment)
-    await turn()
-    other.network.last.accept()
-    other.network.last.deliver(welcome())
+    await untilTurnEnds()
+    otherFakes.network.lastSocket.accept()
+    otherFakes.network.lastSocket.deliver(welcome())
     expect((await connecting).state).to.equal('connected')
   })
 
   it('rejects with UNAVAILABLE when the WebSocket constructor throws', async () => {
-    const { environment } = stage()
+    const { environment } = makeClientFakes()
     const WebSocket = class {
       constructor() {
         throw new SyntaxError('no')
       }
     }
     const options = { WebSocket: WebSocket as unknown as typeof environment.WebSocket }
-    expect(await codeOf(connectIn(url, options, environment))).to.equal('UNAVAILABLE')
+    expect(await errorCodeOf(connectIn(url, options, environment))).to.equal('UNAVAILABLE')
   })
 
   it('returns a session whose ref and unref apply to the present and the next connection', async () => {
-    const scene = await openScene({ unref: true, grace: 'lease' }, welcomeWithGrace())
+    const scene = await openScriptedSession({ unref: true, grace: 'lease' }, welcomeWithGrace())
     const calls: string[] = []
     const callRecorder = { ref: () => calls.push('ref'), unref: () => calls.push('unref') }
     Object.assign(scene.socket, callRecorder)

@@ -6,14 +6,19 @@
 import type { HoldfastError, Leader, Leadership } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { held, openGraced, resume, snapshot } from '../support/resuming.js'
 import {
-  codeOf,
-  openScene,
+  heldLock,
+  openScriptedSessionWithGrace,
+  resumeSession,
+  snapshot,
+} from '../support/resuming.js'
+import {
+  errorCodeOf,
+  openScriptedSession,
   reconnect,
-  type Scene,
+  type ScriptedSession,
   stateOf,
-  turn,
+  untilTurnEnds,
   welcome,
 } from '../support/scriptedSession.js'
 
@@ -24,9 +29,9 @@ function newest<T extends ClientMessage['type']>(messages: readonly ClientMessag
 }
 
 /** Campaigns for `k`; the broker grants the leadership with the fence 7. */
-async function lead({ session, socket }: Scene, value?: unknown): Promise<Leadership> {
+async function lead({ session, socket }: ScriptedSession, value?: unknown): Promise<Leadership> {
   const campaign = session.campaign('k', value === undefined ? {} : { value })
-  await turn()
+  await untilTurnEnds()
   const { id } = newest(socket.newMessages(), 'campaign')
   socket.deliver({ type: 'granted', id, fence: 7 })
   return campaign
@@ -69,9 +74,9 @@ async function readLeaders(
 
 describe('session.campaign', () => {
   it('sends the campaign with its value, and resolves with the leadership', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const campaign = session.campaign('k', { value: { url: 'a' }, timeout: 500 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'campaign', id: 1, key: 'k', value: { url: 'a' }, timeout: 500 },
     ])
@@ -83,10 +88,10 @@ describe('session.campaign', () => {
   })
 
   it('leaves the value out if there is none', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     void session.campaign('k')
     void session.campaign('l', { value: null })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'campaign', id: 1, key: 'k' },
       { type: 'campaign', id: 2, key: 'l', value: null },
@@ -94,10 +99,10 @@ describe('session.campaign', () => {
   })
 
   it('shows the new value of a proclaim only after the broker has confirmed it', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const leadership = await lead(scene, 1)
     const proclaiming = leadership.proclaim({ url: 'b' })
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'proclaim', id: 2, fence: 7, value: { url: 'b' } },
     ])
@@ -106,7 +111,7 @@ describe('session.campaign', () => {
     await proclaiming
     expect(leadership.value).to.deep.equal({ url: 'b' })
     const removing = leadership.proclaim()
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'proclaim', id: 3, fence: 7 }])
     scene.socket.deliver({ type: 'proclaimed', id: 3 })
     await removing
@@ -114,18 +119,18 @@ describe('session.campaign', () => {
   })
 
   it('unlocks when the leader resigns, and when the leadership is disposed of', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const leadership = await lead(scene)
     void leadership.resign()
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 7 }])
     expect(leadership.held).to.equal(false)
     expect(leadership.signal.aborted).to.equal(false)
-    expect(await codeOf(leadership.proclaim(1))).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(leadership.proclaim(1))).to.equal('LOCK_NOT_HELD')
     scene.socket.deliver({ type: 'unlocked', id: 2 })
     const second = await lead(scene)
     const disposing = second[Symbol.asyncDispose]()
-    await turn()
+    await untilTurnEnds()
     const unlock = newest(scene.socket.newMessages(), 'unlock')
     expect(unlock).to.include({ type: 'unlock', fence: 7 })
     scene.socket.deliver({ type: 'unlocked', id: unlock.id })
@@ -133,46 +138,46 @@ describe('session.campaign', () => {
   })
 
   it('aborts the signal when the leadership is lost, and rejects a pending proclaim', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const leadership = await lead(scene)
     const { signal } = leadership
     const proclaiming = leadership.proclaim(1)
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
     expect((signal.reason as HoldfastError).code).to.equal('LOCK_LOST')
-    expect(await codeOf(proclaiming)).to.equal('LOCK_NOT_HELD')
-    expect(await codeOf(leadership.proclaim(2))).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(proclaiming)).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(leadership.proclaim(2))).to.equal('LOCK_NOT_HELD')
     expect(leadership.value).to.equal(undefined)
   })
 
   it('refuses a second campaign until the first campaign or its leadership has ended', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const controller = new AbortController()
     const first = scene.session.campaign('k', { signal: controller.signal })
-    expect(await codeOf(scene.session.campaign('k'))).to.equal('INVALID_OPTION')
-    await turn()
+    expect(await errorCodeOf(scene.session.campaign('k'))).to.equal('INVALID_OPTION')
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.have.length(1)
     // A plain lock of the same key is no campaign, so the client does not refuse the request.
     void scene.session.lock('k')
     controller.abort()
-    expect(await codeOf(first)).to.equal('ABORTED')
+    expect(await errorCodeOf(first)).to.equal('ABORTED')
     scene.socket.newMessages()
     const leadership = await lead(scene)
     const error: HoldfastError = await scene.session.campaign('k').then(undefined, (e) => e)
     expect(error.message).to.match(/already leads "k": resign/)
     void leadership.resign()
     void scene.session.campaign('k')
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages().map(({ type }) => type)).to.deep.equal(['unlock', 'campaign'])
   })
 
   it('keeps a leadership over a resume, and repeats an unanswered proclaim', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const leadership = await lead(scene, 1)
     const proclaiming = leadership.proclaim(2)
-    await turn()
-    const snapshotWithLeadership = snapshot([held(/* id */ 1, /* fence */ 7)])
-    const sent = await resume(scene, snapshotWithLeadership)
+    await untilTurnEnds()
+    const snapshotWithLeadership = snapshot({ held: [heldLock({ id: 1, fence: 7 })] })
+    const sent = await resumeSession(scene, snapshotWithLeadership)
     expect(sent).to.deep.include({ type: 'proclaim', id: 2, fence: 7, value: 2 })
     scene.socket.deliver({ type: 'proclaimed', id: 2 })
     await proclaiming
@@ -180,15 +185,15 @@ describe('session.campaign', () => {
   })
 
   it('rejects a proclaim whose session is lost, and never sends it again', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const leadership = await lead(scene)
     const proclaiming = leadership.proclaim(1)
-    await turn()
+    await untilTurnEnds()
     const reconnected = reconnect(scene)
-    expect(await codeOf(proclaiming)).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(proclaiming)).to.equal('LOCK_NOT_HELD')
     await reconnected
     scene.socket.deliver(welcome({ session: 's2' }))
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages().map(({ type }) => type)).not.to.include('proclaim')
   })
 
@@ -208,9 +213,9 @@ describe('session.campaign', () => {
   ]
   for (const [problem, name, options, code] of badCalls) {
     it(`refuses ${problem} with ${code}, and sends nothing`, async () => {
-      const { session, socket } = await openScene()
-      expect(await codeOf(session.campaign(name as string, options as object))).to.equal(code)
-      await turn()
+      const { session, socket } = await openScriptedSession()
+      expect(await errorCodeOf(session.campaign(name as string, options as object))).to.equal(code)
+      await untilTurnEnds()
       expect(socket.newMessages()).to.deep.equal([])
     })
   }
@@ -218,18 +223,18 @@ describe('session.campaign', () => {
 
 describe('session.observe', () => {
   it('yields the current leader and every change in order', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([{ type: 'watch', id: 1, key: 'k' }])
     socket.deliver(watching(leaderLock(7, 'a')))
     expect(await first).to.deep.equal(['7 "a"'])
     socket.deliver(event('proclaimed', leaderLock(7, 'b')))
     socket.deliver(event('proclaimed', leaderLock(7)))
-    await turn()
+    await untilTurnEnds()
     socket.deliver(event('unlocked', leaderLock(7)))
-    await turn()
+    await untilTurnEnds()
     socket.deliver(event('locked', leaderLock(9, 'c')))
     expect(await readLeaders(leaders, 4)).to.deep.equal([
       '7 "b"',
@@ -240,9 +245,9 @@ describe('session.observe', () => {
   })
 
   it('shows the fields of the leader', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const next = session.observe('k').next()
-    await turn()
+    await untilTurnEnds()
     socket.deliver(watching(leaderLock(7, { url: 'a' })))
     expect(await next).to.deep.equal({
       done: false,
@@ -251,10 +256,10 @@ describe('session.observe', () => {
   })
 
   it('yields undefined without a leader, and ignores the holders of plain locks', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
-    await turn()
+    await untilTurnEnds()
     socket.deliver(watching({ ...lockFields, fence: 5 }))
     expect(await first).to.deep.equal([undefined])
     socket.deliver(event('unlocked', { ...lockFields, fence: 5 }))
@@ -264,10 +269,10 @@ describe('session.observe', () => {
   })
 
   it('yields one change if one frame reports a hand-over', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
-    await turn()
+    await untilTurnEnds()
     socket.deliver(watching(leaderLock(7)))
     await first
     socket.deliver(event('unlocked', leaderLock(7)), event('locked', leaderLock(8)))
@@ -275,16 +280,16 @@ describe('session.observe', () => {
   })
 
   it('skips to the newest change if the consumer is slow', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
-    await turn()
+    await untilTurnEnds()
     socket.deliver(watching(leaderLock(7, 0)))
     await first
     // The client keeps at most 64 changes that the consumer has not read.
     for (let value = 1; value <= 65; value++) {
       socket.deliver(event('proclaimed', leaderLock(7, value)))
-      await turn()
+      await untilTurnEnds()
     }
     expect(await readLeaders(leaders, 1)).to.deep.equal(['7 65'])
     socket.deliver(event('proclaimed', leaderLock(7, 66)))
@@ -292,10 +297,10 @@ describe('session.observe', () => {
   })
 
   it('yields the leader after a reconnect only if the leader or its value has changed', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const leaders = scene.session.observe('k')
     const first = readLeaders(leaders, 1)
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver(watching(leaderLock(7, { a: 1 })))
     await first
     const next = readLeaders(leaders, 1)
@@ -305,24 +310,24 @@ describe('session.observe', () => {
     ] as const) {
       await reconnect(scene)
       scene.socket.deliver(welcome({ session: 's2' }))
-      await turn()
+      await untilTurnEnds()
       const { id } = newest(scene.socket.newMessages(), 'watch')
       scene.socket.deliver({ ...watching(leaderLock(7, value)), id })
-      await turn()
+      await untilTurnEnds()
       expect(await stateOf(next)).to.equal(isDifferent ? 'resolved' : 'pending')
     }
     expect(await next).to.deep.equal(['7 {"a":2}'])
   })
 
   it('ends the watch after `break`, and yields nothing after `return`', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const loop = (async () => {
       for await (const _ of session.observe('k')) break
     })()
-    await turn()
+    await untilTurnEnds()
     socket.deliver(watching())
     await loop
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages().at(-1)).to.deep.equal({ type: 'unwatch', watch: 1 })
     const leaders = session.observe('k')
     const next = leaders.next()
@@ -332,41 +337,41 @@ describe('session.observe', () => {
   })
 
   it('sends nothing before the first call of next', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     session.observe('k')
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([])
   })
 
   it('throws when its signal is aborted, when the broker refuses, and when the session ends', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const controller = new AbortController()
     const leaders = session.observe('k', { signal: controller.signal })
     const abortedNext = leaders.next()
-    await turn()
+    await untilTurnEnds()
     controller.abort()
-    expect(await codeOf(abortedNext)).to.equal('ABORTED')
+    expect(await errorCodeOf(abortedNext)).to.equal('ABORTED')
     expect(await leaders.next()).to.deep.equal({ done: true, value: undefined })
     const lateLeaders = session.observe('k', { signal: controller.signal })
-    expect(await codeOf(lateLeaders.next())).to.equal('ABORTED')
+    expect(await errorCodeOf(lateLeaders.next())).to.equal('ABORTED')
     const refusedNext = session.observe('k').next()
-    await turn()
+    await untilTurnEnds()
     const { id } = newest(socket.newMessages(), 'watch')
     socket.deliver({ type: 'failed', id, code: 'FORBIDDEN', message: 'm' })
-    expect(await codeOf(refusedNext)).to.equal('FORBIDDEN')
+    expect(await errorCodeOf(refusedNext)).to.equal('FORBIDDEN')
     const closedNext = session.observe('k').next()
-    await turn()
+    await untilTurnEnds()
     const closing = session.close()
     socket.end()
     await closing
-    expect(await codeOf(closedNext)).to.equal('SESSION_CLOSED')
+    expect(await errorCodeOf(closedNext)).to.equal('SESSION_CLOSED')
     expect(() => session.observe('k'))
       .to.throw()
       .with.property('code', 'SESSION_CLOSED')
   })
 
   it('refuses a wrong name and wrong options immediately', async () => {
-    const { session } = await openScene()
+    const { session } = await openScriptedSession()
     expect(() => session.observe(''))
       .to.throw()
       .with.property('code', 'INVALID_KEY')

@@ -7,9 +7,9 @@ import { closeCodes, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import {
   acquireLock,
-  openScene,
+  openScriptedSession,
   reconnect,
-  turn,
+  untilTurnEnds,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
@@ -26,10 +26,10 @@ async function errorOf(promise: Promise<unknown>): Promise<HoldfastError> {
 
 describe('errors: the key', () => {
   it('is the key of the refused request', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     for (const code of ['LOCK_TIMEOUT', 'FORBIDDEN', 'QUOTA_EXCEEDED', 'UNAVAILABLE']) {
       const refused = errorOf(session.lock(`k ${code}`))
-      await turn()
+      await untilTurnEnds()
       const { id } = socket.sent.at(-1) as { id: number }
       socket.deliver(failed(id, code))
       expect(await refused).to.include({ code, key: `k ${code}` })
@@ -37,28 +37,28 @@ describe('errors: the key', () => {
   })
 
   it('is the key of the refused revoke, query or watch', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const requests = [session.revoke('a', { fence: 1, reason: 'r' }), session.query({ key: 'b' })]
     const errors = requests.map(errorOf)
     const refusal = new Promise<HoldfastError>((resolve) => {
       session.watch('c', (event) => event.event === 'refused' && resolve(event.error))
     })
-    await turn()
+    await untilTurnEnds()
     socket.deliver(failed(1, 'LOCK_NOT_HELD'), failed(2, 'FORBIDDEN'), failed(3, 'FORBIDDEN'))
     const keys = (await Promise.all([...errors, refusal])).map(({ key }) => key)
     expect(keys).to.deep.equal(['a', 'b', 'c'])
   })
 
   it('is absent from the error of a call without a key', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const refused = errorOf(session.query({ prefix: 'a' }))
-    await turn()
+    await untilTurnEnds()
     socket.deliver(failed(1, 'FORBIDDEN'))
     expect(Object.hasOwn(await refused, 'key')).to.equal(false)
   })
 
   it('is the key of a lock request whose signal is aborted before or after the call', async () => {
-    const { session } = await openScene()
+    const { session } = await openScriptedSession()
     const controller = new AbortController()
     const { signal } = controller
     const waiting = [session.lock('k', { signal }), session.singleflightLock('k', { signal })]
@@ -77,10 +77,10 @@ describe('errors: the key', () => {
   })
 
   it('is the key of a request that times out by the clock of the client', async () => {
-    const { session, clock, socket } = await openScene()
+    const { session, clock, socket } = await openScriptedSession()
     const plain = errorOf(session.lock('a', { timeout: 10 }))
     const singleflight = errorOf(session.singleflightLock('b', { timeout: 10 }))
-    await turn()
+    await untilTurnEnds()
     // The hello and two requests.
     expect(socket.sent).to.have.length(3)
     // The client waits 250 ms longer than a timeout for the answer of the broker.
@@ -90,7 +90,7 @@ describe('errors: the key', () => {
   })
 
   it('is the key of each request that fails because the session is closed, and of each lost lock', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     const errors = ['a', 'b'].map((key) => errorOf(scene.session.lock(key)))
     void scene.session.close()
@@ -103,9 +103,9 @@ describe('errors: the key', () => {
   })
 
   it('is the key of a lock that was granted and lost during an outage', async () => {
-    const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
+    const scene = await openScriptedSession({ grace: 'lease' }, welcomeWithGrace())
     const requesting = errorOf(scene.session.lock('k'))
-    await turn()
+    await untilTurnEnds()
     await reconnect(scene)
     scene.socket.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }))
     scene.socket.deliver(
@@ -119,7 +119,7 @@ describe('errors: the key', () => {
 
 describe('errors: the message about a lost session', () => {
   it('says that the session had no grace, if its connection dropped', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     scene.socket.end()
     const message = 'the connection dropped, and the session ended: it had no `grace`'
@@ -127,7 +127,7 @@ describe('errors: the message about a lost session', () => {
   })
 
   it('does not mention the grace if the session had one and was ended by the broker', async () => {
-    const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
+    const scene = await openScriptedSession({ grace: 'lease' }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.socket.end(closeCodes.expired.code)
     expect(lock.lost?.message).to.equal('the connection dropped, and the session ended')
@@ -136,13 +136,13 @@ describe('errors: the message about a lost session', () => {
 
 describe('errors: the holders', () => {
   it('come with LOCK_TIMEOUT and LOCK_HELD, and show if the requesting session is a holder', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const other = { session: 'other', name: 'n', fence: 3, since: 4 }
     const ownHolder = { session: session.id, fence: 5, since: 6 }
     for (const code of ['LOCK_TIMEOUT', 'LOCK_HELD']) {
       for (const holders of [[other], [other, ownHolder]]) {
         const requesting = errorOf(session.lock('k'))
-        await turn()
+        await untilTurnEnds()
         const { id } = socket.sent.at(-1) as { id: number }
         socket.deliver({ ...failed(id, code), holders })
         const error = await requesting
@@ -160,7 +160,7 @@ describe('errors: the reason', () => {
     // `newer` stands for a reason that only newer brokers send. Every object has a property
     // `constructor`, but this is no known reason.
     for (const reason of ['newer', 'constructor']) {
-      const scene = await openScene()
+      const scene = await openScriptedSession()
       const lock = await acquireLock(scene)
       scene.socket.deliver({ type: 'lost', fence: lock.fence, reason })
       expect([lock.held, scene.session.state]).to.deep.equal([false, 'connected'])
@@ -170,7 +170,7 @@ describe('errors: the reason', () => {
   })
 
   it('is `revoked`, with the note of the operator, in every error about a revoked lock', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     const { fence } = lock
     scene.socket.deliver({
@@ -189,13 +189,13 @@ describe('errors: the reason', () => {
 
   it('has no note if the operator gave none or an empty note, and at most 256 characters of a note', async () => {
     for (const note of [undefined, '']) {
-      const scene = await openScene()
+      const scene = await openScriptedSession()
       const lock = await acquireLock(scene)
       scene.socket.deliver({ type: 'lost', fence: lock.fence, reason: 'revoked', note })
       expect(Object.hasOwn(lock.lost!, 'note')).to.equal(false)
       expect(lock.lost!.message).to.equal('the lock was lost: an operator revoked it')
     }
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     scene.socket.deliver({
       type: 'lost',
@@ -207,7 +207,7 @@ describe('errors: the reason', () => {
   })
 
   it('is the reason of the close frame for a session that the broker closed', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const waiting = errorOf(scene.session.lock('k'))
     const closed = new Promise<HoldfastError | undefined>((resolve) => {
       scene.session.on('closed', resolve)

@@ -10,9 +10,9 @@ import { expect } from 'chai'
 import {
   acknowledge,
   acquireLock,
-  openScene,
-  type Scene,
-  turn,
+  openScriptedSession,
+  type ScriptedSession,
+  untilTurnEnds,
   welcome,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
@@ -29,16 +29,16 @@ const engagedMs = 4_000
 const idleMs = 6_000
 
 /** Lets time pass, and returns the messages that the client sent meanwhile. */
-async function sentWithin(scene: Scene, ms: number): Promise<unknown[]> {
+async function sentWithin(scene: ScriptedSession, ms: number): Promise<unknown[]> {
   scene.socket.newMessages()
   scene.clock.advance(ms)
-  await turn()
+  await untilTurnEnds()
   return scene.socket.newMessages()
 }
 
 describe('heartbeat', () => {
   it('is sent every 0.6 of the lease by an idle session', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     for (let beat = 0; beat < 5; beat++) {
       expect(await sentWithin(scene, idleMs - 1)).to.deep.equal([])
       expect(await sentWithin(scene, 1)).to.deep.equal([pong])
@@ -48,7 +48,7 @@ describe('heartbeat', () => {
   })
 
   it('is sent every 0.4 of the lease by a session that holds a lock', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     for (let beat = 0; beat < 5; beat++) {
       expect(await sentWithin(scene, engagedMs - 1)).to.deep.equal([])
@@ -59,40 +59,40 @@ describe('heartbeat', () => {
   })
 
   it('is sent every 0.4 of the lease by a session that waits for a lock', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const request = scene.session.lock('k')
     request.catch(() => {})
-    await turn()
+    await untilTurnEnds()
     expect(await sentWithin(scene, engagedMs - 1)).to.deep.equal([])
     expect(await sentWithin(scene, 1)).to.deep.equal([pong])
   })
 
   it('is still sent at 0.6 of the lease if an idle session requests a lock before that time', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     expect(await sentWithin(scene, engagedMs)).to.deep.equal([])
     scene.session.lock('k').catch(() => {})
-    await turn()
+    await untilTurnEnds()
     expect(await sentWithin(scene, idleMs - engagedMs)).to.deep.equal([pong])
   })
 
   it('is not sent while the broker answers the messages of the client', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     for (let round = 0; round < 5; round++) {
       expect(await sentWithin(scene, 3_000)).to.deep.equal([])
       const lock = await acquireLock(scene, { fence: round + 1 })
       void lock.unlock().catch(() => {})
-      await turn()
+      await untilTurnEnds()
       // Each round has a lock request with an odd id and an unlock with the next id.
       scene.socket.deliver({ type: 'unlocked', id: 2 * round + 2 })
     }
   })
 
   it('is postponed by a ping, which the client answers with a pong', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     await acquireLock(scene)
     scene.clock.advance(3_000)
     scene.socket.deliver({ type: 'ping', n: 7 })
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'pong', n: 7 })
     acknowledge(scene)
     expect(await sentWithin(scene, engagedMs - 1)).to.deep.equal([])
@@ -100,16 +100,16 @@ describe('heartbeat', () => {
   })
 
   it('is not sent if the client answers a ping before the overdue timer of the heartbeat fires', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     // The process is stopped beyond the time of the timer.
     scene.clock.advanceWithoutTimers(7_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'pong', n: 1 }])
   })
 
   it('is repeated without acknowledgements until the lease is over, if the session has no grace', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     expect(await sentWithin(scene, 9_000)).to.deep.equal([pong, pong])
     expect(lock.held).to.equal(true)
@@ -118,7 +118,7 @@ describe('heartbeat', () => {
   })
 
   it('must be acknowledged within a tenth of the lease, or a client with a grace drops the connection', async () => {
-    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
+    const scene = await openScriptedSession({ reconnect: [0] }, welcomeWithGrace())
     const { socket } = scene
     expect(await sentWithin(scene, idleMs)).to.deep.equal([pong])
     scene.clock.advance(999)
@@ -128,7 +128,7 @@ describe('heartbeat', () => {
   })
 
   it('requests the idle lease if the broker has it, and is then sent every 1.2 of the lease', async () => {
-    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    const scene = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
     for (let beat = 0; beat < 5; beat++) {
@@ -140,21 +140,21 @@ describe('heartbeat', () => {
   })
 
   it('does not ask for the idle lease while the session has a watch, holds or waits', async () => {
-    const watching = await openScene({}, welcome({ features: ['idleLease'] }))
+    const watching = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     watching.session.watch({ prefix: '' }, () => {})
-    await turn()
+    await untilTurnEnds()
     expect(await sentWithin(watching, idleMs)).to.deep.equal([pong])
-    const holding = await openScene({}, welcome({ features: ['idleLease'] }))
+    const holding = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     await acquireLock(holding)
     expect(await sentWithin(holding, engagedMs)).to.deep.equal([pong])
-    const waiting = await openScene({}, welcome({ features: ['idleLease'] }))
+    const waiting = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     waiting.session.lock('k').catch(() => {})
-    await turn()
+    await untilTurnEnds()
     expect(await sentWithin(waiting, engagedMs)).to.deep.equal([pong])
   })
 
   it('is sent after 0.4 of the lease when a grant has ended the idle lease', async () => {
-    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    const scene = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
     scene.clock.advance(5_000)
@@ -165,17 +165,17 @@ describe('heartbeat', () => {
   })
 
   it('is sent within 0.4 of the lease when a waiting request has ended the idle lease', async () => {
-    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    const scene = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
     scene.clock.advance(2_000)
     scene.session.lock('k').catch(() => {})
-    await turn()
+    await untilTurnEnds()
     expect(await sentWithin(scene, engagedMs)).to.deep.equal([pong])
   })
 
   it('keeps an idle session for the idle lease, and a lock only for the lease', async () => {
-    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    const scene = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
     // The client counts a lease a little shorter than the broker: the ordinary lease as 9,699 ms,
@@ -190,7 +190,10 @@ describe('heartbeat', () => {
   })
 
   it('must be acknowledged within a tenth of the ordinary lease, even during the idle lease', async () => {
-    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ features: ['idleLease'] }))
+    const scene = await openScriptedSession(
+      { reconnect: [0] },
+      welcomeWithGrace({ features: ['idleLease'] }),
+    )
     const { socket } = scene
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
@@ -202,12 +205,12 @@ describe('heartbeat', () => {
   })
 
   it('keeps a lock only for the ordinary lease if it was requested before the ack of the idle pong', async () => {
-    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    const scene = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     scene.socket.newMessages()
     scene.clock.advance(idleMs)
     // The client sends the pong and the request in one write. The lease begins at this write.
     const request = scene.session.lock('k')
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.have.length(2)
     // Acknowledges the first two messages: the hello and the pong.
     scene.socket.deliver({ type: 'ack', n: 2, at: 50_000 })
@@ -220,10 +223,10 @@ describe('heartbeat', () => {
   })
 
   it('keeps a session only for the ordinary lease if it requested a lock before the ack of the idle pong', async () => {
-    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    const scene = await openScriptedSession({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     scene.session.lock('k').catch(() => {})
-    await turn()
+    await untilTurnEnds()
     // Acknowledges the hello and the pong, but not the request.
     scene.socket.deliver({ type: 'ack', n: 2, at: 50_000 })
     scene.clock.advance(9_698)
@@ -233,12 +236,12 @@ describe('heartbeat', () => {
   })
 
   it('ends with the connection', async () => {
-    const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace())
+    const scene = await openScriptedSession({ reconnect: [100_000] }, welcomeWithGrace())
     const { socket } = scene
     socket.end()
     socket.newMessages()
     scene.clock.advance(idleMs)
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([])
   })
 })

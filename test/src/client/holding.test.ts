@@ -10,10 +10,10 @@ import { expect } from 'chai'
 import {
   acknowledge,
   acquireLock,
-  codeOf,
-  openScene,
+  errorCodeOf,
+  openScriptedSession,
   stateOf,
-  turn,
+  untilTurnEnds,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
@@ -25,7 +25,7 @@ const leaseMs = 9_699
 
 describe('holding a lock', () => {
   it('lasts for one lease, counted from when the client sent the last acknowledged message', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     scene.clock.advance(1_000)
     const lock = await acquireLock(scene)
     scene.clock.advance(leaseMs - 1)
@@ -38,12 +38,12 @@ describe('holding a lock', () => {
   })
 
   it('is extended by acknowledged pongs, and not by pongs alone', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     for (let n = 1; n <= 5; n++) {
       scene.clock.advance(3_000)
       scene.socket.deliver({ type: 'ping', n })
-      await turn()
+      await untilTurnEnds()
       acknowledge(scene)
     }
     expect(lock.held).to.equal(true)
@@ -51,7 +51,7 @@ describe('holding a lock', () => {
     for (let n = 6; n <= 9; n++) {
       scene.clock.advance(2_424)
       scene.socket.deliver({ type: 'ping', n })
-      await turn()
+      await untilTurnEnds()
     }
     expect(lock.held).to.equal(true)
     scene.clock.advance(3)
@@ -59,10 +59,10 @@ describe('holding a lock', () => {
   })
 
   it('counts the lease from when the client sent a message, even if its ack is late', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     scene.clock.advance(9_000)
     acknowledge(scene)
     // The lease ends 9,699 ms after the pong.
@@ -73,7 +73,7 @@ describe('holding a lock', () => {
   })
 
   it('ends after a pause of the process, before any timer fires', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     const abortEvents: string[] = []
     lock.signal.addEventListener('abort', () => abortEvents.push('aborted'))
@@ -84,26 +84,26 @@ describe('holding a lock', () => {
   })
 
   it('ends when only the wall clock advances by the lease', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
-    scene.clock.moveWall(leaseMs)
+    scene.clock.moveWallClock(leaseMs)
     expect(lock.held).to.equal(false)
   })
 
   it('ends in time although the wall clock was set back', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
-    scene.clock.moveWall(-86_400_000)
+    scene.clock.moveWallClock(-86_400_000)
     expect(lock.held).to.equal(true)
     scene.clock.advanceWithoutTimers(leaseMs)
     expect(lock.held).to.equal(false)
   })
 
   it('ends before the client handles a frame that arrived after the lease', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     const requesting = scene.session.lock('other')
-    await turn()
+    await untilTurnEnds()
     scene.clock.advanceWithoutTimers(leaseMs)
     const order: string[] = []
     lock.signal.addEventListener('abort', () => order.push('aborted'))
@@ -113,13 +113,13 @@ describe('holding a lock', () => {
       id: 2,
       fence: 2,
     } satisfies ServerMessage)
-    await turn()
+    await untilTurnEnds()
     expect(order).to.deep.equal(['aborted'])
     expect(await stateOf(requesting)).to.equal('pending')
   })
 
   it('ends for all locks before the client calls a listener', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const a = await acquireLock(scene)
     const b = await acquireLock(scene)
     let isOtherHeld: boolean | undefined
@@ -131,21 +131,21 @@ describe('holding a lock', () => {
   })
 
   it('lasts as long as session.leaseLeft shows', async () => {
-    const { session, clock, socket } = await openScene()
+    const { session, clock, socket } = await openScriptedSession()
     expect(session.leaseLeft).to.equal(leaseMs)
     // The client uses the clock that has advanced more: first the wall clock, and after this clock
     // was set back, the monotonic clock.
     clock.advance(1_000)
-    clock.moveWall(500)
+    clock.moveWallClock(500)
     expect(session.leaseLeft).to.equal(leaseMs - 1_500)
-    clock.moveWall(-9_000)
+    clock.moveWallClock(-9_000)
     expect(session.leaseLeft).to.equal(leaseMs - 1_000)
     socket.end()
     expect(session.leaseLeft).to.equal(0)
   })
 
   it('ends immediately when the connection drops, if the session has no grace', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     scene.socket.end()
     expect([lock.held, lock.signal.aborted]).to.deep.equal([false, true])
@@ -153,7 +153,7 @@ describe('holding a lock', () => {
   })
 
   it('ends with a loss, after which an unlock rejects with LOCK_NOT_HELD and the reason', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(scene.events).to.deep.equal(['lost stolen'])
@@ -161,30 +161,30 @@ describe('holding a lock', () => {
     expect(error.code).to.equal('LOCK_NOT_HELD')
     expect((error.cause as HoldfastError).code).to.equal('LOCK_LOST')
     await lock[Symbol.asyncDispose]()
-    expect(await codeOf(lock.refresh())).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(lock.refresh())).to.equal('LOCK_NOT_HELD')
   })
 
   it('ends with the reason of a loss, even if the loss came before the caller had the lock', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const locking = scene.session.lock('k')
     const withLockError = scene.session
       .withLock('l', () => {})
       .catch((error: HoldfastError) => error)
-    await turn()
+    await untilTurnEnds()
     const lost = { type: 'lost', reason: 'stolen' }
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { ...lost, fence: 7 })
     scene.socket.deliver({ type: 'granted', id: 2, fence: 8 }, { ...lost, fence: 8 })
     const lock = await locking
-    expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect(lock.signal.aborted).to.equal(true)
     expect(await withLockError).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
   })
 
   it('ends without a reported loss if the lock expires while the unlock is under way', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
-    const unlocking = codeOf(lock.unlock())
+    const unlocking = errorCodeOf(lock.unlock())
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'expired' })
     scene.socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
     expect(await unlocking).to.equal('LOCK_NOT_HELD')
@@ -193,20 +193,20 @@ describe('holding a lock', () => {
   })
 
   it('causes no unhandled rejection when no listener hears of the loss', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     void lock.autoRefresh({ interval: 100, timeout: 100 })
     scene.socket.end()
     void lock.unlock()
     // An unhandled rejection would fail the test.
-    await turn()
+    await untilTurnEnds()
     expect(lock.held).to.equal(false)
   })
 })
 
 describe('a lock of a session with a grace', () => {
   it('is in jeopardy when the connection drops, and lost when the lease is over', async () => {
-    const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace())
+    const scene = await openScriptedSession({ reconnect: [100_000] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.advance(1_000)
     scene.socket.end()
@@ -219,7 +219,7 @@ describe('a lock of a session with a grace', () => {
   })
 
   it('is lost immediately when the connection drops, if the lease is over', async () => {
-    const scene = await openScene({}, welcomeWithGrace())
+    const scene = await openScriptedSession({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.advanceWithoutTimers(leaseMs)
     scene.socket.end()
@@ -228,7 +228,10 @@ describe('a lock of a session with a grace', () => {
   })
 
   it('is lost after the grace, if the grace is shorter than the lease', async () => {
-    const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace({ grace: 1_000 }))
+    const scene = await openScriptedSession(
+      { reconnect: [100_000] },
+      welcomeWithGrace({ grace: 1_000 }),
+    )
     const lock = await acquireLock(scene)
     scene.socket.end()
     // The client subtracts 1 % and a margin of 51 ms from the grace of 1,000 ms.
@@ -240,7 +243,7 @@ describe('a lock of a session with a grace', () => {
   })
 
   it('is held while the client reconnects because no message has come from the broker for half a lease', async () => {
-    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
+    const scene = await openScriptedSession({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
     scene.clock.advance(4_999)
@@ -253,18 +256,18 @@ describe('a lock of a session with a grace', () => {
   })
 
   it('is held while the client reconnects because no new acknowledgement has come for half a lease', async () => {
-    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
+    const scene = await openScriptedSession({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
     scene.clock.advance(3_000)
     first.deliver({ type: 'ping', n: 1 })
-    await turn()
-    acknowledge(scene, 53_000)
+    await untilTurnEnds()
+    acknowledge(scene, { at: 53_000 })
     scene.clock.advance(4_999)
     // A repeated acknowledgement and a ping do not show that the broker has got a new message.
     first.deliver({ type: 'ping', n: 2 })
     first.deliver({ type: 'ack', n: 3, at: 53_000 })
-    await turn()
+    await untilTurnEnds()
     expect(first.closedByClient).to.equal(false)
     scene.clock.advance(1)
     expect(first.closedByClient).to.equal(true)
@@ -272,21 +275,21 @@ describe('a lock of a session with a grace', () => {
   })
 
   it('is held without a reconnect if the client reads frames soon after a pause', async () => {
-    const scene = await openScene({}, welcomeWithGrace())
+    const scene = await openScriptedSession({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.advanceWithoutTimers(8_000)
     // Fires the timers that are late.
     scene.clock.advance(0)
     expect(scene.socket.closedByClient).to.equal(false)
     scene.socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     acknowledge(scene)
     scene.clock.advance(4_000)
     expect([lock.held, scene.socket.closedByClient]).to.deep.equal([true, false])
   })
 
   it('is held when the client drops the connection after a pause in which no frame arrived', async () => {
-    const scene = await openScene({}, welcomeWithGrace())
+    const scene = await openScriptedSession({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.advanceWithoutTimers(8_000)
     // After the pause, the client waits for a tenth of the lease until it drops the connection.

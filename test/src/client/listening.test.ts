@@ -4,23 +4,23 @@ import { connectIn } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import {
   acquireLock,
-  openScene,
-  stage,
-  turn,
+  makeClientFakes,
+  openScriptedSession,
   unhandledRejectionsOf,
+  untilTurnEnds,
   url,
   welcome,
 } from '../support/scriptedSession.js'
 
 describe('a session with listeners', () => {
   it('delays an event that came with the welcome until the caller can listen', async () => {
-    const { environment, network } = stage()
+    const { environment, network } = makeClientFakes()
     // As on real platforms, a new task begins after all microtasks.
     const newTask = (callback: () => void) => void setImmediate(callback)
     const connecting = connectIn(url, {}, { ...environment, newTask })
-    await turn()
-    network.last.accept()
-    network.last.deliver(
+    await untilTurnEnds()
+    network.lastSocket.accept()
+    network.lastSocket.deliver(
       welcome(),
       { type: 'expiring', within: 5 },
       { type: 'draining', within: 6 },
@@ -30,16 +30,16 @@ describe('a session with listeners', () => {
     const calls: string[] = []
     session.on('expiring', ({ within }) => {
       calls.push(`expiring ${within}`)
-      network.last.deliver({ type: 'draining', within: 7 })
+      network.lastSocket.deliver({ type: 'draining', within: 7 })
     })
     session.on('draining', ({ within }) => calls.push(`draining ${within}`))
-    await turn()
-    await turn()
+    await untilTurnEnds()
+    await untilTurnEnds()
     expect(calls).to.deep.equal(['expiring 5', 'draining 6', 'draining 7'])
   })
 
   it('calls listeners in the order in which they were added, with the details', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calls: string[] = []
     session
       .on('draining', ({ within }) => calls.push(`first ${within}`))
@@ -50,7 +50,7 @@ describe('a session with listeners', () => {
   })
 
   it('calls a once-listener once', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calls: number[] = []
     session.once('draining', ({ within }) => calls.push(within))
     socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
@@ -58,7 +58,7 @@ describe('a session with listeners', () => {
   })
 
   it('calls a once-listener once, even if an earlier listener causes the event again', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const { session, socket } = scene
     for (const key of ['a', 'b']) await acquireLock(scene, { key })
     const calls: string[] = []
@@ -71,7 +71,7 @@ describe('a session with listeners', () => {
   })
 
   it('keeps calling a function that was added both with on and with once', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calls: number[] = []
     const listen = ({ within }: { within: number }) => calls.push(within)
     session.on('draining', listen).once('draining', listen)
@@ -80,7 +80,7 @@ describe('a session with listeners', () => {
   })
 
   it('adds and removes listeners for later events only, not for the event under way', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calls: string[] = []
     const addedLater = () => calls.push('addedLater')
     const removed = () => calls.push('removed')
@@ -99,7 +99,7 @@ describe('a session with listeners', () => {
   })
 
   it('calls the other listeners when one throws, and reports the error', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calls: number[] = []
     const error = new Error('the listener failed')
     const fail = () => {

@@ -5,8 +5,20 @@
  */
 import type { HoldfastError, OnceOptions, Run } from '@holdfast/client'
 import { expect } from 'chai'
-import { held, openGraced, resume, snapshot } from '../support/resuming.js'
-import { codeOf, openScene, reconnect, stateOf, turn, welcome } from '../support/scriptedSession.js'
+import {
+  heldLock,
+  openScriptedSessionWithGrace,
+  resumeSession,
+  snapshot,
+} from '../support/resuming.js'
+import {
+  errorCodeOf,
+  openScriptedSession,
+  reconnect,
+  stateOf,
+  untilTurnEnds,
+  welcome,
+} from '../support/scriptedSession.js'
 
 /** Returns a function, the list of its runs, and the functions that resolve or reject all runs. */
 function controlledRun<T>() {
@@ -25,19 +37,19 @@ function controlledRun<T>() {
 
 describe('session.once', () => {
   it('runs the function under the granted lock, sends its value, and returns the value', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const { run, runs, resolve } = controlledRun<unknown>()
     const calling = session.once('k', run, { keep: 60_000, timeout: 500, metadata: { job: 1 } })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'once', id: 1, key: 'k', timeout: 500, metadata: { job: 1 } },
     ])
     expect(runs).to.deep.equal([])
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
+    await untilTurnEnds()
     expect(runs.map(({ fence }) => fence)).to.deep.equal([7])
     resolve({ rows: 3 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.include({
       type: 'complete',
       id: 2,
@@ -51,11 +63,11 @@ describe('session.once', () => {
   })
 
   it('returns the value of another run and does not run the function', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const { run, runs } = controlledRun()
     const calling = session.once('k', run)
     const noValue = session.once('l', run)
-    await turn()
+    await untilTurnEnds()
     socket.deliver(
       { type: 'result', id: 1, fence: 7, value: [1] },
       { type: 'result', id: 2, fence: 8 },
@@ -66,11 +78,11 @@ describe('session.once', () => {
   })
 
   it('sends no value if the function returns undefined', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calling = session.once('k', () => undefined)
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.include({ type: 'complete', id: 2, fence: 7 })
     socket.deliver({ type: 'unlocked', id: 2 })
     expect(await calling).to.equal(undefined)
@@ -83,11 +95,11 @@ describe('session.once', () => {
       },
       async () => Promise.reject(new RangeError('no')),
     ]) {
-      const { session, socket } = await openScene()
+      const { session, socket } = await openScriptedSession()
       const calling = session.once('k', run)
-      await turn()
+      await untilTurnEnds()
       socket.deliver({ type: 'granted', id: 1, fence: 7 })
-      await turn()
+      await untilTurnEnds()
       expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 2, fence: 7 })
       socket.deliver({ type: 'unlocked', id: 2 })
       const error: Error = await calling.then(undefined, (reason) => reason)
@@ -116,96 +128,96 @@ describe('session.once', () => {
   ]
   for (const [name, badValue] of badValues) {
     it(`unlocks and rejects with INVALID_OPTION if the value is ${name}`, async () => {
-      const { session, socket } = await openScene()
+      const { session, socket } = await openScriptedSession()
       const calling = session.once('k', () => badValue)
-      await turn()
+      await untilTurnEnds()
       socket.deliver({ type: 'granted', id: 1, fence: 7 })
-      await turn()
+      await untilTurnEnds()
       expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 2, fence: 7 })
       socket.deliver({ type: 'unlocked', id: 2 })
-      expect(await codeOf(calling)).to.equal('INVALID_OPTION')
+      expect(await errorCodeOf(calling)).to.equal('INVALID_OPTION')
     })
   }
 
   it('unlocks if the broker refuses the value', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calling = session.once('k', () => 1)
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
+    await untilTurnEnds()
     socket.newMessages()
     socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: 'nested too deep' })
-    expect(await codeOf(calling)).to.equal('BAD_MESSAGE')
-    await turn()
+    expect(await errorCodeOf(calling)).to.equal('BAD_MESSAGE')
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 3, fence: 7 })
   })
 
   it('rejects immediately when the lock is lost, and aborts the signal of the run', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const { run, runs, resolve } = controlledRun()
     const calling = session.once('k', run)
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
+    await untilTurnEnds()
     socket.newMessages()
     socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
     const error: HoldfastError = await calling.then(undefined, (reason) => reason)
     expect(error).to.include({ code: 'LOCK_LOST', reason: 'stolen', key: 'k' })
     expect(runs[0]!.signal.reason).to.equal(error)
     resolve(undefined)
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([])
   })
 
   it('rejects with LOCK_LOST if the lock was lost before the broker got the value', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const calling = session.once('k', () => 1)
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'm' })
-    expect(await codeOf(calling)).to.equal('LOCK_LOST')
+    expect(await errorCodeOf(calling)).to.equal('LOCK_LOST')
   })
 
   it('rejects a running call and a waiting call when the session is closed', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const { run, runs } = controlledRun()
     const running = session.once('k', run)
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
+    await untilTurnEnds()
     const waiting = session.once('l', run)
     void session.close()
-    expect(await codeOf(running)).to.equal('SESSION_CLOSED')
-    expect(await codeOf(waiting)).to.equal('SESSION_CLOSED')
+    expect(await errorCodeOf(running)).to.equal('SESSION_CLOSED')
+    expect(await errorCodeOf(waiting)).to.equal('SESSION_CLOSED')
     expect(runs).to.have.lengthOf(1)
   })
 
   it('rejects a running call when its session is lost, and sends a waiting call again', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const { run } = controlledRun()
     const running = scene.session.once('k', run)
     const waiting = scene.session.once('l', run)
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
-    const outcome = codeOf(running)
+    await untilTurnEnds()
+    const outcome = errorCodeOf(running)
     await reconnect(scene)
     expect(await outcome).to.equal('LOCK_LOST')
     scene.socket.deliver(welcome({ session: 's2' }))
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.include({ type: 'once', id: 2, key: 'l' })
     scene.socket.deliver({ type: 'result', id: 2, fence: 9, value: 'v' })
     expect(await waiting).to.equal('v')
   })
 
   it('sends a completion again after a resume', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const calling = scene.session.once('k', () => 5)
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 })
-    await turn()
-    const sent = await resume(scene, snapshot([held(1, 7)]))
+    await untilTurnEnds()
+    const sent = await resumeSession(scene, snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
     expect(sent).to.deep.include({ type: 'complete', id: 2, fence: 7, value: 5 })
     // The completion also ends the lock, so the client sends no unlock.
     expect(sent).not.to.deep.include({ type: 'unlock', id: 3, fence: 7 })
@@ -214,36 +226,36 @@ describe('session.once', () => {
   })
 
   it('resolves with a result that the broker stored while the connection was gone', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const { run, runs } = controlledRun()
     const calling = scene.session.once('k', run)
-    await turn()
-    await resume(scene, { type: 'result', id: 1, fence: 7, value: 'v' }, snapshot())
+    await untilTurnEnds()
+    await resumeSession(scene, { type: 'result', id: 1, fence: 7, value: 'v' }, snapshot())
     expect(await calling).to.equal('v')
     expect(runs).to.deep.equal([])
   })
 
   it('cancels a waiting call when its signal is aborted, and ignores a late result', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const controller = new AbortController()
     const { run, runs } = controlledRun()
     const calling = session.once('k', run, { signal: controller.signal })
-    await turn()
+    await untilTurnEnds()
     socket.newMessages()
     controller.abort()
-    expect(await codeOf(calling)).to.equal('ABORTED')
+    expect(await errorCodeOf(calling)).to.equal('ABORTED')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
     socket.deliver({ type: 'result', id: 1, fence: 7, value: 1 })
     expect(runs).to.deep.equal([])
   })
 
   it('adds an event listener if the first argument is the name of an event and no options follow', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const closings: unknown[] = []
     expect(session.once('closed', () => closings.push('closed'))).to.equal(session)
     // With options, `closed` is a key.
     const calling = session.once('closed', () => 1, {})
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'result', id: 1, fence: 7, value: 2 })
     expect(await calling).to.equal(2)
     expect(closings).to.deep.equal([])
@@ -265,9 +277,9 @@ describe('session.once', () => {
   ]
   for (const [key, run, options, code] of badCalls) {
     it(`refuses ${JSON.stringify(key)}, ${typeof run}, ${JSON.stringify(options)} with ${code}`, async () => {
-      const { session, socket } = await openScene()
+      const { session, socket } = await openScriptedSession()
       const call = session.once(key as string, run as () => unknown, options as OnceOptions)
-      expect(await codeOf(call)).to.equal(code)
+      expect(await errorCodeOf(call)).to.equal(code)
       expect(socket.newMessages()).to.deep.equal([])
     })
   }

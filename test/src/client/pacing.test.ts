@@ -8,12 +8,17 @@
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { emptyAck, openGraced, resume, snapshot } from '../support/resuming.js'
+import {
+  emptyAck,
+  openScriptedSessionWithGrace,
+  resumeSession,
+  snapshot,
+} from '../support/resuming.js'
 import {
   acquireLock,
-  codeOf,
-  openScene,
-  turn,
+  errorCodeOf,
+  openScriptedSession,
+  untilTurnEnds,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
@@ -31,40 +36,40 @@ function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']):
 
 describe('the ack window', () => {
   it('lets 512 requests and an ack pass, and more requests after the broker has handled the ack', async () => {
-    const { session, socket } = await openScene({}, welcomeWithGrace())
+    const { session, socket } = await openScriptedSession({}, welcomeWithGrace())
     // More requests than two ack windows.
     requestLocks(session, 1_100)
-    await turn()
+    await untilTurnEnds()
     const first = socket.newMessages()
     expect(idsOf(first, 'lock')).to.deep.equal(Array.from({ length: 512 }, (_, i) => i + 1))
     expect(first.at(-1)).to.deep.equal(emptyAck)
     socket.deliver({ type: 'ack', n: socket.sent.length, at: 50_001 })
-    await turn()
+    await untilTurnEnds()
     const second = socket.newMessages()
     expect(idsOf(second, 'lock').at(0)).to.equal(513)
     expect(idsOf(second, 'lock').length).to.equal(512)
     socket.deliver({ type: 'ack', n: socket.sent.length, at: 50_002 })
-    await turn()
+    await untilTurnEnds()
     expect(idsOf(socket.newMessages(), 'lock').at(-1)).to.equal(1_100)
   })
 
   it('counts only the requests after the newest handled ack, and ignores a handled pong', async () => {
-    const { session, socket } = await openScene({}, welcomeWithGrace())
+    const { session, socket } = await openScriptedSession({}, welcomeWithGrace())
     requestLocks(session, 10)
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'granted', id: 1, fence: 1 }, { type: 'ping', n: 1 })
     requestLocks(session, 600)
-    await turn()
+    await untilTurnEnds()
     const sent = socket.newMessages()
     expect(idsOf(sent, 'lock').at(-1)).to.equal(512)
     // Message 1 is the hello, which `sent` does not include. After ten lock requests, message 12 is
     // the pong and message 13 is this ack.
     expect(sent[11]).to.deep.equal({ type: 'ack', ids: [1] })
     socket.deliver({ type: 'ack', n: 12, at: 50_001 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([])
     socket.deliver({ type: 'ack', n: 13, at: 50_001 })
-    await turn()
+    await untilTurnEnds()
     // Ten of the 512 requests came before the ack, so ten more requests may pass.
     expect(idsOf(socket.newMessages(), 'lock')).to.deep.equal(
       Array.from({ length: 10 }, (_, i) => i + 513),
@@ -72,19 +77,19 @@ describe('the ack window', () => {
   })
 
   it('makes the client acknowledge 64 responses immediately, and fewer with the next pong', async () => {
-    const { session, socket } = await openScene({}, welcomeWithGrace())
+    const { session, socket } = await openScriptedSession({}, welcomeWithGrace())
     requestLocks(session, 70)
-    await turn()
+    await untilTurnEnds()
     socket.newMessages()
     socket.deliver(
       ...Array.from({ length: 70 }, (_, i) => ({ type: 'granted', id: i + 1, fence: i + 1 })),
     )
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'ack', ids: Array.from({ length: 64 }, (_, i) => i + 1) },
     ])
     socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'pong', n: 1 },
       { type: 'ack', ids: [65, 66, 67, 68, 69, 70] },
@@ -92,42 +97,42 @@ describe('the ack window', () => {
   })
 
   it('does not exist without a grace: no request is limited, no response acknowledged', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     requestLocks(session, 1_100)
-    await turn()
+    await untilTurnEnds()
     socket.deliver(
       ...Array.from({ length: 99 }, (_, i) => ({ type: 'granted', id: i + 1, fence: i + 1 })),
     )
     socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     const sent = socket.newMessages()
     expect(idsOf(sent, 'lock').length).to.equal(1_100)
     expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
   })
 
   it('never lets a waiting request pass after its caller has aborted it', async () => {
-    const { session, socket } = await openScene({}, welcomeWithGrace())
+    const { session, socket } = await openScriptedSession({}, welcomeWithGrace())
     requestLocks(session, 512)
     const controller = new AbortController()
-    const requesting = codeOf(session.lock('late', { signal: controller.signal }))
-    await turn()
+    const requesting = errorCodeOf(session.lock('late', { signal: controller.signal }))
+    await untilTurnEnds()
     socket.newMessages()
     controller.abort()
     expect(await requesting).to.equal('ABORTED')
     socket.deliver({ type: 'ack', n: socket.sent.length, at: 50_001 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([])
   })
 
   it('lets a request pass again with a new id if stored responses used up the quota', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const { socket } = scene
     const lock = await acquireLock(scene, { fence: 9 })
     const unlocking = lock.unlock()
-    await turn()
+    await untilTurnEnds()
     socket.newMessages()
     socket.deliver({ type: 'failed', id: 2, code: 'QUOTA_EXCEEDED', message: '' })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'ack', ids: [1, 2] },
       { type: 'unlock', id: 3, fence: 9 },
@@ -137,20 +142,20 @@ describe('the ack window', () => {
   })
 
   it('is open again on a new connection', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     requestLocks(scene.session, 512)
-    await turn()
-    const sent = (await resume(scene, snapshot())) as ClientMessage[]
+    await untilTurnEnds()
+    const sent = (await resumeSession(scene, snapshot())) as ClientMessage[]
     expect(idsOf(sent, 'lock').length).to.equal(512)
   })
 
   it('does not make the client repeat an acknowledgement that the broker has handled', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     await acquireLock(scene)
     scene.socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'ack', ids: [1] })
     scene.socket.deliver({ type: 'ack', n: scene.socket.sent.length, at: 50_001 })
-    expect(await resume(scene)).to.deep.equal([emptyAck])
+    expect(await resumeSession(scene)).to.deep.equal([emptyAck])
   })
 })

@@ -8,7 +8,13 @@ import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, type Page, type PageLifecycleListener } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
+import {
+  makeClientFakes,
+  untilTurnEnds,
+  url,
+  welcome,
+  welcomeWithGrace,
+} from '../support/scriptedSession.js'
 
 /** A page whose lifecycle the test controls. */
 class FakePage implements Page {
@@ -32,12 +38,12 @@ class FakePage implements Page {
 
 /** Opens a session in a page. The session holds the lock "held" and waits for "awaited". */
 async function openOnPage(options: ConnectOptions = {}, firstWelcome = welcome()) {
-  const { clock, network, environment } = stage()
+  const { clock, network, environment } = makeClientFakes()
   const page = new FakePage()
   const connecting = connectIn(url, options, { ...environment, page })
-  await turn()
-  network.last.accept()
-  network.last.deliver(firstWelcome)
+  await untilTurnEnds()
+  network.lastSocket.accept()
+  network.lastSocket.deliver(firstWelcome)
   const session = await connecting
   const events: string[] = []
   for (const event of ['jeopardy', 'resumed', 'newSession', 'closed'] as const) {
@@ -46,11 +52,11 @@ async function openOnPage(options: ConnectOptions = {}, firstWelcome = welcome()
   session.on('lost', ({ reason }) => events.push(`lost ${reason}`))
   const requesting = session.lock('held')
   session.lock('awaited').catch(() => {})
-  await turn()
-  network.last.deliver({ type: 'granted', id: 1, fence: 9 })
+  await untilTurnEnds()
+  network.lastSocket.deliver({ type: 'granted', id: 1, fence: 9 })
   const lock = await requesting
   // Skips the messages up to here.
-  network.last.newMessages()
+  network.lastSocket.newMessages()
   return { clock, network, page, session, events, lock }
 }
 
@@ -58,13 +64,13 @@ describe('a session in a page', () => {
   it('sends bye immediately when the user leaves the page', async () => {
     const { clock, network, page, session, events, lock } = await openOnPage({}, welcomeWithGrace())
     page.leave()
-    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
-    expect(network.last.closedByClient).to.equal(true)
+    expect(network.lastSocket.newMessages()).to.deep.equal([{ type: 'bye' }])
+    expect(network.lastSocket.closedByClient).to.equal(true)
     expect(lock.held).to.equal(false)
     expect(events).to.deep.equal(['lost session'])
     expect(session.state).to.equal('disconnected')
     clock.advance(3_600_000)
-    await turn()
+    await untilTurnEnds()
     expect(network.sockets).to.have.length(1)
   })
 
@@ -73,25 +79,27 @@ describe('a session in a page', () => {
     page.leave()
     page.wake()
     expect(network.sockets).to.have.length(2)
-    network.last.accept()
-    expect(network.last.newMessages()).to.deep.equal([{ type: 'hello' }])
-    network.last.deliver(welcomeWithGrace({ session: 's2' }))
-    await turn()
-    expect(network.last.newMessages()).to.deep.equal([{ type: 'lock', id: 2, key: 'awaited' }])
+    network.lastSocket.accept()
+    expect(network.lastSocket.newMessages()).to.deep.equal([{ type: 'hello' }])
+    network.lastSocket.deliver(welcomeWithGrace({ session: 's2' }))
+    await untilTurnEnds()
+    expect(network.lastSocket.newMessages()).to.deep.equal([
+      { type: 'lock', id: 2, key: 'awaited' },
+    ])
     expect(events).to.deep.equal(['lost session', 'newSession'])
   })
 
   it('resumes if it could not send bye: the broker still keeps the session', async () => {
     const { clock, network, page, events, lock } = await openOnPage({}, welcomeWithGrace())
-    network.last.end()
+    network.lastSocket.end()
     page.leave()
     clock.advance(1_000)
-    await turn()
+    await untilTurnEnds()
     expect(network.sockets).to.have.length(1)
     expect(lock.held).to.equal(true)
     page.wake()
-    network.last.accept()
-    const [hello] = network.last.newMessages()
+    network.lastSocket.accept()
+    const [hello] = network.lastSocket.newMessages()
     expect(hello).to.deep.equal({
       type: 'hello',
       resume: { session: 's1', secret: 'first', try: 1 },
@@ -101,12 +109,12 @@ describe('a session in a page', () => {
 
   it('gives up a try to connect when the user leaves the page', async () => {
     const { clock, network, page } = await openOnPage()
-    network.last.end()
+    network.lastSocket.end()
     // The default delay before the first try is at most 100 ms.
     clock.advance(100)
     expect(network.sockets).to.have.length(2)
     page.leave()
-    expect(network.last.closedByClient).to.equal(true)
+    expect(network.lastSocket.closedByClient).to.equal(true)
     clock.advance(3_600_000)
     expect(network.sockets).to.have.length(2)
     page.wake()
@@ -115,7 +123,7 @@ describe('a session in a page', () => {
 
   it('reconnects immediately when the page wakes, whatever the delay, and keeps trying', async () => {
     const { clock, network, page } = await openOnPage({ reconnect: [1_000_000, 2_000] })
-    network.last.end()
+    network.lastSocket.end()
     clock.advance(1_000)
     expect(network.sockets).to.have.length(1)
     page.wake()
@@ -123,7 +131,7 @@ describe('a session in a page', () => {
     // The client is already connecting.
     page.wake()
     expect(network.sockets).to.have.length(2)
-    network.last.end()
+    network.lastSocket.end()
     clock.advance(2_000)
     expect(network.sockets).to.have.length(3)
   })
@@ -132,7 +140,7 @@ describe('a session in a page', () => {
     const { network, page, lock } = await openOnPage()
     page.wake()
     expect(network.sockets).to.have.length(1)
-    expect(network.last.newMessages()).to.deep.equal([])
+    expect(network.lastSocket.newMessages()).to.deep.equal([])
     expect(lock.held).to.equal(true)
   })
 
@@ -150,7 +158,7 @@ describe('a session in a page', () => {
   it('ends with reconnect: false when the user leaves the page', async () => {
     const { network, page, session, events } = await openOnPage({ reconnect: false })
     page.leave()
-    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
+    expect(network.lastSocket.newMessages()).to.deep.equal([{ type: 'bye' }])
     expect(session.state).to.equal('closed')
     page.wake()
     expect(network.sockets).to.have.length(1)
@@ -166,12 +174,12 @@ describe('a session in a page', () => {
   })
 
   it('names the origin of the page in its error, because a browser hides why a broker refused', async () => {
-    const { environment, network } = stage()
+    const { environment, network } = makeClientFakes()
     const page = new FakePage()
     const connecting = connectIn(url, {}, { ...environment, page }).catch((e: Error) => e)
-    await turn()
+    await untilTurnEnds()
     // Browsers report this code for every connection that ended without a close frame.
-    network.last.end(1006)
+    network.lastSocket.end(1006)
     const error = (await connecting) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.match(/origins.*--origin.*https:\/\/app\.test/)
@@ -179,7 +187,7 @@ describe('a session in a page', () => {
   })
 
   it('reports that a browser forbids connections from https:// pages to ws:// URLs', async () => {
-    const { environment } = stage()
+    const { environment } = makeClientFakes()
     const cause = new DOMException('insecure', 'SecurityError')
     class ForbiddenSocket {
       constructor() {

@@ -8,62 +8,65 @@
 import { expect } from 'chai'
 import {
   emptyAck,
-  held,
-  openGraced,
-  resume,
+  heldLock,
+  openScriptedSessionWithGrace,
   resumedWelcome,
+  resumeSession,
   snapshot,
 } from '../support/resuming.js'
-import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/scriptedSession.js'
-
-/**
- * The last argument of `snapshot`, after the held locks and the ids of the waiting requests:
- * another part of the snapshot follows.
- */
-const more = true
+import {
+  acquireLock,
+  errorCodeOf,
+  reconnect,
+  stateOf,
+  untilTurnEnds,
+} from '../support/scriptedSession.js'
 
 describe('a client after a resume', () => {
   it('loses locks that are not in the snapshot', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lostLock = await acquireLock(scene, { fence: 7 })
     const keptLock = await acquireLock(scene, { key: 'l', fence: 8 })
-    await resume(scene, snapshot([held(2, 8, 'l')]))
+    await resumeSession(scene, snapshot({ held: [heldLock({ id: 2, fence: 8, key: 'l' })] }))
     expect([lostLock.held, keptLock.held]).to.deep.equal([false, true])
     // The snapshot gives no reason for a loss. Without a ttl, the client assumes `stolen`.
     expect(scene.events).to.deep.equal(['jeopardy', 'lost stolen', 'resumed'])
   })
 
   it('marks all locks as lost before it calls a listener', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const [a, b] = [await acquireLock(scene), await acquireLock(scene, { key: 'l' })]
     let isOtherHeld: boolean | undefined
     a.signal.addEventListener('abort', () => {
       isOtherHeld = b.held
     })
-    await resume(scene, snapshot())
+    await resumeSession(scene, snapshot())
     expect(isOtherHeld).to.equal(false)
   })
 
   it('delivers a grant that the broker made while there was no connection', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = scene.session.lock('k')
-    await turn()
+    await untilTurnEnds()
     const granted = { type: 'granted', id: 1, fence: 7 }
     await reconnect(scene)
     scene.socket.deliver(resumedWelcome, granted)
     expect(await stateOf(requesting)).to.equal('pending')
-    scene.socket.deliver(snapshot([held(1, 7)]))
+    scene.socket.deliver(snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
     expect((await requesting).held).to.equal(true)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([emptyAck])
   })
 
   it('delivers a grant that only the snapshot shows', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = scene.session.lock('k', { ttl: 1_000 })
-    await turn()
+    await untilTurnEnds()
     scene.clock.advance(2_000)
-    await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
+    await resumeSession(
+      scene,
+      snapshot({ held: [{ ...heldLock({ id: 1, fence: 7 }), ttl: 1_000, at: 89_900 }] }),
+    )
     const lock = await requesting
     // The broker granted the lock 100 ms before the hello of the resume arrived (at 90,000). So
     // 900 ms of the ttl are left. From the hello, the client relies on the lock for
@@ -75,7 +78,7 @@ describe('a client after a resume', () => {
   })
 
   it('does not let a lock expire earlier because of a slow resume', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
     await reconnect(scene)
@@ -85,8 +88,11 @@ describe('a client after a resume', () => {
     // the snapshot alone, the client would end the lock 300 ms too early.
     const grantedAt = 90_000 - 250 - 300
     scene.clock.advance(450)
-    scene.socket.deliver(resumedWelcome, snapshot([{ ...held(1, 7), ttl: 1_000, at: grantedAt }]))
-    await turn()
+    scene.socket.deliver(
+      resumedWelcome,
+      snapshot({ held: [{ ...heldLock({ id: 1, fence: 7 }), ttl: 1_000, at: grantedAt }] }),
+    )
+    await untilTurnEnds()
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
     // The client relies on the lock for safeDuration(1_000) = 939 ms from the grant. 700 ms have
     // passed: 200 ms, the 50 ms of `reconnect`, and 450 ms.
@@ -97,30 +103,38 @@ describe('a client after a resume', () => {
   })
 
   it('does not deliver a lock that was granted and lost during the outage', async () => {
-    const scene = await openGraced()
-    const requesting = codeOf(scene.session.lock('k'))
-    await turn()
-    await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot())
+    const scene = await openScriptedSessionWithGrace()
+    const requesting = errorCodeOf(scene.session.lock('k'))
+    await untilTurnEnds()
+    await resumeSession(scene, { type: 'granted', id: 1, fence: 7 }, snapshot())
     expect(await requesting).to.equal('LOCK_LOST')
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
   it('delivers a grant that arrives between two parts of the snapshot', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = scene.session.lock('k')
-    await turn()
-    await resume(scene, snapshot([], [1], more), { type: 'granted', id: 1, fence: 7 }, snapshot())
+    await untilTurnEnds()
+    await resumeSession(
+      scene,
+      snapshot({ waiting: [1], more: true }),
+      { type: 'granted', id: 1, fence: 7 },
+      snapshot(),
+    )
     expect((await requesting).fence).to.equal(7)
   })
 
   it('reports a loss that arrives between two parts of the snapshot', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { key: 'a', fence: 6 })
-    const requesting = codeOf(scene.session.lock('k'))
-    await turn()
-    await resume(
+    const requesting = errorCodeOf(scene.session.lock('k'))
+    await untilTurnEnds()
+    await resumeSession(
       scene,
-      snapshot([held(1, 6, 'a'), held(2, 7)], [], more),
+      snapshot({
+        held: [heldLock({ id: 1, fence: 6, key: 'a' }), heldLock({ id: 2, fence: 7 })],
+        more: true,
+      }),
       { type: 'lost', fence: 7, reason: 'stolen' },
       { type: 'lost', fence: 6, reason: 'stolen' },
       snapshot(),
@@ -130,10 +144,10 @@ describe('a client after a resume', () => {
   })
 
   it('cancels aborted requests that still wait, and unlocks the locks of aborted requests', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const controllers = [1, 2, 3].map(() => new AbortController())
     for (const { signal } of controllers) void scene.session.lock('k', { signal }).catch(() => {})
-    await turn()
+    await untilTurnEnds()
     scene.socket.end()
     for (const controller of controllers) controller.abort()
     scene.clock.advance(50)
@@ -142,9 +156,9 @@ describe('a client after a resume', () => {
     scene.socket.deliver(
       resumedWelcome,
       { type: 'granted', id: 2, fence: 7 },
-      snapshot([held(2, 7)], [1]),
+      snapshot({ held: [heldLock({ id: 2, fence: 7 })], waiting: [1] }),
     )
-    await turn()
+    await untilTurnEnds()
     // The client acknowledges the response to request 2 later. Request 3 never arrived at the
     // broker, and the client forgets request 3.
     expect(scene.socket.newMessages()).to.deep.equal([
@@ -155,11 +169,11 @@ describe('a client after a resume', () => {
   })
 
   it('cancels a request whose signal belongs to a lock that is not in the snapshot', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const { signal } = await acquireLock(scene, { fence: 7 })
-    const requesting = codeOf(scene.session.lock('l', { signal }))
-    await turn()
-    const sent = await resume(scene, snapshot([], [2]))
+    const requesting = errorCodeOf(scene.session.lock('l', { signal }))
+    await untilTurnEnds()
+    const sent = await resumeSession(scene, snapshot({ waiting: [2] }))
     expect(await requesting).to.equal('ABORTED')
     expect(sent).to.deep.equal([
       { type: 'ack', ids: [1] },
@@ -168,7 +182,7 @@ describe('a client after a resume', () => {
   })
 
   it('unlocks a lock that the client gave up during the outage', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
     // The lease, which is how long the broker keeps a silent session, is 10,000 ms. The client
     // relies on only 9,699 ms of the lease, so the client gives up the lock first.
@@ -178,8 +192,8 @@ describe('a client after a resume', () => {
     scene.clock.advance(0)
     scene.socket.accept()
     scene.socket.newMessages()
-    scene.socket.deliver(resumedWelcome, snapshot([held(1, 7)]))
-    await turn()
+    scene.socket.deliver(resumedWelcome, snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'ack', ids: [1] },
       { type: 'unlock', id: 2, fence: 7 },
@@ -188,13 +202,17 @@ describe('a client after a resume', () => {
   })
 
   it('does not repeat an unlock that the broker handled, and repeats an unlock that was lost', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const a = await acquireLock(scene, { key: 'a', fence: 7 })
     const b = await acquireLock(scene, { key: 'b', fence: 8 })
     const handledUnlock = a.unlock()
     const lostUnlock = b.unlock()
-    await turn()
-    const sent = await resume(scene, { type: 'unlocked', id: 3 }, snapshot([held(2, 8, 'b')]))
+    await untilTurnEnds()
+    const sent = await resumeSession(
+      scene,
+      { type: 'unlocked', id: 3 },
+      snapshot({ held: [heldLock({ id: 2, fence: 8, key: 'b' })] }),
+    )
     await handledUnlock
     expect(await stateOf(lostUnlock)).to.equal('pending')
     expect(sent.slice(1)).to.deep.equal([{ type: 'unlock', id: 4, fence: 8 }])
@@ -204,7 +222,7 @@ describe('a client after a resume', () => {
   })
 
   it('sends the unlock that the caller requested during the outage', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end()
     const unlocking = lock.unlock()
@@ -212,41 +230,44 @@ describe('a client after a resume', () => {
     scene.clock.advance(50)
     scene.socket.accept()
     scene.socket.newMessages()
-    scene.socket.deliver(resumedWelcome, snapshot([held(1, 7)]))
-    await turn()
+    scene.socket.deliver(resumedWelcome, snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
+    await untilTurnEnds()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 7 })
     scene.socket.deliver({ type: 'unlocked', id: 2 })
     await unlocking
   })
 
   it('repeats a request with a new id if its refusal was lost and the broker refuses the old id', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
     const requesting = scene.session.lock('full')
     const unlocking = lock.unlock()
-    await turn()
+    await untilTurnEnds()
     // The broker refused request 2, but could not store the refusal, which was lost on the way.
     // When the client repeats request 2, the broker knows only that the newest id is 3. The broker
     // refuses the lower id.
-    await resume(scene, { type: 'unlocked', id: 3 }, snapshot())
+    await resumeSession(scene, { type: 'unlocked', id: 3 }, snapshot())
     await unlocking
     scene.socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'lock', id: 4, key: 'full' })
     scene.socket.deliver({ type: 'failed', id: 4, code: 'BAD_MESSAGE', message: '' })
-    expect(await codeOf(requesting)).to.equal('BAD_MESSAGE')
+    expect(await errorCodeOf(requesting)).to.equal('BAD_MESSAGE')
   })
 
   it('repeats a refresh, and uses the new ttl when the broker has answered', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = scene.session.lock('k', { ttl: 5_000 })
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7, at: 50_000 })
     const lock = await requesting
     const refreshing = lock.refresh(9_000)
-    await turn()
+    await untilTurnEnds()
     scene.clock.advance(1_000)
-    const sent = await resume(scene, snapshot([{ ...held(1, 7), ttl: 5_000, at: 89_000 }]))
+    const sent = await resumeSession(
+      scene,
+      snapshot({ held: [{ ...heldLock({ id: 1, fence: 7 }), ttl: 5_000, at: 89_000 }] }),
+    )
     expect(sent.slice(1)).to.deep.equal([{ type: 'refresh', id: 2, fence: 7, ttl: 9_000 }])
     scene.socket.deliver({ type: 'refreshed', id: 2 })
     await refreshing

@@ -8,12 +8,12 @@ import { fixedInterval, type HoldfastError } from '@holdfast/client'
 import { connectIn, connectTimeoutFor } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import {
-  codeOf,
-  openScene,
+  errorCodeOf,
+  makeClientFakes,
+  openScriptedSession,
   reconnect,
-  stage,
   stateOf,
-  turn,
+  untilTurnEnds,
   url,
   welcome,
 } from '../support/scriptedSession.js'
@@ -28,7 +28,7 @@ function triedHosts(sockets: readonly { readonly url: string }[]): string {
 
 describe('a client that loses its connection', () => {
   it('opens a new session, and repeats requests with the rest of their timeouts', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const controller = new AbortController()
     const requesting = [
       scene.session.lock('a', { timeout: 20_000 }),
@@ -37,13 +37,13 @@ describe('a client that loses its connection', () => {
       scene.session.query({ key: 'a' }),
     ]
     void requesting[1]?.catch(() => {})
-    await turn()
+    await untilTurnEnds()
     scene.clock.advance(1_000)
     expect(await reconnect(scene)).to.deep.equal({ type: 'hello' })
     controller.abort()
     const later = scene.session.lock('d', { ttl: 5 })
     scene.socket.deliver(newWelcome)
-    await turn()
+    await untilTurnEnds()
     expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
     // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`. The broker
@@ -62,44 +62,44 @@ describe('a client that loses its connection', () => {
   })
 
   it('never requests a lost lock again', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const requesting = scene.session.lock('a')
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await requesting
     await reconnect(scene)
     scene.socket.deliver(newWelcome)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([])
     expect(lock.held).to.equal(false)
     expect(scene.events).to.deep.equal(['lost session', 'newSession'])
   })
 
   it('resolves an unlock and rejects a refresh when the session is gone', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const requesting = scene.session.lock('a')
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await requesting
-    const refreshing = codeOf(lock.refresh())
+    const refreshing = errorCodeOf(lock.refresh())
     const unlocking = lock.unlock()
     await reconnect(scene)
     await unlocking
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
     scene.socket.deliver(newWelcome)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([])
     expect(scene.events).to.deep.equal(['newSession'])
   })
 
   it('ends requests exactly at their timeouts while there is no connection', async () => {
-    const scene = await openScene({ reconnect: [60_000] })
-    const requesting = codeOf(scene.session.lock('a', { timeout: 5_000 }))
-    await turn()
+    const scene = await openScriptedSession({ reconnect: [60_000] })
+    const requesting = errorCodeOf(scene.session.lock('a', { timeout: 5_000 }))
+    await untilTurnEnds()
     scene.clock.advance(1_000)
     scene.socket.end()
     // This request begins later, and ends 1 ms before the other request.
-    const laterRequesting = codeOf(scene.session.lock('b', { timeout: 3_999 }))
+    const laterRequesting = errorCodeOf(scene.session.lock('b', { timeout: 3_999 }))
     scene.clock.advance(3_998)
     expect(await stateOf(requesting)).to.equal('pending')
     scene.clock.advance(1)
@@ -110,17 +110,17 @@ describe('a client that loses its connection', () => {
   })
 
   it('rejects tryLock immediately without a connection', async () => {
-    const scene = await openScene()
-    const sentBefore = codeOf(scene.session.tryLock('a'))
-    await turn()
+    const scene = await openScriptedSession()
+    const sentBefore = errorCodeOf(scene.session.tryLock('a'))
+    await untilTurnEnds()
     scene.socket.end()
-    const requestedAfter = codeOf(scene.session.tryLock('b'))
+    const requestedAfter = errorCodeOf(scene.session.tryLock('b'))
     scene.clock.advance(0)
     expect([await sentBefore, await requestedAfter]).to.deep.equal(['UNAVAILABLE', 'UNAVAILABLE'])
   })
 
   it('uses the delays of the strategy, and begins with the first delay in each outage', async () => {
-    const scene = await openScene({ reconnect: [100, 200, 400] })
+    const scene = await openScriptedSession({ reconnect: [100, 200, 400] })
     const tries = () => scene.network.sockets.length
     for (let outage = 0; outage < 2; outage++) {
       const before = tries()
@@ -143,7 +143,7 @@ describe('a client that loses its connection', () => {
   })
 
   it('continues with longer delays if the broker closes each connection soon after welcome', async () => {
-    const scene = await openScene({ reconnect: [100, 200, 400, 800] })
+    const scene = await openScriptedSession({ reconnect: [100, 200, 400, 800] })
     scene.clock.advance(1_000)
     for (const delay of [100, 200, 400]) {
       const tries = scene.network.sockets.length
@@ -164,7 +164,7 @@ describe('a client that loses its connection', () => {
   })
 
   it('gives up at the end of the delays if no connection was open for long', async () => {
-    const scene = await openScene({ reconnect: [10] })
+    const scene = await openScriptedSession({ reconnect: [10] })
     const requesting = scene.session.lock('a').catch((error) => error)
     scene.socket.end(1011)
     scene.clock.advance(10)
@@ -177,7 +177,7 @@ describe('a client that loses its connection', () => {
   })
 
   it('gives its only broker two seconds for a welcome, even with a short lease', async () => {
-    const scene = await openScene({}, welcome({ lease: 2_000 }))
+    const scene = await openScriptedSession({}, welcome({ lease: 2_000 }))
     scene.socket.end()
     // The client tries to reconnect after 50 ms.
     scene.clock.advance(50)
@@ -210,8 +210,10 @@ describe('a client that loses its connection', () => {
   })
 
   it('closes the session when the strategy has no further delay', async () => {
-    const scene = await openScene({ reconnect: fixedInterval({ interval: 10, maxRetries: 2 }) })
-    const requesting = codeOf(scene.session.lock('a'))
+    const scene = await openScriptedSession({
+      reconnect: fixedInterval({ interval: 10, maxRetries: 2 }),
+    })
+    const requesting = errorCodeOf(scene.session.lock('a'))
     for (let i = 0; i < 3; i++) {
       scene.socket.end()
       scene.clock.advance(10)
@@ -219,16 +221,16 @@ describe('a client that loses its connection', () => {
     expect(await requesting).to.equal('UNAVAILABLE')
     expect(scene.events).to.deep.equal(['closed'])
     expect(scene.session.state).to.equal('closed')
-    expect(await codeOf(scene.session.lock('b'))).to.equal('SESSION_CLOSED')
-    expect(scene.clock.timers).to.equal(0)
+    expect(await errorCodeOf(scene.session.lock('b'))).to.equal('SESSION_CLOSED')
+    expect(scene.clock.timerCount).to.equal(0)
   })
 
   it('does not reconnect with reconnect: false', async () => {
-    const scene = await openScene({ reconnect: false })
+    const scene = await openScriptedSession({ reconnect: false })
     scene.socket.end()
-    await turn()
+    await untilTurnEnds()
     expect(scene.events).to.deep.equal(['closed'])
-    expect(scene.clock.timers).to.equal(0)
+    expect(scene.clock.timerCount).to.equal(0)
   })
 
   it('does not reconnect after a close code that forbids another try', async () => {
@@ -243,17 +245,17 @@ describe('a client that loses its connection', () => {
       [1000, 'UNAVAILABLE'],
     ]
     for (const [code, expected] of codes) {
-      const scene = await openScene()
-      const requesting = codeOf(scene.session.lock('a'))
+      const scene = await openScriptedSession()
+      const requesting = errorCodeOf(scene.session.lock('a'))
       scene.socket.end(code)
       expect(await requesting, String(code)).to.equal(expected)
       expect(scene.events).to.deep.equal(['closed'])
-      expect(scene.clock.timers).to.equal(0)
+      expect(scene.clock.timerCount).to.equal(0)
     }
   })
 
   it('shows no remaining lease when the session has ended', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     expect(scene.session.leaseLeft).to.be.above(0)
     scene.socket.end(4401)
     expect(scene.session.leaseLeft).to.equal(0)
@@ -262,7 +264,7 @@ describe('a client that loses its connection', () => {
   it('reconnects after a close code that does not forbid another try', async () => {
     // Codes of WebSocket, `tooSlow` (4308), `expired` (4410), and an unknown code.
     for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
-      const scene = await openScene()
+      const scene = await openScriptedSession()
       scene.socket.end(code)
       scene.clock.advance(50)
       expect(scene.network.sockets.length, String(code)).to.equal(2)
@@ -270,49 +272,49 @@ describe('a client that loses its connection', () => {
   })
 
   it('tries the whole list in each round, and begins with the broker that it used last', async () => {
-    const { environment, network, clock } = stage()
+    const { environment, network, clock } = makeClientFakes()
     const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
     const connecting = connectIn(urls, { reconnect: [10, 10] }, environment)
-    await turn()
-    network.last.end()
-    network.last.accept()
-    network.last.deliver(welcome())
+    await untilTurnEnds()
+    network.lastSocket.end()
+    network.lastSocket.accept()
+    network.lastSocket.deliver(welcome())
     const session = await connecting
-    network.last.end()
+    network.lastSocket.end()
     clock.advance(10)
-    network.last.end()
-    network.last.end()
-    network.last.end()
+    network.lastSocket.end()
+    network.lastSocket.end()
+    network.lastSocket.end()
     clock.advance(10)
     // At first a and b; after the drop, b, c and a in one round, and b in the next round.
     expect(triedHosts(network.sockets)).to.equal('abbcab')
-    network.last.accept()
-    network.last.deliver(newWelcome)
+    network.lastSocket.accept()
+    network.lastSocket.deliver(newWelcome)
     expect(session.state).to.equal('connected')
   })
 
   it('returns to the first broker of its list after the close code of a broker that stops (1012)', async () => {
-    const { environment, network, clock } = stage()
+    const { environment, network, clock } = makeClientFakes()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], { reconnect: [10] }, environment)
-    await turn()
-    network.last.end()
-    network.last.accept()
-    network.last.deliver(welcome())
+    await untilTurnEnds()
+    network.lastSocket.end()
+    network.lastSocket.accept()
+    network.lastSocket.deliver(welcome())
     const session = await connecting
-    network.last.end(1012)
+    network.lastSocket.end(1012)
     clock.advance(10)
     expect(triedHosts(network.sockets)).to.equal('aba')
-    network.last.accept()
-    network.last.deliver(newWelcome)
+    network.lastSocket.accept()
+    network.lastSocket.deliver(newWelcome)
     expect(session.state).to.equal('connected')
   })
 
   it('sends the newest token that was not refused', async () => {
-    const scene = await openScene({ token: 'first', allowInsecure: true })
+    const scene = await openScriptedSession({ token: 'first', allowInsecure: true })
     const hellos: unknown[] = []
     for (const token of ['second', 'refused']) {
-      const outcome = codeOf(scene.session.authenticate(token))
-      await turn()
+      const outcome = errorCodeOf(scene.session.authenticate(token))
+      await untilTurnEnds()
       const { id } = scene.socket.sent.at(-1) as { id: number }
       if (token === 'second') scene.socket.deliver({ type: 'authenticated', id })
       else scene.socket.deliver({ type: 'failed', id, code: 'UNAUTHORIZED', message: '' })
@@ -325,7 +327,7 @@ describe('a client that loses its connection', () => {
   })
 
   it('reports a broker that drains', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     let within: number | undefined
     scene.session.on('draining', (event) => {
       within = event.within
@@ -340,15 +342,15 @@ describe('a client that loses its connection', () => {
         throw new Error('mine')
       },
     }
-    const scene = await openScene({ reconnect: throwingStrategy })
-    const requesting = codeOf(scene.session.lock('a'))
+    const scene = await openScriptedSession({ reconnect: throwingStrategy })
+    const requesting = errorCodeOf(scene.session.lock('a'))
     scene.socket.end()
     expect(await requesting).to.equal('INVALID_OPTION')
-    const withSymbol = await openScene({ reconnect: [Symbol('delay')] as never })
-    const requestingAgain = codeOf(withSymbol.session.lock('a'))
+    const withSymbol = await openScriptedSession({ reconnect: [Symbol('delay')] as never })
+    const requestingAgain = errorCodeOf(withSymbol.session.lock('a'))
     withSymbol.socket.end()
     expect(await requestingAgain).to.equal('INVALID_OPTION')
-    const withNumbers = await openScene({ reconnect: [Number.NaN, -5] })
+    const withNumbers = await openScriptedSession({ reconnect: [Number.NaN, -5] })
     withNumbers.socket.end()
     withNumbers.clock.advance(0)
     expect(withNumbers.network.sockets.map((socket) => socket.url)).to.deep.equal([url, url])

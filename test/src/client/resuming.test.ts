@@ -12,19 +12,19 @@ import { expect } from 'chai'
 import { noStats } from '../protocol/brokerMessages.js'
 import {
   emptyAck,
-  held,
-  openGraced,
-  resume,
+  heldLock,
+  openScriptedSessionWithGrace,
   resumedWelcome,
+  resumeSession,
   snapshot,
 } from '../support/resuming.js'
 import {
   acknowledge,
   acquireLock,
-  openScene,
+  makeClientFakes,
+  openScriptedSession,
   reconnect,
-  stage,
-  turn,
+  untilTurnEnds,
   welcome,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
@@ -34,12 +34,10 @@ import {
  * of 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
  */
 const safeLeaseMs = 9_699
-/** Marks a part of a snapshot that is not the last part. */
-const more = true
 
 describe('a client that resumes a session', () => {
   it('sends the newest secret, acknowledges immediately, and keeps its locks', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end()
     expect([scene.session.state, lock.held]).to.deep.equal(['disconnected', true])
@@ -49,10 +47,10 @@ describe('a client that resumes a session', () => {
       { type: 'hello', grace: 'lease', resume: { session: 's1', secret: 'first', try: 1 } },
     ])
     scene.socket.deliver(resumedWelcome)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect(scene.session.state).to.equal('disconnected')
-    scene.socket.deliver(snapshot([held(1, 7)]))
+    scene.socket.deliver(snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
     expect([scene.session.state, lock.held]).to.deep.equal(['connected', true])
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
     expect(await reconnect(scene)).to.deep.include({
@@ -64,8 +62,8 @@ describe('a client that resumes a session', () => {
     it(`reports each dropped connection once, after the other events: grace ${grace}`, async () => {
       const scene =
         grace === 0
-          ? await openScene({ reconnect: fixedInterval({ interval: 50 }) })
-          : await openGraced()
+          ? await openScriptedSession({ reconnect: fixedInterval({ interval: 50 }) })
+          : await openScriptedSessionWithGrace()
       await acquireLock(scene)
       scene.session.on('disconnected', ({ code }) => {
         scene.events.push(`disconnected ${code} ${scene.session.state}`)
@@ -73,7 +71,7 @@ describe('a client that resumes a session', () => {
       scene.socket.end()
       scene.clock.advance(1_000)
       // The try to reconnect fails.
-      scene.network.last.end()
+      scene.network.lastSocket.end()
       expect(scene.events).to.deep.equal([
         grace === 0 ? 'lost session' : 'jeopardy',
         'disconnected UNAVAILABLE disconnected',
@@ -82,7 +80,7 @@ describe('a client that resumes a session', () => {
   }
 
   it('reports no dropped connection if a listener has closed the session', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     await acquireLock(scene)
     scene.session.on('lost', () => void scene.session.close())
     scene.session.on('disconnected', () => scene.events.push('disconnected'))
@@ -91,25 +89,25 @@ describe('a client that resumes a session', () => {
   })
 
   it('counts its tries, so that the broker can tell a late hello from a new hello', async () => {
-    const { clock, socket, network } = await openGraced()
+    const { clock, socket, network } = await openScriptedSessionWithGrace()
     socket.end()
     const tries: unknown[] = []
     for (let i = 0; i < 3; i++) {
       clock.advance(1_000)
-      network.last.accept()
-      tries.push((network.last.newMessages()[0] as Hello).resume?.try)
-      network.last.end()
+      network.lastSocket.accept()
+      tries.push((network.lastSocket.newMessages()[0] as Hello).resume?.try)
+      network.lastSocket.end()
     }
     expect(tries).to.deep.equal([1, 2, 3])
   })
 
   it('sends an empty acknowledgement if there is no response to acknowledge', async () => {
-    const scene = await openGraced()
-    expect(await resume(scene)).to.deep.equal([emptyAck])
+    const scene = await openScriptedSessionWithGrace()
+    expect(await resumeSession(scene)).to.deep.equal([emptyAck])
   })
 
   it('reaches the last broker of a list within the lease if all others are silent', async () => {
-    const { clock, network, environment } = stage()
+    const { clock, network, environment } = makeClientFakes()
     const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
     const strategy = fixedInterval({ interval: 0 })
     const connecting = connectIn(
@@ -117,48 +115,48 @@ describe('a client that resumes a session', () => {
       { lease: 3_000, grace: 'lease', reconnect: strategy },
       environment,
     )
-    await turn()
-    network.last.accept()
-    network.last.deliver(welcome({ lease: 3_000, grace: 3_000, secret: 'first' }))
+    await untilTurnEnds()
+    network.lastSocket.accept()
+    network.lastSocket.deliver(welcome({ lease: 3_000, grace: 3_000, secret: 'first' }))
     const session = await connecting
     const events: string[] = []
     session.on('lost', () => events.push('lost'))
     session.on('resumed', () => events.push('resumed'))
     const requesting = session.lock('k')
-    await turn()
-    network.last.deliver({ type: 'granted', id: 1, fence: 7 })
+    await untilTurnEnds()
+    network.lastSocket.deliver({ type: 'granted', id: 1, fence: 7 })
     const lock = await requesting
     // The first broker falls silent, and no socket opens during the loop. The client relies on
     // 2,909 ms of the lease of 3,000 ms.
-    for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
+    for (let passed = 0; passed < 2_900 && network.lastSocket.url !== urls[2]; passed += 10) {
       clock.advance(10)
-      await turn()
+      await untilTurnEnds()
     }
-    expect(network.last.url).to.equal(urls[2])
-    network.last.accept()
-    network.last.deliver(resumedWelcome, snapshot([held(1, 7)]))
-    await turn()
+    expect(network.lastSocket.url).to.equal(urls[2])
+    network.lastSocket.accept()
+    network.lastSocket.deliver(resumedWelcome, snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
+    await untilTurnEnds()
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
 
   it('doubles the time for each broker after a round in which no broker answered', async () => {
-    const { clock, network, environment } = stage()
+    const { clock, network, environment } = makeClientFakes()
     const urls = ['ws://a.test', 'ws://b.test']
     const strategy = fixedInterval({ interval: 0 })
     const connecting = connectIn(urls, { lease: 2_000, reconnect: strategy }, environment)
-    await turn()
-    network.last.accept()
-    network.last.deliver(welcome({ lease: 2_000 }))
+    await untilTurnEnds()
+    network.lastSocket.accept()
+    network.lastSocket.deliver(welcome({ lease: 2_000 }))
     const session = await connecting
-    network.last.end()
+    network.lastSocket.end()
     clock.advance(1)
     const waits: number[] = []
     for (let i = 0; i < 8; i++) {
-      const tried = network.last
+      const tried = network.lastSocket
       let waited = 0
-      for (; network.last === tried && waited < 20_000; waited += 50) {
+      for (; network.lastSocket === tried && waited < 20_000; waited += 50) {
         clock.advance(50)
-        await turn()
+        await untilTurnEnds()
       }
       waits.push(waited)
     }
@@ -167,32 +165,32 @@ describe('a client that resumes a session', () => {
   })
 
   it('repeats an acknowledgement that the client sent on the dropped connection', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     await acquireLock(scene, { fence: 7 })
     scene.socket.newMessages()
     scene.socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'pong', n: 1 },
       { type: 'ack', ids: [1] },
     ])
-    expect(await resume(scene)).to.deep.equal([{ type: 'ack', ids: [1] }])
+    expect(await resumeSession(scene)).to.deep.equal([{ type: 'ack', ids: [1] }])
   })
 
   it('acknowledges a response once on each connection, however often resumes repeat it', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     await acquireLock(scene, { fence: 7 })
     const repeatedGrant = { type: 'granted', id: 1, fence: 7 } as const
     for (let i = 0; i < 3; i++) {
       await reconnect(scene)
       scene.socket.deliver(resumedWelcome, repeatedGrant)
-      await turn()
+      await untilTurnEnds()
       expect(scene.socket.newMessages()).to.deep.equal([{ type: 'ack', ids: [1] }])
     }
   })
 
   it('does not extend the lease before the last part of the snapshot', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const [lock, lockInSnapshot] = [
       await acquireLock(scene),
       await acquireLock(scene, { key: 'l' }),
@@ -200,18 +198,18 @@ describe('a client that resumes a session', () => {
     scene.clock.advance(4_000)
     await reconnect(scene)
     scene.socket.deliver(resumedWelcome)
-    await turn()
+    await untilTurnEnds()
     scene.clock.advance(4_000)
     // The broker received the hello at 90,000 (`resumedWelcome`), and the newest message 4 s later.
-    acknowledge(scene, 94_000)
+    acknowledge(scene, { at: 94_000 })
     // 8,050 ms have passed since the grant: twice 4,000 ms, and the 50 ms of `reconnect`.
     scene.clock.advance(safeLeaseMs - 1 - 8_050)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect([lock.held, lockInSnapshot.held]).to.deep.equal([false, false])
     expect(scene.socket.closedByClient).to.equal(false)
-    scene.socket.deliver(snapshot([held(2, 2, 'l')]))
-    await turn()
+    scene.socket.deliver(snapshot({ held: [heldLock({ id: 2, fence: 2, key: 'l' })] }))
+    await untilTurnEnds()
     // The broker has kept a lock that the client has given up, so the client unlocks the lock.
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'lost session', 'resumed'])
@@ -223,28 +221,31 @@ describe('a client that resumes a session', () => {
   })
 
   it('neither loses a lock nor reports "connected" before the last part of the snapshot', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const a = await acquireLock(scene, { key: 'a', fence: 7 })
     const b = await acquireLock(scene, { key: 'b', fence: 8 })
-    await resume(scene, snapshot([held(2, 8, 'b')], [], more))
+    await resumeSession(
+      scene,
+      snapshot({ held: [heldLock({ id: 2, fence: 8, key: 'b' })], more: true }),
+    )
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'disconnected'])
-    scene.socket.deliver(snapshot([held(1, 7, 'a')]))
+    scene.socket.deliver(snapshot({ held: [heldLock({ id: 1, fence: 7, key: 'a' })] }))
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'connected'])
   })
 
   it('repeats an undelivered lock request with the same id, and a query with a new id', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = [
       scene.session.lock('waits'),
       scene.session.lock('undelivered', { timeout: 20_000 }),
       scene.session.query({ key: 'q' }),
     ]
-    await turn()
+    await untilTurnEnds()
     scene.clock.advance(1_000)
     await reconnect(scene)
     requesting.push(scene.session.lock('new'))
-    scene.socket.deliver(resumedWelcome, snapshot([], [1]))
-    await turn()
+    scene.socket.deliver(resumedWelcome, snapshot({ waiting: [1] }))
+    await untilTurnEnds()
     // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`.
     expect(scene.socket.newMessages()).to.deep.equal([
       emptyAck,
@@ -257,16 +258,16 @@ describe('a client that resumes a session', () => {
   })
 
   it('counts a whole lease from the hello, and extends the lease with each acknowledgement', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const { session, clock } = scene
     const lock = await acquireLock(scene, { fence: 7 })
     clock.advance(3_000)
-    await resume(scene, snapshot([held(1, 7)]))
+    await resumeSession(scene, snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
     expect(session.leaseLeft).to.equal(safeLeaseMs)
     for (let n = 1; n <= 5; n++) {
       clock.advance(3_000)
       scene.socket.deliver({ type: 'ping', n })
-      await turn()
+      await untilTurnEnds()
       acknowledge(scene)
       expect(session.leaseLeft).to.equal(safeLeaseMs)
     }
@@ -274,17 +275,17 @@ describe('a client that resumes a session', () => {
   })
 
   it('counts a whole lease if a new session replaces an unfinished resume', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     // The snapshot of this resume never arrives.
-    await resume(scene)
+    await resumeSession(scene)
     await reconnect(scene)
     scene.socket.deliver(welcomeWithGrace({ session: 's2', secret: 'third' }))
-    await turn()
+    await untilTurnEnds()
     expect(scene.session.leaseLeft).to.equal(safeLeaseMs)
   })
 
   it('repeats no request that was answered', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const { session, socket } = scene
     const lock = await acquireLock(scene)
     const answered = [
@@ -292,39 +293,41 @@ describe('a client that resumes a session', () => {
       session.stats(),
       session.revoke('x', { fence: 9, reason: 'r' }),
     ]
-    await turn()
+    await untilTurnEnds()
     socket.deliver(
       { type: 'refreshed', id: 2 },
       { type: 'stats', id: 3, stats: noStats },
       { type: 'revoked', id: 4 },
     )
     await Promise.all(answered)
-    await resume(scene, snapshot([held(1, 1)]))
+    await resumeSession(scene, snapshot({ held: [heldLock({ id: 1, fence: 1 })] }))
     expect(scene.socket.sent.map(({ type }) => type)).to.deep.equal(['hello', 'ack'])
     expect(lock.held).to.equal(true)
   })
 
   it('resumes again when the connection drops during a resume', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = scene.session.lock('k')
-    await turn()
-    await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], more))
+    await untilTurnEnds()
+    await resumeSession(scene, { type: 'granted', id: 1, fence: 7 }, snapshot({ more: true }))
     // The client acknowledges the grant of the former connection, although this resume does not
     // repeat the grant.
-    expect(await resume(scene, snapshot([held(1, 7)]))).to.deep.equal([{ type: 'ack', ids: [1] }])
+    expect(
+      await resumeSession(scene, snapshot({ held: [heldLock({ id: 1, fence: 7 })] })),
+    ).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect((await requesting).fence).to.equal(7)
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 
   it('loses its locks when the broker no longer knows the session', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
     const waiting = scene.session.lock('w')
     const unlocking = (await acquireLock(scene, { key: 'u', fence: 8 })).unlock()
-    await turn()
+    await untilTurnEnds()
     await reconnect(scene)
     scene.socket.deliver(welcomeWithGrace({ session: 's2', secret: 'new' }))
-    await turn()
+    await untilTurnEnds()
     expect(lock.held).to.equal(false)
     await unlocking
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'newSession'])
@@ -338,7 +341,7 @@ describe('a client that resumes a session', () => {
   })
 
   it('does not resume a session that the broker has ended', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
     // The close code for an expired session.
     scene.socket.end(4410)
@@ -349,17 +352,17 @@ describe('a client that resumes a session', () => {
   })
 
   it('forgets aborted requests when the broker no longer knows the session', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const controller = new AbortController()
     void scene.session.lock('k', { signal: controller.signal }).catch(() => {})
-    await turn()
+    await untilTurnEnds()
     scene.socket.end()
     controller.abort()
     scene.clock.advance(50)
     scene.socket.accept()
     scene.socket.newMessages()
     scene.socket.deliver(welcomeWithGrace({ session: 's2' }))
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 })

@@ -7,7 +7,14 @@ import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, platformEnvironment } from '@holdfast/client/internal'
 import type { Welcome } from '@holdfast/shared'
 import { expect } from 'chai'
-import { stage, stateOf, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
+import {
+  makeClientFakes,
+  stateOf,
+  untilTurnEnds,
+  url,
+  welcome,
+  welcomeWithGrace,
+} from '../support/scriptedSession.js'
 
 interface Warning {
   readonly message: string
@@ -17,30 +24,30 @@ interface Warning {
 /** Opens a session on a fake clock, and collects its warnings. */
 async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = welcome()) {
   const warnings: Warning[] = []
-  const { clock, network, environment } = stage()
+  const { clock, network, environment } = makeClientFakes()
   const warn = (message: string, code: string) => void warnings.push({ message, code })
   const connecting = connectIn(url, options, { ...environment, warn })
-  await turn()
-  network.last.accept()
-  network.last.newMessages()
-  network.last.deliver(welcomeMessage)
+  await untilTurnEnds()
+  network.lastSocket.accept()
+  network.lastSocket.newMessages()
+  network.lastSocket.deliver(welcomeMessage)
   const session = await connecting
   /** Lets time pass. A ping and an acknowledgement each second keep the session connected. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 1_000) {
-      await turn()
+      await untilTurnEnds()
       clock.advance(Math.min(1_000, ms - passed))
-      network.last.deliver({ type: 'ping', n: passed })
-      await turn()
-      network.last.deliver({ type: 'ack', n: network.last.sent.length, at: 50_000 })
+      network.lastSocket.deliver({ type: 'ping', n: passed })
+      await untilTurnEnds()
+      network.lastSocket.deliver({ type: 'ack', n: network.lastSocket.sent.length, at: 50_000 })
     }
   }
   /** Requests a lock and grants it. The fence is the id of the request. */
   const hold = async (key: string, mode: 'exclusive' | 'shared' = 'exclusive') => {
     const requesting = session.lock(key, { mode })
-    await turn()
-    const { id } = network.last.newMessages().at(-1) as { id: number }
-    network.last.deliver({ type: 'granted', id, fence: id })
+    await untilTurnEnds()
+    const { id } = network.lastSocket.newMessages().at(-1) as { id: number }
+    network.lastSocket.deliver({ type: 'granted', id, fence: id })
     return requesting
   }
   return { session, warnings, pass, hold, network, clock }
@@ -70,7 +77,7 @@ describe('a session that waits for its own lock', () => {
     await hold('k')
     await pass(3_000)
     void session.lock('k').catch(() => {})
-    await turn()
+    await untilTurnEnds()
     await pass(4_999)
     expect(warnings).to.have.length(0)
     await pass(1)
@@ -94,11 +101,11 @@ describe('a session that waits for its own lock', () => {
     const { session, warnings, pass, network } = await scene()
     void session.lock('k').catch(() => {})
     void session.lock('k').catch(() => {})
-    await turn()
+    await untilTurnEnds()
     // Longer than the 5 s, but the session holds nothing yet.
     await pass(7_000)
     expect(warnings).to.have.length(0)
-    network.last.deliver({ type: 'granted', id: 1, fence: 9 })
+    network.lastSocket.deliver({ type: 'granted', id: 1, fence: 9 })
     await pass(5_000)
     expect(warnings).to.have.length(1)
   })
@@ -122,7 +129,7 @@ describe('a session that waits for its own lock', () => {
     void session.lock('other').catch(() => {})
     await pass(4_000)
     void lock.unlock()
-    network.last.deliver({ type: 'granted', id: 2, fence: 2 })
+    network.lastSocket.deliver({ type: 'granted', id: 2, fence: 2 })
     await pass(30_000)
     expect(warnings).to.deep.equal([])
   })
@@ -145,7 +152,7 @@ describe('a session that waits for its own lock', () => {
       welcomeWithGrace(),
     )
     await hold('k')
-    network.last.end()
+    network.lastSocket.end()
     void session.lock('k').catch(() => {})
     clock.advance(6_000)
     expect(warnings).to.deep.equal([])
@@ -154,9 +161,9 @@ describe('a session that waits for its own lock', () => {
   it('does not warn, and uses no timer, with the option warnings: false', async () => {
     const { session, warnings, pass, hold, clock } = await scene({ warnings: false })
     await hold('k')
-    const timersBefore = clock.timers
+    const timersBefore = clock.timerCount
     void session.lock('k').catch(() => {})
-    expect(clock.timers).to.equal(timersBefore)
+    expect(clock.timerCount).to.equal(timersBefore)
     await pass(30_000)
     expect(warnings).to.deep.equal([])
   })
@@ -166,9 +173,9 @@ describe('a session that waits for its own lock', () => {
     await hold('k')
     void session.lock('k').catch(() => {})
     const closing = session.close()
-    network.last.end(1000)
+    network.lastSocket.end(1000)
     await closing
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('emits a process warning in Node', async () => {

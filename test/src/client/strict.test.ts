@@ -15,7 +15,12 @@ import {
 import { connectIn, type Environment, platformEnvironment } from '@holdfast/client/internal'
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import { expect } from 'chai'
-import { acquireLock, openScene, stage, url } from '../support/scriptedSession.js'
+import {
+  acquireLock,
+  makeClientFakes,
+  openScriptedSession,
+  url,
+} from '../support/scriptedSession.js'
 
 type Options = Record<string, unknown>
 
@@ -74,12 +79,12 @@ const calls: readonly Call[] = [
       unref: true,
       WebSocket: class {},
     },
-    call: (options) => connectIn(url, options, stage().environment),
+    call: (options) => connectIn(url, options, makeClientFakes().environment),
   },
   {
     name: 'connect',
     options: { proxy: 'http://127.0.0.1:1', unref: true, ca: rootCertificates[0] },
-    call: (options) => connectIn(url, options, withProxies(stage().environment)),
+    call: (options) => connectIn(url, options, withProxies(makeClientFakes().environment)),
   },
   {
     name: 'lock',
@@ -244,7 +249,7 @@ async function refusalOf(act: () => unknown): Promise<HoldfastError | undefined>
 
 /** Opens a session that holds a lock. */
 async function scene(): Promise<{ session: Session; lock: Lock }> {
-  const opened = await openScene()
+  const opened = await openScriptedSession()
   return { session: opened.session, lock: await acquireLock(opened, { ttl: 9_000, at: 50_000 }) }
 }
 
@@ -375,7 +380,7 @@ describe('the checks of options and arguments', () => {
   })
 
   it('withLock and watch refuse a callback that is not a function', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     const swapped = session.withLock('k', {} as never, (() => {}) as never)
     expect((await refusalOf(() => swapped))?.code).to.equal('INVALID_OPTION')
     const missing = session.withLock('k', undefined as never)
@@ -396,7 +401,7 @@ describe('the checks of options and arguments', () => {
   })
 
   it('session.locks.request ignores unknown options, as the Web Locks specification says', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     void session.locks.request('k', { ifavailable: true } as never, () => {}).catch(() => {})
     await new Promise((resolve) => setImmediate(resolve))
     expect(socket.sent.at(-1)).to.deep.equal({ type: 'lock', id: 1, key: 'k' })
@@ -405,7 +410,7 @@ describe('the checks of options and arguments', () => {
   // This test omits `session.once`, for which every text is valid: a text that is not an event is
   // the key of a function that must run once.
   it('on and off refuse a misspelt event and a listener that is no function', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     for (const method of ['on', 'off'] as const) {
       for (const [wrongName, rightName] of [
         ['lsot', 'lost'],

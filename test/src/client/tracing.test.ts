@@ -7,10 +7,10 @@ import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
 import {
   acquireLock,
-  codeOf,
-  openScene,
-  turn,
+  errorCodeOf,
+  openScriptedSession,
   unhandledRejectionsOf,
+  untilTurnEnds,
 } from '../support/scriptedSession.js'
 
 /**
@@ -41,7 +41,7 @@ function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer 
 describe('a session with a tracer', () => {
   it('reports the request, the grant and the end once each, and sends the metadata of the tracer', async () => {
     const { calls, tracer } = recordingTracer()
-    const scene = await openScene({ tracer })
+    const scene = await openScriptedSession({ tracer })
     const lock = await acquireLock(scene, { metadata: 7 })
     expect(scene.socket.sent.at(-1)).to.deep.include({ metadata: { traced: true } })
     void lock.unlock()
@@ -53,19 +53,19 @@ describe('a session with a tracer', () => {
 
   it('reports a loss with its reason, once', async () => {
     const { calls, tracer } = recordingTracer()
-    const scene = await openScene({ tracer })
+    const scene = await openScriptedSession({ tracer })
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
-    await codeOf(lock.unlock())
+    await errorCodeOf(lock.unlock())
     void scene.session.close()
     expect(calls.slice(1)).to.deep.equal(['granted 1', 'ended stolen'])
   })
 
   it('reports a request that fails', async () => {
     const { calls, tracer } = recordingTracer()
-    const { session, socket } = await openScene({ tracer })
-    const requesting = codeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
-    await turn()
+    const { session, socket } = await openScriptedSession({ tracer })
+    const requesting = errorCodeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
+    await untilTurnEnds()
     socket.deliver({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
     await requesting
     expect(calls).to.deep.equal(['requested k shared undefined', 'failed LOCK_TIMEOUT'])
@@ -80,12 +80,12 @@ function fail(): never {
 describe('a tracer that throws', () => {
   it('does not affect the caller when it throws at a grant or a failure', async () => {
     const tracer: Tracer = { request: () => ({ metadata: undefined, granted: fail, failed: fail }) }
-    const scene = await openScene({ tracer })
+    const scene = await openScriptedSession({ tracer })
     let lock: Lock | undefined
     const unhandledRejections = await unhandledRejectionsOf(async () => {
       lock = await acquireLock(scene)
-      const refused = codeOf(scene.session.lock('l'))
-      await turn()
+      const refused = errorCodeOf(scene.session.lock('l'))
+      await untilTurnEnds()
       scene.socket.deliver({ type: 'failed', id: 2, code: 'QUOTA_EXCEEDED', message: '' })
       expect(await refused).to.equal('QUOTA_EXCEEDED')
     })
@@ -99,7 +99,7 @@ describe('a tracer that throws', () => {
     const tracer: Tracer = {
       request: () => ({ metadata: undefined, granted: () => hold, failed: fail }),
     }
-    const scene = await openScene({ tracer })
+    const scene = await openScriptedSession({ tracer })
     const locks = [
       await acquireLock(scene, { key: 'a' }),
       await acquireLock(scene, { key: 'b' }),
@@ -109,7 +109,7 @@ describe('a tracer that throws', () => {
     scene.socket.newMessages()
     const unhandledRejections = await unhandledRejectionsOf(async () => {
       void locks[0].unlock()
-      await turn()
+      await untilTurnEnds()
       scene.socket.end()
     })
     // One rejection for each lock: the first lock is unlocked, and the other two are lost.

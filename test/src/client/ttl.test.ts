@@ -8,10 +8,10 @@ import { expect } from 'chai'
 import {
   acknowledge,
   acquireLock,
-  codeOf,
-  openScene,
+  errorCodeOf,
+  openScriptedSession,
   stateOf,
-  turn,
+  untilTurnEnds,
 } from '../support/scriptedSession.js'
 
 /** How long the client relies on a ttl of 1,000 ms, in ms: less 1 % and a margin of 51 ms. */
@@ -21,7 +21,7 @@ const countedLongTtlMs = 4_849
 
 describe('a client that holds a lock with a ttl', () => {
   it('counts the ttl of an immediate grant from when the client sent the request', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     scene.clock.advance(3_000)
     const lock = await acquireLock(scene, { ttl: 1_000, at: 53_000 })
     scene.clock.advance(countedTtlMs - 1)
@@ -33,16 +33,16 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('after a wait, counts the ttl from the grant, whose time it computes from the newest ack', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const requesting = scene.session.lock('k', { ttl: 1_000 })
-    await turn()
+    await untilTurnEnds()
     scene.clock.advance(4_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     // The client sent the pong at 4,000 by its own clock. By the clock of the broker, the pong
     // arrived at 54,010, and the grant follows 990 ms later. So by the clock of the client, the
     // grant is at 4,990 or later.
-    acknowledge(scene, 54_010)
+    acknowledge(scene, { at: 54_010 })
     scene.clock.advance(1_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 55_000 })
     const lock = await requesting
@@ -56,11 +56,11 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('counts the ttl of a refresh from when the client sent the refresh', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(500)
     const refreshing = lock.refresh()
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'refresh', id: 2, fence: 1 })
     scene.clock.advance(300)
     scene.socket.deliver({ type: 'refreshed', id: 2 })
@@ -73,30 +73,30 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('unlocks a lock that expired at the client before a refresh was confirmed', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(900)
-    const refreshing = codeOf(lock.refresh())
-    await turn()
+    const refreshing = errorCodeOf(lock.refresh())
+    await untilTurnEnds()
     scene.clock.advance(100)
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
     scene.socket.newMessages()
     // The broker has restarted the ttl, so the lock would block other sessions.
     scene.socket.deliver({ type: 'refreshed', id: 2 })
-    await turn()
+    await untilTurnEnds()
     expect(lock.held).to.equal(false)
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 3, fence: 1 }])
   })
 
   it('uses the shorter ttl while a refresh is pending, and the former ttl again after a refusal', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const [lock, other] = [
       await acquireLock(scene, { ttl: 5_000, at: 50_000 }),
       await acquireLock(scene, { ttl: 5_000, at: 50_000 }),
     ]
-    const refused = codeOf(lock.refresh(1_000))
+    const refused = errorCodeOf(lock.refresh(1_000))
     void other.refresh(1_000).catch(() => {})
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'failed', id: 3, code: 'QUOTA_EXCEEDED', message: '' })
     expect(await refused).to.equal('QUOTA_EXCEEDED')
     scene.clock.advance(countedTtlMs - 1)
@@ -110,10 +110,10 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('loses the lock when the broker answers a refresh with LOCK_NOT_HELD', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
-    const refreshing = codeOf(lock.refresh(2_000))
-    await turn()
+    const refreshing = errorCodeOf(lock.refresh(2_000))
+    await untilTurnEnds()
     expect(scene.socket.newMessages().at(-1)).to.deep.include({ ttl: 2_000 })
     scene.socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
@@ -121,35 +121,35 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('refreshes periodically until the lock is unlocked', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.socket.newMessages()
     const running = lock.autoRefresh({ interval: 300, timeout: 600 })
     // Seven refreshes last 2,100 ms, which is longer than the ttl.
     for (let id = 2; id <= 8; id++) {
       scene.clock.advance(300)
-      await turn()
+      await untilTurnEnds()
       expect(scene.socket.newMessages()).to.deep.equal([{ type: 'refresh', id, fence: 1 }])
       scene.socket.deliver({ type: 'refreshed', id })
-      await turn()
+      await untilTurnEnds()
     }
     expect(lock.held).to.equal(true)
     expect(await stateOf(running)).to.equal('pending')
     void lock.unlock()
     expect(await stateOf(running)).to.equal('resolved')
     scene.clock.advance(1_000)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 9, fence: 1 }])
   })
 
   it('refreshes when a message arrives, if no timer fires', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 6_000, at: 50_000 })
     void lock.autoRefresh({ interval: 2_000, timeout: 3_000 })
     scene.socket.newMessages()
     scene.clock.advanceWithoutTimers(3_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'pong', n: 1 },
       { type: 'refresh', id: 2, fence: 1 },
@@ -157,9 +157,9 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('stops refreshing when the response to a refresh does not arrive in time', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
-    const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
+    const running = errorCodeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
     // The sum of the interval and the timeout.
     scene.clock.advance(700)
     expect(await running).to.equal('LOCK_TIMEOUT')
@@ -167,11 +167,11 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('reports no expiry after an unlock during a refresh', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = lock.refresh()
     const unlocking = lock.unlock()
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
     await Promise.all([refreshing, unlocking])
     scene.clock.advance(2_000)
@@ -179,78 +179,78 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('sends no further refresh when the lock is unlocked during a refresh', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const running = lock.autoRefresh({ interval: 300, timeout: 400 })
     scene.clock.advance(300)
     void lock.unlock()
     await running
     scene.socket.deliver({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
-    await turn()
+    await untilTurnEnds()
     scene.socket.newMessages()
     scene.clock.advance(1_000)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
   it('does not wait for the response to a refresh of a lost lock', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
-    const refreshing = codeOf(lock.refresh())
-    await turn()
+    const refreshing = errorCodeOf(lock.refresh())
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
   })
 
   it('stops refreshing when the lock is lost', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
-    const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
+    const running = errorCodeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(await running).to.equal('LOCK_LOST')
   })
 
   it('refuses an invalid interval, timeout or ttl', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const codeFor = (interval: unknown, timeout: unknown) =>
-      codeOf(lock.autoRefresh({ interval, timeout } as { interval: number; timeout: number }))
+      errorCodeOf(lock.autoRefresh({ interval, timeout } as { interval: number; timeout: number }))
     // The sum of the interval and the timeout must be less than the ttl.
     expect(await codeFor(500, 500)).to.equal('INVALID_INTERVAL')
     expect(await codeFor(0, 500)).to.equal('INVALID_INTERVAL')
     expect(await codeFor('1', 500)).to.equal('INVALID_INTERVAL')
     expect(await codeFor(100, 0)).to.equal('INVALID_TIMEOUT')
     expect(await codeFor(100, undefined)).to.equal('INVALID_TIMEOUT')
-    expect(await codeOf(lock.refresh(0))).to.equal('INVALID_TTL')
+    expect(await errorCodeOf(lock.refresh(0))).to.equal('INVALID_TTL')
     void lock.unlock()
     // For an unlocked lock, the call resolves immediately.
     expect(await codeFor(400, 500)).to.equal('none')
   })
 
   it('without options, refreshes after a third of the ttl', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene, { ttl: 900, at: 50_000 })
     const running = lock.autoRefresh()
     scene.clock.advance(299)
-    await turn()
+    await untilTurnEnds()
     // The client has sent only its hello and the request for the lock.
     expect(scene.socket.sent).to.have.length(2)
     scene.clock.advance(1)
-    await turn()
+    await untilTurnEnds()
     expect(scene.socket.sent.at(-1)).to.deep.equal({ type: 'refresh', id: 2, fence: 1 })
     // By default, the timeout is also a third of the ttl.
     scene.clock.advance(300)
-    expect(await codeOf(running)).to.equal('LOCK_TIMEOUT')
+    expect(await errorCodeOf(running)).to.equal('LOCK_TIMEOUT')
   })
 
   it('accepts autoRefresh without options for a ttl of 3 ms, the shortest that it allows', async () => {
-    const lock = await acquireLock(await openScene(), { ttl: 3, at: 50_000 })
+    const lock = await acquireLock(await openScriptedSession(), { ttl: 3, at: 50_000 })
     expect(await stateOf(lock.autoRefresh())).to.equal('pending')
     void lock.unlock()
   })
 
   it('needs an interval and a timeout for a lock without a ttl', async () => {
-    const lock = await acquireLock(await openScene())
+    const lock = await acquireLock(await openScriptedSession())
     const error: Error = await lock.autoRefresh().then(
       () => expect.fail('autoRefresh did not reject'),
       (error) => error,
@@ -260,15 +260,15 @@ describe('a client that holds a lock with a ttl', () => {
   })
 
   it('refreshes a lock without a ttl to learn whether the session still holds the lock', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
     const running = lock.autoRefresh({ interval: 1_000, timeout: 50_000 })
     scene.clock.advance(1_000)
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'refreshed', id: 2 })
     expect(await stateOf(running)).to.equal('pending')
     scene.clock.advance(1_000)
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'failed', id: 3, code: 'LOCK_NOT_HELD', message: '' })
     expect(await stateOf(running)).to.not.equal('pending')
     expect(lock.held).to.equal(false)

@@ -6,14 +6,14 @@
  * new connection.
  */
 import { expect } from 'chai'
-import { openGraced, resume, snapshot } from '../support/resuming.js'
-import { codeOf, openScene, turn } from '../support/scriptedSession.js'
+import { openScriptedSessionWithGrace, resumeSession, snapshot } from '../support/resuming.js'
+import { errorCodeOf, openScriptedSession, untilTurnEnds } from '../support/scriptedSession.js'
 
 /** Opens a session that holds a shared lock with the fence 5. */
 async function sharedLock() {
-  const scene = await openScene()
+  const scene = await openScriptedSession()
   const requesting = scene.session.lock('k', { mode: 'shared' })
-  await turn()
+  await untilTurnEnds()
   scene.socket.newMessages()
   scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
   return { ...scene, lock: await requesting }
@@ -23,19 +23,19 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('refer to the lock by its first fence, also after an upgrade', async () => {
     const { socket, lock } = await sharedLock()
     const upgrading = lock.upgrade({ timeout: 700 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([{ type: 'upgrade', id: 2, fence: 5, timeout: 700 }])
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
     await upgrading
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
     const downgrading = lock.downgrade()
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.include.members([{ type: 'downgrade', id: 3, fence: 5 }])
     socket.deliver({ type: 'downgraded', id: 3 })
     await downgrading
     expect([lock.mode, lock.fence]).to.deep.equal(['shared', 9])
     void lock.unlock()
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.include.members([{ type: 'unlock', id: 4, fence: 5 }])
   })
 
@@ -43,12 +43,12 @@ describe('lock.upgrade and lock.downgrade', () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
     const upgrading = lock.upgrade({ signal: controller.signal })
-    await turn()
+    await untilTurnEnds()
     controller.abort()
-    expect(await codeOf(upgrading)).to.equal('ABORTED')
+    expect(await errorCodeOf(upgrading)).to.equal('ABORTED')
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages()).to.deep.include.members([{ type: 'downgrade', id: 3, fence: 5 }])
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
   })
@@ -57,15 +57,15 @@ describe('lock.upgrade and lock.downgrade', () => {
     const { socket, lock } = await sharedLock()
     for (let i = 0; i < 2; i++) {
       const controller = new AbortController()
-      const outcome = codeOf(lock.upgrade({ signal: controller.signal }))
-      await turn()
+      const outcome = errorCodeOf(lock.upgrade({ signal: controller.signal }))
+      await untilTurnEnds()
       controller.abort()
       expect(await outcome).to.equal('ABORTED')
     }
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
     socket.deliver({ type: 'granted', id: 3, fence: 9 })
-    await turn()
+    await untilTurnEnds()
     const sent = socket.newMessages().map(({ type }) => type)
     expect(sent.filter((type) => type === 'downgrade')).to.have.length(1)
     expect([lock.mode, lock.fence]).to.deep.equal(['shared', 9])
@@ -74,14 +74,14 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('are refused while the caller of an earlier upgrade waits', async () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
-    const firstUpgrading = codeOf(lock.upgrade({ signal: controller.signal }))
-    await turn()
+    const firstUpgrading = errorCodeOf(lock.upgrade({ signal: controller.signal }))
+    await untilTurnEnds()
     for (const call of [lock.upgrade(), lock.downgrade()])
-      expect(await codeOf(call)).to.equal('INVALID_OPTION')
+      expect(await errorCodeOf(call)).to.equal('INVALID_OPTION')
     controller.abort()
     expect(await firstUpgrading).to.equal('ABORTED')
     void lock.upgrade()
-    await turn()
+    await untilTurnEnds()
     expect(socket.newMessages().map(({ type }) => type)).to.deep.equal([
       'upgrade',
       'cancel',
@@ -93,11 +93,11 @@ describe('lock.upgrade and lock.downgrade', () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
     const firstUpgrading = lock.upgrade({ signal: controller.signal })
-    await turn()
+    await untilTurnEnds()
     controller.abort()
-    expect(await codeOf(firstUpgrading)).to.equal('ABORTED')
+    expect(await errorCodeOf(firstUpgrading)).to.equal('ABORTED')
     const secondUpgrading = lock.upgrade()
-    await turn()
+    await untilTurnEnds()
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
     socket.deliver({ type: 'granted', id: 3, fence: 9 })
@@ -110,13 +110,13 @@ describe('lock.upgrade and lock.downgrade', () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]
-      const outcomes = [codeOf(lock.upgrade({ signal: controllers[0]!.signal }))]
-      await turn()
+      const outcomes = [errorCodeOf(lock.upgrade({ signal: controllers[0]!.signal }))]
+      await untilTurnEnds()
       controllers[0]!.abort()
-      outcomes.push(codeOf(lock.upgrade({ signal: controllers[1]!.signal })))
-      await turn()
+      outcomes.push(errorCodeOf(lock.upgrade({ signal: controllers[1]!.signal })))
+      await untilTurnEnds()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
-      await turn()
+      await untilTurnEnds()
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')
       if (isRefused) socket.deliver({ type: 'failed', id: 3, code: 'FORBIDDEN', message: 'no' })
       else controllers[1]!.abort()
@@ -124,7 +124,7 @@ describe('lock.upgrade and lock.downgrade', () => {
         'ABORTED',
         isRefused ? 'FORBIDDEN' : 'ABORTED',
       ])
-      await turn()
+      await untilTurnEnds()
       expect(socket.newMessages()).to.deep.include.members([{ type: 'downgrade', id: 4, fence: 5 }])
       expect(lock.mode).to.equal('shared')
     }
@@ -135,14 +135,14 @@ describe('lock.upgrade and lock.downgrade', () => {
       [{ ttl: 1_000 }, 'expired'],
       [{ maxHold: 1_000 }, 'maxHold'],
     ] as const) {
-      const { session, socket, clock } = await openScene()
+      const { session, socket, clock } = await openScriptedSession()
       const requesting = session.lock('k', { mode: 'shared', ...limit })
-      await turn()
+      await untilTurnEnds()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
       const lock = await requesting
       clock.advance(600)
       const upgrading = lock.upgrade()
-      await turn()
+      await untilTurnEnds()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
       await upgrading
       // The limit counts from the first grant: the lock is held after 900 ms, and not after
@@ -157,21 +157,21 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('time out at the client if the broker does not answer in time', async () => {
     const { clock, lock, socket } = await sharedLock()
     const upgrading = lock.upgrade({ timeout: 1_000 })
-    await turn()
+    await untilTurnEnds()
     socket.newMessages()
     // The client waits 250 ms longer than the timeout for the answer of the broker.
     clock.advance(1_250)
-    expect(await codeOf(upgrading)).to.equal('LOCK_TIMEOUT')
+    expect(await errorCodeOf(upgrading)).to.equal('LOCK_TIMEOUT')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 2 }])
   })
 
   it('cancel the upgrade at the broker when the client ends the lock before the broker does', async () => {
-    const scene = await openScene()
+    const scene = await openScriptedSession()
     const requesting = scene.session.lock('k', { mode: 'shared', maxHold: 1_000 })
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const outcome = codeOf((await requesting).upgrade())
-    await turn()
+    const outcome = errorCodeOf((await requesting).upgrade())
+    await untilTurnEnds()
     scene.socket.newMessages()
     scene.clock.advance(1_100)
     expect(await outcome).to.equal('LOCK_NOT_HELD')
@@ -179,17 +179,17 @@ describe('lock.upgrade and lock.downgrade', () => {
   })
 
   it('obey the signal and the timeout in a scope while an earlier call of the scope waits', async () => {
-    const { session, socket, clock } = await openScene()
+    const { session, socket, clock } = await openScriptedSession()
     await session.scope(async (scope) => {
       const requesting = scope.lock('k', { mode: 'shared' })
-      await turn()
+      await untilTurnEnds()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
       const lock = await requesting
-      const earlierCall = codeOf(scope.lock('l'))
+      const earlierCall = errorCodeOf(scope.lock('l'))
       const controller = new AbortController()
-      const aborted = codeOf(lock.upgrade({ signal: controller.signal }))
-      const timedOut = codeOf(lock.upgrade({ timeout: 100 }))
-      await turn()
+      const aborted = errorCodeOf(lock.upgrade({ signal: controller.signal }))
+      const timedOut = errorCodeOf(lock.upgrade({ timeout: 100 }))
+      await untilTurnEnds()
       controller.abort()
       expect(await aborted).to.equal('ABORTED')
       clock.advance(1_000)
@@ -204,15 +204,15 @@ describe('lock.upgrade and lock.downgrade', () => {
   })
 
   it('reject in a scope if the lock is lost while an earlier call of the scope waits', async () => {
-    const { session, socket } = await openScene()
+    const { session, socket } = await openScriptedSession()
     await session.scope(async (scope) => {
       const requesting = scope.lock('k', { mode: 'shared' })
-      await turn()
+      await untilTurnEnds()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
       const lock = await requesting
-      const earlierCall = codeOf(scope.lock('l'))
-      const upgrading = codeOf(lock.upgrade())
-      await turn()
+      const earlierCall = errorCodeOf(scope.lock('l'))
+      const upgrading = errorCodeOf(lock.upgrade())
+      await untilTurnEnds()
       socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
       // Any failure of the earlier call lets the scope go on.
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
@@ -227,40 +227,40 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('reject when the lock is lost', async () => {
     const { socket, lock } = await sharedLock()
     const upgrading = lock.upgrade()
-    await turn()
+    await untilTurnEnds()
     socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
-    expect(await codeOf(upgrading)).to.equal('LOCK_NOT_HELD')
-    expect(await codeOf(lock.downgrade())).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(upgrading)).to.equal('LOCK_NOT_HELD')
+    expect(await errorCodeOf(lock.downgrade())).to.equal('LOCK_NOT_HELD')
   })
 
   it('keep the lock shared if a resume brings the grant of an upgrade that the caller had aborted', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = scene.session.lock('k', { mode: 'shared' })
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     const lock = await requesting
     const controller = new AbortController()
-    const outcome = codeOf(lock.upgrade({ signal: controller.signal }))
-    await turn()
+    const outcome = errorCodeOf(lock.upgrade({ signal: controller.signal }))
+    await untilTurnEnds()
     controller.abort()
     expect(await outcome).to.equal('ABORTED')
     // The broker repeats the grant, and then sends a snapshot of the locks. There `fence` is the
     // first fence of a lock, and `presentFence` is its newest fence.
     const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
-    await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
+    await resumeSession(scene, { type: 'granted', id: 2, fence: 9 }, snapshot({ held: [item] }))
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
   })
 
   it('make the lock exclusive, with the new fence, if the broker repeats the grant after a resume', async () => {
-    const scene = await openGraced()
+    const scene = await openScriptedSessionWithGrace()
     const requesting = scene.session.lock('k', { mode: 'shared' })
-    await turn()
+    await untilTurnEnds()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     const lock = await requesting
     const upgrading = lock.upgrade()
-    await turn()
+    await untilTurnEnds()
     const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
-    await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
+    await resumeSession(scene, { type: 'granted', id: 2, fence: 9 }, snapshot({ held: [item] }))
     await upgrading
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['exclusive', 9, true])
   })

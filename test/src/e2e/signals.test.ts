@@ -6,7 +6,7 @@
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
-import { turn } from '../support/scriptedSession.js'
+import { untilTurnEnds } from '../support/scriptedSession.js'
 import { Stage, untilHandled } from './stage.js'
 
 const requestCount = 100
@@ -19,7 +19,7 @@ async function warningsOf(act: () => Promise<void>): Promise<string[]> {
   try {
     await act()
     // Node prints a warning in a later turn of the event loop.
-    await turn()
+    await untilTurnEnds()
   } finally {
     process.off('warning', listener)
   }

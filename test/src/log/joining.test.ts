@@ -157,6 +157,6 @@ describe('replicated log: joining', () => {
     expect((await starting).message).to.equal('The shared log was closed')
     finishOpening()
     await cluster.settle()
-    expect(cluster.environment.timers).to.equal(0)
+    expect(cluster.environment.timerCount).to.equal(0)
   })
 })

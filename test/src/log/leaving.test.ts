@@ -46,7 +46,7 @@ describe('replicated log: joining and leaving', () => {
     await cluster.runUntilSettled(a.log.close())
     // The close waits at most 3 s for the `leave` entry of the broker.
     expect(cluster.environment.clock.monotonic() - startedAt).to.be.lessThan(4_000)
-    expect(cluster.environment.timers).to.equal(0)
+    expect(cluster.environment.timerCount).to.equal(0)
   })
 
   it('a closed log leaves no timer behind', async () => {
@@ -54,7 +54,7 @@ describe('replicated log: joining and leaving', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     await cluster.passTime(2_000)
     await cluster.runUntilSettled(Promise.all([a.log.close(), b.log.close()]))
-    expect(cluster.environment.timers).to.equal(0)
+    expect(cluster.environment.timerCount).to.equal(0)
   })
 
   it('a start fails with an error if the log does not answer', async () => {
@@ -67,7 +67,7 @@ describe('replicated log: joining and leaving', () => {
     expect(error).to.be.instanceOf(HoldfastError)
     expect(error).to.deep.include({ code: 'UNAVAILABLE' })
     expect(error.message).to.contain('no answer')
-    expect(cluster.environment.timers).to.equal(0)
+    expect(cluster.environment.timerCount).to.equal(0)
   })
 
   it('a start fails with an error if the broker cannot join', async () => {
@@ -79,7 +79,7 @@ describe('replicated log: joining and leaving', () => {
     source.cut()
     const error = await cluster.runUntilSettled(starting)
     expect(error.code).to.equal('UNAVAILABLE')
-    expect(cluster.environment.timers).to.equal(0)
+    expect(cluster.environment.timerCount).to.equal(0)
   })
 
   it('a broker whose join returns too late does not serve', async () => {
@@ -153,7 +153,7 @@ describe('replicated log: permanent errors', () => {
       expect(cluster.store.position).to.equal(positionBefore)
       expect(a.log.isLive()).to.equal(false)
       await a.log.close()
-      expect(cluster.environment.timers).to.equal(0)
+      expect(cluster.environment.timerCount).to.equal(0)
     })
   }
 

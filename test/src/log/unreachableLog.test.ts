@@ -204,10 +204,10 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(message).to.equal('Replicated log recovered')
     // The outage lasted 34 s. The logger notices its beginning and its end a little later.
     expect(lastedMs).to.be.within(30_000, 36_000)
-    const timersBefore = cluster.environment.timers
+    const timersBefore = cluster.environment.timerCount
     close()
     // The close of the logger stops its timer.
-    expect(cluster.environment.timers).to.equal(timersBefore - 1)
+    expect(cluster.environment.timerCount).to.equal(timersBefore - 1)
   })
 
   it('writes no line for a short failure, nor for the start of a broker', async () => {

@@ -29,7 +29,7 @@ describe('the tarpit', () => {
       expect(String(socket.read())).to.match(/^HTTP\/1\.1 429 .*\r\n\r\nCome back later\.\n$/s)
       expect(socket.writableEnded).to.equal(true)
     }
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('delays at most a thousand refusals, and destroys the sockets of the others', () => {
@@ -50,13 +50,13 @@ describe('the tarpit', () => {
     // `once` rejects at the error of the second socket.
     const closes = sockets.map((socket) => socket.closed || once(socket, 'close').catch(() => {}))
     await Promise.all(closes)
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 
   it('destroys all delayed sockets when it closes', () => {
     const { clock, tarpit, sockets } = tarpitWith(3)
     tarpit.close()
     expect(sockets.map((socket) => socket.destroyed)).to.deep.equal([true, true, true])
-    expect(clock.timers).to.equal(0)
+    expect(clock.timerCount).to.equal(0)
   })
 })

@@ -118,7 +118,7 @@ describe('expiring tokens', () => {
     client.socket.drop()
     // The broker would have sent the warning of the expiry after 30,000 ms.
     harness.environment.pass(40_000)
-    expect(harness.environment.timers).to.equal(0)
+    expect(harness.environment.timerCount).to.equal(0)
   })
 
   it('are accepted and ignored by a broker without the option `authenticate`', () => {

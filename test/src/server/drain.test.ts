@@ -124,7 +124,7 @@ describe('drain', () => {
     const { pass } = startDrain(harness, 100, [client])
     await pass(50, 10)
     await harness.broker.stop()
-    expect(harness.environment.timers).to.equal(0)
+    expect(harness.environment.timerCount).to.equal(0)
   })
 })
 

@@ -27,8 +27,8 @@ export class FakeEnvironment implements Environment {
   readonly hash = (secret: string): string => `#${secret}#`
 
   /** The number of timers that are set and have not fired. */
-  get timers(): number {
-    return this.clock.timers
+  get timerCount(): number {
+    return this.clock.timerCount
   }
 
   /** The number of timers that were ever set. */
@@ -52,7 +52,7 @@ export class FakeEnvironment implements Environment {
 
   /** Moves only the wall clock, forward or back. */
   moveWall(byMs: number): void {
-    this.clock.moveWall(byMs)
+    this.clock.moveWallClock(byMs)
   }
 
   /** Runs the first step of a turn: the timers that are due. */

@@ -102,9 +102,9 @@ describe('timekeeper', () => {
       deadlineIn(`lease ${i}`, 10_000 - i)
       keeper.setTimer(`ping ${i}`, 5_000 + i)
     }
-    expect(environment.timers).to.equal(1)
+    expect(environment.timerCount).to.equal(1)
     environment.pass(4_000)
-    expect(environment.timers).to.equal(1)
+    expect(environment.timerCount).to.equal(1)
   })
 
   it('sets no further timer of the clock for a deadline after the next check for stops', () => {
@@ -117,15 +117,15 @@ describe('timekeeper', () => {
 
   it('uses no timer of the clock without deadlines, nor after its method `stop` was called', () => {
     const { environment, keeper, deadlineIn } = setUp()
-    expect(environment.timers).to.equal(0)
+    expect(environment.timerCount).to.equal(0)
     deadlineIn('ttl', 100)
     environment.pass(100)
-    expect(environment.timers).to.equal(0)
+    expect(environment.timerCount).to.equal(0)
     deadlineIn('lease', 100)
     keeper.stop()
-    expect(environment.timers).to.equal(0)
+    expect(environment.timerCount).to.equal(0)
     deadlineIn('too late', 100)
-    expect(environment.timers).to.equal(0)
+    expect(environment.timerCount).to.equal(0)
   })
 
   it('reports no deadline after its method `stop` was called, even in the same turn', () => {
@@ -136,7 +136,7 @@ describe('timekeeper', () => {
     keeper.stop()
     environment.endTurn()
     expect(events).to.deep.equal([])
-    expect(environment.timers).to.equal(0)
+    expect(environment.timerCount).to.equal(0)
   })
 
   it('reports expired deadlines, and no others, when its method `run` is called', () => {

@@ -176,9 +176,9 @@ describe('the work scheduler', () => {
   it('clears the timer of a recovery in `stop`', () => {
     addRepeatedWork(50)
     environment.endOneTurn()
-    expect(environment.timers).to.equal(1)
+    expect(environment.timerCount).to.equal(1)
     scheduler.stop()
-    expect(environment.timers).to.equal(0)
+    expect(environment.timerCount).to.equal(0)
   })
 
   it('gives the next turns fewer units if paused work used more units than its turn had', () => {

@@ -48,7 +48,7 @@ export class FakeClock implements Clock {
   }
 
   /** The number of timers that are set and have not fired. */
-  get timers(): number {
+  get timerCount(): number {
     return this.#timers.size
   }
 
@@ -98,7 +98,7 @@ export class FakeClock implements Clock {
   }
 
   /** Moves only the wall clock, forward or back, as when the clock is set or the machine sleeps. */
-  moveWall(ms: number): void {
+  moveWallClock(ms: number): void {
     this.#wall += ms
   }
 

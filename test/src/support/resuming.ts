@@ -1,7 +1,13 @@
 /**
  * The messages with which broker and client resume a session, for tests that play the broker.
  */
-import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scriptedSession.js'
+import {
+  openScriptedSession,
+  reconnect,
+  type ScriptedSession,
+  untilTurnEnds,
+  welcomeWithGrace,
+} from './scriptedSession.js'
 
 /**
  * The welcome of a resumed session. The field `at` is the time of the broker, and later than in the
@@ -10,33 +16,40 @@ import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scri
 export const resumedWelcome = welcomeWithGrace({ resumed: true, secret: 'second', at: 90_000 })
 
 /** Opens a session with a grace: the session survives a drop of its connection. */
-export function openGraced(): Promise<Scene> {
-  return openScene({ grace: 'lease' }, welcomeWithGrace())
+export function openScriptedSessionWithGrace(): Promise<ScriptedSession> {
+  return openScriptedSession({ grace: 'lease' }, welcomeWithGrace())
 }
 
 /** A held lock in a snapshot: the `id` of its request, and its `fence`, the number of the grant. */
-export function held(id: number, fence: number, key = 'k') {
+export function heldLock({ id, fence, key = 'k' }: { id: number; fence: number; key?: string }) {
   return { id, key, mode: 'exclusive', fence }
 }
 
-/**
- * The snapshot after a welcome: the locks and waiting requests that the broker has kept.
- *
- * @param waiting The ids of the waiting requests.
- * @param more Whether another part of the snapshot follows.
- */
-export function snapshot(heldItems: object[] = [], waiting: number[] = [], more = false) {
-  return { type: 'snapshot', held: heldItems, waiting, more }
+/** The fields of a snapshot, except the type. */
+interface SnapshotFields {
+  readonly held?: readonly object[]
+  /** The ids of the waiting requests. */
+  readonly waiting?: readonly number[]
+  /** Whether another part of the snapshot follows. */
+  readonly more?: boolean
+}
+
+/** The snapshot after a welcome: the locks and waiting requests that the broker has kept. */
+export function snapshot({ held = [], waiting = [], more = false }: SnapshotFields = {}) {
+  return { type: 'snapshot', held, waiting, more }
 }
 
 /**
  * Resumes the session; `messages` follow the welcome. Returns the messages that the client sent in
  * response.
  */
-export async function resume(scene: Scene, ...messages: object[]): Promise<object[]> {
+export async function resumeSession(
+  scene: ScriptedSession,
+  ...messages: object[]
+): Promise<object[]> {
   await reconnect(scene)
   scene.socket.deliver(resumedWelcome, ...(messages as Record<string, unknown>[]))
-  await turn()
+  await untilTurnEnds()
   return scene.socket.newMessages()
 }
 

@@ -15,7 +15,7 @@ const brokerTime = 50_000
  * Waits for the end of the turn of the event loop: all microtasks have run, and the client has sent
  * its messages, in one frame.
  */
-export function turn(): Promise<void> {
+export function untilTurnEnds(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
@@ -30,7 +30,7 @@ export async function unhandledRejectionsOf(act: () => unknown): Promise<unknown
   process.on('unhandledRejection', (error) => rejections.push(error))
   try {
     await act()
-    await turn()
+    await untilTurnEnds()
   } finally {
     process.removeAllListeners('unhandledRejection')
     for (const listener of earlierListeners) process.on('unhandledRejection', listener)
@@ -60,13 +60,13 @@ export function welcomeWithGrace(fields: Partial<Welcome> = {}): Welcome {
 }
 
 /** A fake clock, a scripted network, and the environment with which a client uses both. */
-export interface Stage {
+export interface ClientFakes {
   readonly clock: FakeClock
   readonly network: ScriptedNetwork
   readonly environment: Environment
 }
 
-export function stage(): Stage {
+export function makeClientFakes(): ClientFakes {
   const clock = new FakeClock()
   const network = scriptedNetwork()
   const environment: Environment = {
@@ -78,8 +78,8 @@ export function stage(): Stage {
   return { clock, network, environment }
 }
 
-/** A connected client and its stage. */
-export interface Scene extends Stage {
+/** A connected client and its fakes. */
+export interface ScriptedSession extends ClientFakes {
   readonly session: Session
   /** The names of the session's events, in order. */
   readonly events: string[]
@@ -90,17 +90,17 @@ export interface Scene extends Stage {
 }
 
 /** Connects a session. The next call of the socket's `newMessages` does not return the hello. */
-export async function openScene(
+export async function openScriptedSession(
   options: ConnectOptions = {},
   welcomeMessage: Welcome = welcome(),
-): Promise<Scene> {
-  const newStage = stage()
-  const connecting = connectIn(url, options, newStage.environment)
-  await turn()
-  newStage.network.last.accept()
+): Promise<ScriptedSession> {
+  const fakes = makeClientFakes()
+  const connecting = connectIn(url, options, fakes.environment)
+  await untilTurnEnds()
+  fakes.network.lastSocket.accept()
   // Skips the hello of the client.
-  newStage.network.last.newMessages()
-  newStage.network.last.deliver(welcomeMessage)
+  fakes.network.lastSocket.newMessages()
+  fakes.network.lastSocket.deliver(welcomeMessage)
   const session = await connecting
   const events: string[] = []
   const lost: LostLock[] = []
@@ -112,33 +112,33 @@ export async function openScene(
     lost.push(lock)
   })
   return {
-    ...newStage,
+    ...fakes,
     session,
     events,
     lost,
     get socket() {
-      return newStage.network.last
+      return fakes.network.lastSocket
     },
   }
 }
 
 /** Ends the connection, lets the client reconnect, and returns the new hello of the client. */
-export async function reconnect({ clock, network, socket }: Scene): Promise<unknown> {
+export async function reconnect({ clock, network, socket }: ScriptedSession): Promise<unknown> {
   const socketCount = network.sockets.length
   socket.end()
-  await turn()
+  await untilTurnEnds()
   // The client waits for 50 ms: half of the first retry delay, because `random` is 0.5. The wait
   // doubles if the former connection was open for less than 1 s.
   for (const waitMs of [50, 100, 200, 400]) {
     if (network.sockets.length === socketCount) clock.advance(waitMs)
   }
   if (network.sockets.length !== socketCount + 1) throw new Error('The client did not reconnect')
-  network.last.accept()
-  return network.last.newMessages()[0]
+  network.lastSocket.accept()
+  return network.lastSocket.newMessages()[0]
 }
 
 /** Returns the error code with which a promise rejects; `'none'` if the promise resolves. */
-export async function codeOf(promise: Promise<unknown>): Promise<string> {
+export async function errorCodeOf(promise: Promise<unknown>): Promise<string> {
   return promise.then(() => 'none', codeOfError)
 }
 
@@ -153,7 +153,7 @@ export async function stateOf(promise: Promise<unknown>): Promise<string> {
       state = codeOfError(error)
     },
   )
-  await turn()
+  await untilTurnEnds()
   return state
 }
 
@@ -168,12 +168,12 @@ function codeOfError(error: HoldfastError): string {
  * @param options.fence The number of the grant. Default: the id of the request.
  */
 export async function acquireLock(
-  { session, socket }: Scene,
+  { session, socket }: ScriptedSession,
   options: LockOptions & { key?: string; at?: number; fence?: number } = {},
 ): Promise<Lock> {
   const { key = 'k', at, fence, ...lockOptions } = options
   const lockRequest = session.lock(key, lockOptions)
-  await turn()
+  await untilTurnEnds()
   const { id } = socket.sent.at(-1) as { id: number }
   socket.deliver({ type: 'granted', id, fence: fence ?? id, at })
   return lockRequest
@@ -182,8 +182,11 @@ export async function acquireLock(
 /**
  * Acknowledges all messages of the client so far.
  *
- * @param at When the broker received the newest message.
+ * @param options.at When the broker received the newest message.
  */
-export function acknowledge({ socket }: Scene, at = brokerTime): void {
+export function acknowledge(
+  { socket }: ScriptedSession,
+  { at = brokerTime }: { at?: number } = {},
+): void {
   socket.deliver({ type: 'ack', n: socket.sent.length, at })
 }

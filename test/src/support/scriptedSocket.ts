@@ -8,7 +8,7 @@ import { type ClientMessage, type ServerMessage, subprotocol } from '@holdfast/s
 export class ScriptedSocket implements WebSocketLike {
   readonly url: string
   /** The subprotocols that the client offered. */
-  readonly offered: string | string[] | undefined
+  readonly offeredProtocols: string | string[] | undefined
   protocol = ''
   onopen: WebSocketLike['onopen'] = null
   onmessage: WebSocketLike['onmessage'] = null
@@ -22,7 +22,7 @@ export class ScriptedSocket implements WebSocketLike {
 
   constructor(url: string, protocols?: string | string[]) {
     this.url = url
-    this.offered = protocols
+    this.offeredProtocols = protocols
   }
 
   send(data: string): void {
@@ -80,7 +80,7 @@ export interface ScriptedNetwork {
   /** Every socket so far, oldest first. */
   readonly sockets: readonly ScriptedSocket[]
   /** The newest socket. */
-  readonly last: ScriptedSocket
+  readonly lastSocket: ScriptedSocket
 }
 
 /** Makes a network with its own WebSocket class. The network lists every socket of the class. */
@@ -94,7 +94,7 @@ export function scriptedNetwork(): ScriptedNetwork {
       }
     },
     sockets,
-    get last() {
+    get lastSocket() {
       const socket = sockets.at(-1)
       if (socket === undefined) throw new Error('The client has opened no socket')
       return socket
