@@ -4,7 +4,7 @@
  */
 import type { LockStats } from '@holdfast/client'
 import { expect } from 'chai'
-import { load } from './modules.js'
+import { loadModule } from './modules.js'
 
 /** The counters of a broker: `counts`, and 0 for all other counters. */
 function stats(counts: Partial<LockStats>): LockStats {
@@ -25,7 +25,7 @@ function sample(now: number, counts: Partial<LockStats>) {
 
 describe('the charts', () => {
   it('show the differences of counters per second', async () => {
-    const series = new (await load('series')).TimeSeries()
+    const series = new (await loadModule('series')).TimeSeries()
     series.add(sample(0, { totalLocks: 10, failedLocks: 4 }))
     expect(series.times).to.deep.equal([])
     series.add(sample(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
@@ -40,7 +40,7 @@ describe('the charts', () => {
   })
 
   it('have a gap at a lost connection, and no row at a restart of the broker', async () => {
-    const series = new (await load('series')).TimeSeries()
+    const series = new (await loadModule('series')).TimeSeries()
     series.add(sample(0, { totalLocks: 10 }))
     series.add(sample(1_000, { totalLocks: 20 }))
     series.addGap(epoch + 1_500)
@@ -54,7 +54,7 @@ describe('the charts', () => {
   })
 
   it('show the slowest hand-off of each second', async () => {
-    const series = new (await load('series')).TimeSeries()
+    const series = new (await loadModule('series')).TimeSeries()
     series.add(sample(0, {}))
     series.addHandoff(2)
     series.addHandoff(9)
@@ -64,7 +64,7 @@ describe('the charts', () => {
   })
 
   it('keep a limited number of rows', async () => {
-    const { TimeSeries, maxRows, columns } = await load('series')
+    const { TimeSeries, maxRows, columns } = await loadModule('series')
     const series = new TimeSeries()
     for (let n = 0; n <= maxRows + 5; n++) series.add(sample(n * 1_000, { totalLocks: n }))
     expect(series.times).to.have.length(maxRows)
@@ -74,7 +74,7 @@ describe('the charts', () => {
 
 describe('the formats of the dashboard', () => {
   it('show durations with at most two units, and latencies with one unit', async () => {
-    const { formatTwoUnits, formatLatency } = await load('format')
+    const { formatTwoUnits, formatLatency } = await loadModule('format')
     const texts = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(formatTwoUnits)
     expect(texts).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
     expect([null, 0.04, 3.26, 12.7, 1_250].map(formatLatency)).to.deep.equal([
@@ -88,7 +88,7 @@ describe('the formats of the dashboard', () => {
 
   it('show counts and rates, and do not round a share up to 100 %', async () => {
     const { formatCount, formatPercent, formatPlural, formatRate, formatCompactCount } =
-      await load('format')
+      await loadModule('format')
     expect([
       formatCount(12_345),
       formatCompactCount(9_999),
@@ -111,7 +111,7 @@ describe('the formats of the dashboard', () => {
   })
 
   it('replace the middle of a long key, and keep whole characters', async () => {
-    const { shortenMiddle } = await load('format')
+    const { shortenMiddle } = await loadModule('format')
     // A text of up to 48 characters stays. Of a longer text, the first 27 and the last 20 stay.
     const key = `documents/${'folder/'.repeat(10)}chapter-42`
     expect(shortenMiddle('x'.repeat(48))).to.equal('x'.repeat(48))

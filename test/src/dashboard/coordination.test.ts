@@ -7,7 +7,7 @@ import type { BarrierCallInfo, HeldInfo, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
 import { rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { DashboardPages } from './dashboardPages.js'
-import { load } from './modules.js'
+import { loadModule } from './modules.js'
 
 /** A waiting request of a session with this name. */
 function waits(name: string | undefined, more: Partial<WaitingInfo> = {}): WaitingInfo {
@@ -21,7 +21,7 @@ function held(key: string, more: Partial<HeldInfo> = {}): HeldInfo {
 
 describe('the groups of waiters', () => {
   it('join requests of the same kind whose names differ only in numbers', async () => {
-    const { waiterGroups } = await load('waiterGroups')
+    const { waiterGroups } = await loadModule('waiterGroups')
     const fifty = Array.from({ length: 50 }, (_, i) => waits(`worker-${i}.eu${i % 2}`))
     const groups = waiterGroups([
       ...fifty,
@@ -41,7 +41,7 @@ describe('the groups of waiters', () => {
 
 describe('the barriers', () => {
   it('count all waiting calls that are not shown, even calls that the broker does not list', async () => {
-    const { barriersIn } = await load('coordination')
+    const { barriersIn } = await loadModule('coordination')
     const call = (key: string, waiting: number) =>
       ({ key, session: 's', parties: 99, waiting, since: 1 }) as BarrierCallInfo
     const listed = [...Array.from({ length: 8 }, () => call('b', 8)), call('a', 20), call('a', 20)]
@@ -59,7 +59,7 @@ describe('the barriers', () => {
 
 describe('the longest waits', () => {
   it('list the oldest request and the oldest holder of each key, the longest wait first', async () => {
-    const { longestWaits } = await load('longestWaits')
+    const { longestWaits } = await loadModule('longestWaits')
     const rows = [
       { key: 'free', held: [held('free')], waiting: [] },
       { key: 'a', held: [], waiting: [waits('x', { since: 30 }), waits('y', { since: 20 })] },
@@ -83,7 +83,7 @@ describe('the longest waits', () => {
 
 describe('the models of the coordination page', () => {
   it('list elections with their leaders and the number of candidates', async () => {
-    const { electionsIn } = await load('coordination')
+    const { electionsIn } = await loadModule('coordination')
     const rows = [
       { key: 'z', held: [held('z', { election: true })], waiting: [] },
       { key: 'plain', held: [held('plain')], waiting: [waits('x')] },
@@ -99,7 +99,7 @@ describe('the models of the coordination page', () => {
   })
 
   it('list each scope of a session in its own row, the scope with the longest wait first', async () => {
-    const { scopesIn } = await load('coordination')
+    const { scopesIn } = await loadModule('coordination')
     const sessions = [
       {
         id: 's',
@@ -121,8 +121,8 @@ describe('the models of the coordination page', () => {
 
   it('report no deadlock of a session that waits for the upgrade of its own lock', async () => {
     const [{ waitForGraphOf }, { sessionRows }] = [
-      await load('waitForGraph'),
-      await load('sessionRows'),
+      await loadModule('waitForGraph'),
+      await loadModule('sessionRows'),
     ]
     const shared = { mode: 'shared' } as const
     const row = {
@@ -136,7 +136,7 @@ describe('the models of the coordination page', () => {
   })
 
   it('remove the request for an upgrade, and no other request, when the lock is upgraded', async () => {
-    const { LockModel } = await load('lockModel')
+    const { LockModel } = await loadModule('lockModel')
     const model = new LockModel(() => 0)
     const lock = held('k', { mode: 'shared' })
     model.onState({ event: 'state', held: [lock], heldCount: 1, resync: false })

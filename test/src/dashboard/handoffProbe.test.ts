@@ -4,10 +4,10 @@
  */
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { load } from './modules.js'
+import { loadModule } from './modules.js'
 
 type Answers = Pick<Session, 'lock' | 'stats'>
-type Probe = InstanceType<Awaited<ReturnType<typeof load<'handoffProbe'>>>['HandoffProbe']>
+type Probe = InstanceType<Awaited<ReturnType<typeof loadModule<'handoffProbe'>>>['HandoffProbe']>
 
 /** Resolves when all answers that are under way have arrived. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
@@ -37,8 +37,8 @@ describe('the hand-off probe of the dashboard', () => {
       isVisible: () => true,
     }
     probeOf = async (answers) => {
-      const { HandoffProbe } = await load('handoffProbe')
-      const { ChangeNotifier } = await load('changeNotifier')
+      const { HandoffProbe } = await loadModule('handoffProbe')
+      const { ChangeNotifier } = await loadModule('changeNotifier')
       const changes = new ChangeNotifier(environment)
       const session = { id: 's', state: 'connected', ...answers } as unknown as Session
       const series = { addHandoff: (ms: number) => handoffs.push(ms) }

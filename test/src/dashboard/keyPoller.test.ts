@@ -5,7 +5,7 @@
 import { HoldfastError, type LockEvent, type QueryResult, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { FakeClock } from '../support/fakeClock.js'
-import { load } from './modules.js'
+import { loadModule } from './modules.js'
 
 /** Resolves when all answers that are under way have arrived. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
@@ -41,8 +41,8 @@ describe('the key poller of the dashboard', () => {
       return answer(key)
     }
     const [{ KeyPoller }, { ChangeNotifier }] = [
-      await load('keyPoller'),
-      await load('changeNotifier'),
+      await loadModule('keyPoller'),
+      await loadModule('changeNotifier'),
     ]
     const feed = { session: { query } as unknown as Session }
     const poller = new KeyPoller(feed, environment, new ChangeNotifier(environment))

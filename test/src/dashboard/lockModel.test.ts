@@ -5,7 +5,7 @@
  */
 import type { HeldInfo, LockEvent, QueryResult, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
-import { type LockModel, load } from './modules.js'
+import { type LockModel, loadModule } from './modules.js'
 
 /** The class of the model, which a hook loads from the built dashboard. */
 let Model: new (now: () => number) => LockModel
@@ -62,7 +62,7 @@ describe('the lock model of the dashboard', () => {
   let now: number
 
   before(async () => {
-    Model = (await load('lockModel')).LockModel
+    Model = (await loadModule('lockModel')).LockModel
   })
 
   beforeEach(() => {
@@ -205,7 +205,7 @@ describe('the lock model of the dashboard', () => {
   })
 
   it('adds up the permits of a key, and finds the other keys of a lock on several keys', async () => {
-    const { usedPermitsOf, otherKeysOf } = await load('lockModel')
+    const { usedPermitsOf, otherKeysOf } = await loadModule('lockModel')
     const permits = (fence: number, count: number): HeldInfo => {
       return { ...held('gpu', fence), mode: 'permits', permits: count, capacity: 3 }
     }

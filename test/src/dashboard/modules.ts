@@ -41,7 +41,7 @@ const feedModules: ReadonlySet<keyof Modules> = new Set([
 ])
 
 /** Loads a built module of the dashboard. */
-export async function load<N extends keyof Modules>(name: N): Promise<Modules[N]> {
+export async function loadModule<N extends keyof Modules>(name: N): Promise<Modules[N]> {
   const folder = feedModules.has(name) ? 'feed' : 'model'
   const path = join(root, `server/dist/dashboard/${folder}/${name}.js`)
   return (await import(pathToFileURL(path).href)) as Modules[N]

@@ -8,7 +8,7 @@ import type { HeldInfo, LockEvent, LockMode, WaitingInfo } from '@holdfast/clien
 import { expect } from 'chai'
 import type { KeyRow } from '../../../server/src/dashboard/model/lockModel.js'
 import type { WaitForGraph } from '../../../server/src/dashboard/model/waitForGraph.js'
-import { load } from './modules.js'
+import { loadModule } from './modules.js'
 
 /** Sessions by key. `{ k: 'a b < c d' }`: `a` and `b` hold `k`, and `c` and `d` wait for `k`. */
 type Table = Readonly<Record<string, string>>
@@ -36,7 +36,7 @@ async function graphOf(
   table: Table,
   mode: LockMode = 'shared',
 ): Promise<WaitForGraph> {
-  const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
+  const [graphs, sessions] = [await loadModule('waitForGraph'), await loadModule('sessionRows')]
   const rows = rowsFrom(table, mode)
   return graphs.waitForGraphOf(key, rows, sessions.sessionRows(rows.values()))
 }
@@ -73,7 +73,7 @@ describe('the wait-for graph', () => {
   })
 
   it('reports no deadlock if a session holds a key in one scope and waits in another scope', async () => {
-    const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
+    const [graphs, sessions] = [await loadModule('waitForGraph'), await loadModule('sessionRows')]
     /**
      * The cycle if `a` holds `k` in scope 1 and waits in `scope` for `l`. Session `b` holds `l` and
      * waits for `k`, both in scope 7.
@@ -107,7 +107,7 @@ describe('the wait-for graph', () => {
   describe('of a session with two scopes', () => {
     /** The graph of `k`. Each key has its holder and then its waiters, as `session/scope`. */
     async function graphOfScopes(table: Readonly<Record<string, [string, ...string[]]>>) {
-      const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
+      const [graphs, sessions] = [await loadModule('waitForGraph'), await loadModule('sessionRows')]
       const lockOf = (key: string, text: string) => {
         const [session, scope] = text.split('/') as [string, string | undefined]
         const base = { key, session, mode: 'exclusive', since: 1 } as const
@@ -195,7 +195,7 @@ describe('the locks that the page of a key has seen', () => {
   }
 
   it('are listed with their ends, newest first', async () => {
-    const recent = new (await load('recentEvents')).RecentEvents()
+    const recent = new (await loadModule('recentEvents')).RecentEvents()
     // The second argument is the time of the event. The page has not seen the grant of lock 1.
     recent.add(lockEvent('unlocked', 1), 15)
     recent.add(lockEvent('locked', 2), 20)
@@ -214,7 +214,7 @@ describe('the locks that the page of a key has seen', () => {
   })
 
   it('are listed with their ends, even if more locks overlap than the list may show', async () => {
-    const recent = new (await load('recentEvents')).RecentEvents()
+    const recent = new (await loadModule('recentEvents')).RecentEvents()
     for (const fence of [1, 2, 3]) recent.add(lockEvent('locked', fence), fence)
     for (const fence of [3, 2, 1]) recent.add(lockEvent('unlocked', fence), 10 - fence)
     const seen = recent.locksOf('k', 2).map(({ lock: { fence }, end }) => [fence, end?.at])
@@ -225,7 +225,7 @@ describe('the locks that the page of a key has seen', () => {
   })
 
   it('include an upgraded lock once, with its newest fence', async () => {
-    const recent = new (await load('recentEvents')).RecentEvents()
+    const recent = new (await loadModule('recentEvents')).RecentEvents()
     for (const fence of [1, 2]) recent.add(lockEvent('locked', fence), fence)
     recent.add(lockEvent('unlocked', 1), 3)
     // Lock 1 has ended, so lock 2 is upgraded and gets the fence 3.
@@ -241,7 +241,7 @@ describe('the locks that the page of a key has seen', () => {
   })
 
   it('come from a limited number of events', async () => {
-    const { RecentEvents, keptEvents } = await load('recentEvents')
+    const { RecentEvents, keptEvents } = await loadModule('recentEvents')
     const recent = new RecentEvents()
     for (let fence = 1; fence <= 3 * keptEvents; fence++)
       recent.add(lockEvent('locked', fence), fence)
