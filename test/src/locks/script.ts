@@ -79,7 +79,7 @@ export class Script {
   }
 
   /** Waits until a promise settles, and logs its value or its error. */
-  async outcome(label: string, promise: Promise<unknown>): Promise<void> {
+  async recordOutcome(label: string, promise: Promise<unknown>): Promise<void> {
     try {
       this.record(`${label}: done ${String(await promise)}`)
     } catch (error) {
@@ -99,10 +99,10 @@ export class Script {
       knownLength = this.log.length
       // The answer to a query comes after the immediate effects of all earlier requests.
       await this.locks.query()
-      await newTask()
+      await untilNextTask()
       if (this.otherLocks === this.locks) continue
       await this.otherLocks.query()
-      await newTask()
+      await untilNextTask()
     }
     this.quietPoints.push(this.log.length)
   }
@@ -142,7 +142,7 @@ export function sortedBetweenQuietPoints(
 }
 
 /** Resolves in the next task, after all microtasks of the current task. */
-export function newTask(): Promise<void> {
+export function untilNextTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel()
     port1.onmessage = () => {

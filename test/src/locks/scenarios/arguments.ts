@@ -12,7 +12,7 @@ async function tryArguments(script: Script, label: string, ...args: unknown[]): 
     ...args: unknown[]
   ) => Promise<unknown>
   try {
-    await script.outcome(label, request(...args))
+    await script.recordOutcome(label, request(...args))
   } catch (error) {
     script.record(`${label}: THROWN ${nameOf(error)}`)
   }

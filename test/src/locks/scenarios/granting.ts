@@ -2,7 +2,7 @@
  * Scenarios about grants: their order in the queue, the modes, `ifAvailable`, and the argument of
  * the callback. `a`, `b` and so on are the labels of requests; `x` and `y` are names of locks.
  */
-import { newTask } from '../script.js'
+import { untilNextTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
 /** For each way to end a callback, how the request then settles. */
@@ -197,7 +197,7 @@ const outcomes: Scenario = {
       },
     }
     for (const [label, callback] of Object.entries(callbacks)) {
-      await script.outcome(label, script.locks.request(name, callback))
+      await script.recordOutcome(label, script.locks.request(name, callback))
     }
     const caught = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
     script.record(`the same error: ${caught === customError}`)
@@ -209,7 +209,7 @@ const outcomes: Scenario = {
           script.record(String(lock))
           return callback()
         })
-        await script.outcome(label, request)
+        await script.recordOutcome(label, request)
       }
     })
   },
@@ -238,7 +238,7 @@ const argumentOfCallback: Scenario = {
     )
     script.record(`returned a promise: ${promise instanceof Promise}`)
     queueMicrotask(() => script.record('microtask'))
-    await script.outcome('a', promise)
+    await script.recordOutcome('a', promise)
     await script.untilQuiet()
   },
   log: [
@@ -260,7 +260,7 @@ const tasks: Scenario = {
         for (let i = 0; i < 50; i++) await undefined
         script.record(`${label} has had its microtasks`)
         // Holds the lock for one more task, in which the other callback may begin.
-        await newTask()
+        await untilNextTask()
       }),
     )
     await script.untilQuiet()

@@ -2,7 +2,7 @@
  * Scenarios about when a lock is released, and about the events before and after its release. `a`,
  * `b` and so on are the labels of requests; `x` is the name of the lock.
  */
-import { newTask } from '../script.js'
+import { untilNextTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
 const releaseFirst: Scenario = {
@@ -16,7 +16,7 @@ const releaseFirst: Scenario = {
       () => 'at once',
     ]
     for (const callback of callbacks) {
-      await script.outcome('a', script.locks.request(name, callback))
+      await script.recordOutcome('a', script.locks.request(name, callback))
       await script.recordState()
       const free = await script.otherLocks.request(
         name,
@@ -70,9 +70,9 @@ const heldUntilSettled: Scenario = {
       resolveEnded = resolve
     })
     const a = script.locks.request(name, async () => {
-      await newTask()
+      await untilNextTask()
       await ended
-      await newTask()
+      await untilNextTask()
       return ended
     })
     const b = script.request('b', 'x')
@@ -80,7 +80,7 @@ const heldUntilSettled: Scenario = {
     // The log has no `b: granted` before this line.
     script.record('still held')
     resolveEnded('the end')
-    await script.outcome('a', a)
+    await script.recordOutcome('a', a)
     await script.untilQuiet()
     b.release()
     await script.untilQuiet()

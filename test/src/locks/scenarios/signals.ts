@@ -22,7 +22,7 @@ const abortedBeforeRequest: Scenario = {
       new DOMException('', 'DataError'),
     ]) {
       const signal = AbortSignal.abort(reason)
-      await script.outcome('a', script.locks.request(name, { signal }, mustNotRun))
+      await script.recordOutcome('a', script.locks.request(name, { signal }, mustNotRun))
     }
     const signal = AbortSignal.abort(customError)
     const caught = await script.locks.request(name, { signal }, mustNotRun).catch((error) => error)
@@ -127,7 +127,7 @@ const abortedAfterGrant: Scenario = {
         return 'fine'
       },
     )
-    await script.outcome('c', abortsItself)
+    await script.recordOutcome('c', abortsItself)
     await script.recordState()
   },
   log: [
@@ -149,7 +149,7 @@ const oneSignalForMany: Scenario = {
     const { signal } = controller
     const mustNotRun = () => script.record('THE CALLBACK RAN')
     const outcomes = ['x', 'y', 'x'].map((name, i) =>
-      script.outcome(`${i}`, locks.request(prefix + name, { signal }, mustNotRun)),
+      script.recordOutcome(`${i}`, locks.request(prefix + name, { signal }, mustNotRun)),
     )
     await script.untilQuiet()
     controller.abort(new DOMException('', 'TimeoutError'))

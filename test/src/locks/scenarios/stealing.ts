@@ -115,7 +115,7 @@ const callbackContinues: Scenario = {
       script.record(`callback continues, mode ${lock?.mode}`)
       return 'too late'
     })
-    const outcome = script.outcome('victim', victim)
+    const outcome = script.recordOutcome('victim', victim)
     await script.untilQuiet()
     const stealer = script.request('stealer', 'x', { steal: true })
     await script.untilQuiet()
@@ -144,7 +144,7 @@ const stealInOwnCallback: Scenario = {
       script.record(`inner: ${inner}`)
       return 'outer'
     })
-    await script.outcome('outer', outer)
+    await script.recordOutcome('outer', outer)
     await script.untilQuiet()
     await script.recordState()
   },
