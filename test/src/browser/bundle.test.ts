@@ -167,7 +167,7 @@ describe('the client in a browser', function () {
   const pages: Record<string, string> = {}
 
   before(async () => {
-    site = await openSite({}, pages)
+    site = await openSite({ pages })
     browser = await DevTools.launch()
     testSession = await connect(site.url)
   })

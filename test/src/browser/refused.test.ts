@@ -61,9 +61,11 @@ describe('a refused page', function () {
   before(async () => {
     site = await openSite()
     strictSite = await openSite({
-      dev: false,
-      observer: strictRefusals,
-      origins: [site.origin.replace('127.0.0.1', 'localhost')],
+      brokerOptions: {
+        dev: false,
+        observer: strictRefusals,
+        origins: [site.origin.replace('127.0.0.1', 'localhost')],
+      },
     })
     chromium = await openContext()
     page = await openPage(chromium.context, `${site.origin}/page.html`)

@@ -11,6 +11,13 @@ import { type BrokerOptions, createBroker, type HoldfastBroker } from '@holdfast
 /** The pages that a test adds to the site: the text of each page by its path. */
 export type Pages = Readonly<Record<string, string>>
 
+export interface SiteOptions {
+  /** By default, the broker allows pages of this machine. */
+  readonly brokerOptions?: BrokerOptions
+  /** The site reads these at each request, so a test may still add pages. */
+  readonly pages?: Pages
+}
+
 export interface Site {
   readonly broker: HoldfastBroker
   /** The origin, without a slash at the end. */
@@ -37,13 +44,11 @@ const imports = JSON.stringify({ imports: { '@holdfast/client': '/holdfast.js' }
 const emptyPage = `<!doctype html><meta charset="utf-8"><title>page</title>
 <script type="importmap">${imports}</script>`
 
-/**
- * Starts the site.
- *
- * @param options Options of its broker, which allows pages of this machine by default.
- * @param pages The site reads these at each request, so a test may still add pages.
- */
-export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): Promise<Site> {
+/** Starts the site. */
+export async function openSite({
+  brokerOptions = {},
+  pages = {},
+}: SiteOptions = {}): Promise<Site> {
   const server = createServer((request, response) => {
     // The request has only a path, and `URL` needs some origin.
     const { pathname } = new URL(request.url ?? '/', 'http://any')
@@ -57,7 +62,7 @@ export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): 
       () => response.writeHead(404).end(),
     )
   })
-  const broker = createBroker({ dev: true, ...options })
+  const broker = createBroker({ dev: true, ...brokerOptions })
   broker.attach(server, { path: '/locks' })
   await listen(server)
   const { port } = server.address() as AddressInfo

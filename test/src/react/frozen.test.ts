@@ -44,8 +44,8 @@ for (const version of reactVersions) {
       log = new Collector()
       // The leases are shorter than usual, so that a frozen tab soon loses its session.
       // The cast is needed, because the observer declares only the fields that the test reads.
-      const options = { lease: { min: 500, default: 1_500 }, observer: observer as never }
-      site = await openSite(options, pages)
+      const brokerOptions = { lease: { min: 500, default: 1_500 }, observer: observer as never }
+      site = await openSite({ brokerOptions, pages })
       browser = await DevTools.launch()
       rival = await connect(site.url, { name: 'rival', lease: 60_000 })
     })

@@ -48,7 +48,7 @@ for (const version of reactVersions) {
       }
       log = new Collector()
       // The cast is needed, because the observer declares only the fields that the test reads.
-      site = await openSite({ observer: observer as never }, pages)
+      site = await openSite({ brokerOptions: { observer: observer as never }, pages })
       chromium = await openContext()
       page = await openPage(chromium.context, `${site.origin}/empty.html`)
       page.on('console', (message) => {
