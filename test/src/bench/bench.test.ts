@@ -13,7 +13,7 @@ import { join as joinPath } from 'node:path'
 import { assert } from 'chai'
 import { root } from '../conventions/repository.js'
 import { isFullRun } from '../support/counts.js'
-import { has } from '../support/needs.js'
+import { machineMeets } from '../support/needs.js'
 import type { JobResult } from './job.js'
 import { smokePace } from './paces.js'
 import { chartOf } from './report/chart.js'
@@ -121,7 +121,7 @@ describe('the bench', () => {
   })
 
   // The job waits up to 10 s for the next snapshot of the log, so this test needs a full run.
-  if (isFullRun && has('postgres')) {
+  if (isFullRun && machineMeets('postgres')) {
     it('measures how a second broker joins the log of a broker with many locks', async () => {
       const { rows } = await runJob(join.jobs(smokePace)[0]!, options)
       const systems = rows.map(({ system }) => system)

@@ -10,7 +10,7 @@ import type { Page } from 'playwright-core'
 import { drawPlan } from '../locks/plan.js'
 import { scenarios } from '../locks/scenarios/index.js'
 import { type Script, sortedBetweenQuietPoints } from '../locks/script.js'
-import { count, Random, seed } from '../support/counts.js'
+import { quickOrFull, Random, seed } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { type Chromium, openPage } from './chromium.js'
 import type { Implementation } from './inPage/differential.js'
@@ -85,7 +85,7 @@ describe('session.locks compared with navigator.locks', function () {
 
   it('gives the same log for each random plan', async () => {
     // The first number is for a quick run, and the second number is for a full run.
-    const [planCount, batchSize] = [count(4, 500), count(4, 20)]
+    const [planCount, batchSize] = [quickOrFull(4, 500), quickOrFull(4, 20)]
     const random = new Random(seed)
     for (let firstPlan = 0; firstPlan < planCount; firstPlan += batchSize) {
       const plans = Array.from({ length: batchSize }, () => drawPlan(random, turnsPerPlan))

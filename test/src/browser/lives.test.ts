@@ -8,7 +8,7 @@
 import type { Lock, Session } from '@holdfast/client'
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { DevTools, type Tab } from './devtools.js'
 import type { RecordedEvent } from './inPage/life.js'
@@ -43,7 +43,7 @@ describe('a tab', function () {
   let tab: Tab
 
   before(async () => {
-    site = await openSite({ lease: { min: 500, default: 1_500 } })
+    site = await openSite({ brokerOptions: { lease: { min: 500, default: 1_500 } } })
     browser = await DevTools.launch(throttlingFlag)
     rival = await connect(site.url, { name: 'rival', lease: 60_000 })
   })
@@ -119,7 +119,7 @@ describe('a tab', function () {
     const other = await browser.open(`${site.origin}/other.html`)
     // The broker sends a ping in each half of a lease. So the three pings of a quick run take more
     // than one lease, and the ten pings of a full run take more than three leases.
-    expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
+    expect(await tab.call(life, 'heldAfterPings', quickOrFull(3, 10))).to.equal(true)
     expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()
   })

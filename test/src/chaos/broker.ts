@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Place } from '../support/etcd.js'
-import { commandFile } from '../support/programs.js'
+import { holdfastFile } from '../support/programs.js'
 
 export class BrokerProcess {
   readonly #place: Place
@@ -31,7 +31,7 @@ export class BrokerProcess {
     const { host, command: commandPrefix } = this.#place
     const serveCommand = [
       process.execPath,
-      commandFile,
+      holdfastFile,
       'serve',
       '--host',
       host,

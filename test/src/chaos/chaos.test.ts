@@ -11,7 +11,7 @@
  */
 import { expect } from 'chai'
 import { isFullRun, Random, seed } from '../support/counts.js'
-import { has, type Need, needs, skip } from '../support/needs.js'
+import { machineMeets, type Need, needs, skip } from '../support/needs.js'
 import { runFault } from './chaos.js'
 import { faultsOf } from './faults.js'
 import { type EngineName, engineNames } from './store.js'
@@ -77,7 +77,7 @@ for (const engine of engineNames) {
     const random = new Random(seed)
 
     before(async () => {
-      world = await World.start(random, { engine, withNamespaces: has('namespaces') })
+      world = await World.start(random, { engine, withNamespaces: machineMeets('namespaces') })
     })
 
     after(() => world?.close())

@@ -17,7 +17,7 @@ import { parseArgs } from 'node:util'
 import { markdownTable } from 'markdown-table'
 import { formatHistories } from '../faults/historyFile.js'
 import { seed as processSeed, Random } from '../support/counts.js'
-import { has } from '../support/needs.js'
+import { machineMeets } from '../support/needs.js'
 import { numberOption, optionalNumber, usageExitCode } from '../support/numberOption.js'
 import { type FaultOutcome, runFault } from './chaos.js'
 import { faultsOf } from './faults.js'
@@ -49,12 +49,12 @@ if (unknownFault !== undefined) {
   )
   process.exit(usageExitCode)
 }
-const rounds = numberOption('rounds', values.rounds, 1)
-const seed = optionalNumber('seed', values.seed, Number.NEGATIVE_INFINITY) ?? processSeed
+const rounds = numberOption('rounds', values.rounds, { min: 1 })
+const seed = optionalNumber('seed', values.seed, { min: Number.NEGATIVE_INFINITY }) ?? processSeed
 const random = new Random(seed)
 const world = await World.start(random, {
   engine,
-  withNamespaces: has('namespaces') && !values.proxies,
+  withNamespaces: machineMeets('namespaces') && !values.proxies,
 })
 const outcomes: FaultOutcome[] = []
 try {

@@ -15,7 +15,7 @@ import {
 import { expiryMargin } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /** The times of both clocks at the beginning. They differ, so that no test can confuse them. */
 const start: ClockTimes = { monotonic: 1_000, wall: 9_000 }
@@ -51,7 +51,7 @@ describe('the expiry of a lease or a ttl', () => {
           expect(clientEnd).to.be.below(brokerEnd)
         },
       ),
-      runs(1_000, 100_000),
+      quickOrFullRuns(1_000, 100_000),
     )
   })
 

@@ -3,18 +3,18 @@
  * the failure.
  */
 import { expect } from 'chai'
-import { seeded } from '../support/counts.js'
+import { runRandomTest } from '../support/counts.js'
 
 describe('a seeded test that fails', () => {
   it('reports its seed in the error that it throws', () => {
     const test = (): never => {
       throw new Error('wrong')
     }
-    expect(() => seeded(test, 7)).to.throw(/^HOLDFAST_SEED=7\nwrong$/)
+    expect(() => runRandomTest(test, 7)).to.throw(/^HOLDFAST_SEED=7\nwrong$/)
   })
 
   it('reports its seed in the error with which its promise rejects', async () => {
-    const failure = seeded(async () => Promise.reject(new Error('wrong')), 7)
+    const failure = runRandomTest(async () => Promise.reject(new Error('wrong')), 7)
     const error = await failure.then(
       () => undefined,
       (reason: Error) => reason,

@@ -6,12 +6,12 @@
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import type { DashboardPage } from './dashboardPage.js'
 import { DashboardPages } from './dashboardPages.js'
 
 /** The number of locks in a quick run, and in a full run. */
-const lockCount = count(1_500, 10_000)
+const lockCount = quickOrFull(1_500, 10_000)
 const lockCountText = lockCount.toLocaleString('en-US')
 /** The page draws fewer rows than this: the visible rows and some rows beyond the edges. */
 const drawnRowsBound = 60

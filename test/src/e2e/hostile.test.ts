@@ -4,7 +4,7 @@
  * the requests of the bystander. A fence is the number of a grant, by which clients name a lock.
  */
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import {
   addDescribedHolders,
   framesOf,
@@ -18,14 +18,14 @@ import { Stage } from './stage.js'
  * The number of locks that the broker keeps. An earlier version of the broker took many seconds for
  * a frame of queries over so many locks.
  */
-const tableLocks = count(5_000, 100_000)
+const tableLocks = quickOrFull(5_000, 100_000)
 /** The size of a frame in bytes, a little below the limit of 64 KiB. */
 const frameBytes = 65_000
 /** How often the bystander locks and unlocks during an attack. */
 const lockRounds = 20
 
 describe('e2e: a hostile client does not disturb a bystander', function () {
-  this.timeout(count(60_000, 300_000))
+  this.timeout(quickOrFull(60_000, 300_000))
   const stage = Stage.forEachTest()
 
   // For each of these queries the broker visits all locks, but returns one lock or none.

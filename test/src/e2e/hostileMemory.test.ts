@@ -6,13 +6,13 @@
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { Bystander, framesOf, openHostileClient } from './hostileStage.js'
 import { ServeProcess } from './remote.js'
 import { Stage } from './stage.js'
 
 /** The limit of the broker's heap. */
-const heapMiB = count(64, 512)
+const heapMiB = quickOrFull(64, 512)
 /** The process also needs memory for code, buffers and the young generation of the heap. */
 const maxProcessMiB = heapMiB + 192
 /** How much data each attack would make a broker without limits keep: more than its heap. */
@@ -28,7 +28,7 @@ function peakMiB(pid: number): number {
 }
 
 describe('e2e: a client cannot fill the memory of the broker', function () {
-  this.timeout(count(60_000, 300_000))
+  this.timeout(quickOrFull(60_000, 300_000))
   const stage = Stage.forEachTest()
 
   /** Starts a broker with a small heap, and a bystander. */

@@ -6,13 +6,13 @@
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { framesOf, openHostileClient, startHostileStage } from './hostileStage.js'
 import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
-const tableLocks = count(4_000, 50_000)
+const tableLocks = quickOrFull(4_000, 50_000)
 /**
  * For the test with a lease of 2 s. The queries cost about 75,000 units of work, which take nearly
  * 4 s at this limit.
@@ -58,13 +58,13 @@ const responseTypes: Readonly<Record<string, string>> = {
 }
 
 describe('e2e: a paused connection', function () {
-  this.timeout(count(60_000, 300_000))
+  this.timeout(quickOrFull(60_000, 300_000))
   const stage = Stage.forEachTest()
 
   it('gets its responses in order, and one response to each message', async () => {
     const { url } = await startHostileStage(stage, tableLocks)
     const client = await openHostileClient(stage, url)
-    const messages = mixedRequests(count(300, 3_000)) as { type: string; id: number }[]
+    const messages = mixedRequests(quickOrFull(300, 3_000)) as { type: string; id: number }[]
     for (const frame of framesOf(messages)) client.send(...frame)
     const isLast = (message: ServerMessage) => 'id' in message && message.id === messages.length
     const received = await receiveUntil(client, isLast)
@@ -103,7 +103,7 @@ describe('e2e: a paused connection', function () {
     const { url } = await startHostileStage(stage, tableLocks)
     const client = await openHostileClient(stage, url)
     // The hello was message 1 of the connection. The id of each query is its message number.
-    const messages = Array.from({ length: count(360, 1_200) }, (_, i) => {
+    const messages = Array.from({ length: quickOrFull(360, 1_200) }, (_, i) => {
       const id = i + 2
       // Of every six messages, the last two have no response.
       if (i % 6 === 5) return { type: 'ack', ids: [] }

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { ConnectOptions, LockOptions, LockStats } from '@holdfast/client'
-import { commandFile, startableFile } from '../support/programs.js'
+import { bundleOrBuiltFile, holdfastFile } from '../support/programs.js'
 import { Collector, type Stage } from './stage.js'
 
 /** A command that a test sends to a client in another process. */
@@ -46,7 +46,7 @@ export interface Exit {
 
 /** The file that starts a program of `e2e/programs`: a bundle of the program, or the program. */
 export function pathOf(program: string): string {
-  return startableFile(fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url)))
+  return bundleOrBuiltFile(fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url)))
 }
 
 /** Resolves when the process has ended and all of its output was read. */
@@ -159,7 +159,7 @@ export class ServeProcess {
   readonly errorLines = new Collector<string>()
 
   private constructor(args: readonly string[], nodeFlags: readonly string[] = []) {
-    this.process = spawn(process.execPath, [...nodeFlags, commandFile, ...args], {
+    this.process = spawn(process.execPath, [...nodeFlags, holdfastFile, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     createInterface(this.process.stdout!).on('line', this.lines.add)

@@ -5,7 +5,7 @@
  * tests use slow networks, which deliver bytes late or one byte at a time.
  */
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { runConversation } from './conversation.js'
 import { FrameCounter } from './frames.js'
 import type { ConnectionFilters, Filter } from './proxy.js'
@@ -75,7 +75,7 @@ async function measureConversation(): Promise<{ up: number; down: number; frames
  * run all offsets.
  */
 function offsets(end: number, sampleSize: number): number[] {
-  const offsetCount = Math.min(end, count(sampleSize, end))
+  const offsetCount = Math.min(end, quickOrFull(sampleSize, end))
   return Array.from({ length: offsetCount }, (_, i) => Math.floor((i * end) / offsetCount))
 }
 

@@ -11,10 +11,10 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import postgres from 'postgres'
 import { Collector, Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { Postgres } from '../support/postgres.js'
-import { startableFile } from '../support/programs.js'
+import { bundleOrBuiltFile } from '../support/programs.js'
 import type { Protection, WriterMessage } from './programs/writer.js'
 
 /** A process of the program `writer`, which adds to the number when the test tells it to. */
@@ -24,7 +24,7 @@ class Writer {
   #receivedCount = 0
 
   constructor(url: string, database: Postgres, protection: Protection) {
-    const path = startableFile(fileURLToPath(new URL('./programs/writer.js', import.meta.url)))
+    const path = bundleOrBuiltFile(fileURLToPath(new URL('./programs/writer.js', import.meta.url)))
     this.#process = fork(path, [url, JSON.stringify(database.address), protection])
     this.#process.on('message', (message) => this.#messages.add(message as WriterMessage))
   }
@@ -107,7 +107,7 @@ describe('faults: when a holder writes after a pause longer than its ttl,', func
   needs('postgres')
   const stage = Stage.forEachTest()
   /** 4 rounds in a quick run, 40 rounds in a full run. */
-  const rounds = count(4, 40)
+  const rounds = quickOrFull(4, 40)
   let database: Postgres
 
   before(async () => {

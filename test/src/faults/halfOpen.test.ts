@@ -8,7 +8,7 @@
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { aborted, next, type Stage, untilHandled } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'
@@ -123,7 +123,7 @@ describe('faults: half-open connections, behind a proxy', function () {
   this.timeout(300_000)
 
   // A full run runs each test ten times.
-  runConcurrently(count(1, 10), [
+  runConcurrently(quickOrFull(1, 10), [
     ...silences.flatMap(([direction, silence]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [

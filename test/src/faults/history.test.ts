@@ -9,8 +9,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Collector, Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
-import { startableFile } from '../support/programs.js'
+import { quickOrFull } from '../support/counts.js'
+import { bundleOrBuiltFile } from '../support/programs.js'
 import {
   findFenceViolations,
   findPermitsViolations,
@@ -117,7 +117,9 @@ class Contender {
   readonly #halts: bigint[] = []
 
   constructor(url: string, rounds: number) {
-    const path = startableFile(fileURLToPath(new URL('./programs/contender.js', import.meta.url)))
+    const path = bundleOrBuiltFile(
+      fileURLToPath(new URL('./programs/contender.js', import.meta.url)),
+    )
     this.#process = fork(path, [url, String(rounds)], { serialization: 'advanced' })
     this.#process.on('message', (event) => this.events.add(event as ContenderEvent))
   }
@@ -188,7 +190,7 @@ describe('faults: histories of contending processes', function () {
   const stage = Stage.forEachTest()
 
   it('are valid by their fences and by a linear order, while holders are paused and killed', async () => {
-    for (let run = 0; run < count(1, 12); run++) {
+    for (let run = 0; run < quickOrFull(1, 12); run++) {
       const { url } = await stage.broker()
       const rounds = 12
       const contenders = [1, 2, 3, 4].map(() => new Contender(url, rounds))

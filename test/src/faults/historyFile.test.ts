@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { scratch } from '../ops/scratch.js'
-import { count, Random, seed } from '../support/counts.js'
+import { quickOrFull, Random, seed } from '../support/counts.js'
 import type { Observation } from './electionHistory.js'
 import { findOverlaps, isLinearizable, type Tenure } from './history.js'
 import {
@@ -157,7 +157,7 @@ describe('the check of a history (judgeHistory)', () => {
   it('finds an overlap exactly if no linear order exists', () => {
     const random = new Random(seed)
     const results = new Set<boolean>()
-    for (let i = 0; i < count(300, 3_000); i++) {
+    for (let i = 0; i < quickOrFull(300, 3_000); i++) {
       // Long tenures nearly always overlap, and short tenures seldom, so both results are frequent.
       const maxDuration = random.pick([8, 40])
       const tenures = Array.from({ length: 4 }, (_, n) => {

@@ -8,7 +8,7 @@
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
 import type { Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { Namespace } from './namespace.js'
@@ -93,7 +93,7 @@ describe('faults: lost packets between two machines', function () {
   needs('namespaces')
 
   // Each test runs once in a quick run, and five times in a full run.
-  runConcurrently(count(1, 5), [
+  runConcurrently(quickOrFull(1, 5), [
     ...packetLosses.flatMap(([direction, packetLoss]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [

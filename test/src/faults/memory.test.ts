@@ -9,14 +9,14 @@ import { expect } from 'chai'
 import { RawClient } from '../e2e/raw.js'
 import { ServeProcess } from '../e2e/remote.js'
 import { Collector, Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 
 const mib = 1024 * 1024
 /**
  * The number of watchers. More watchers, such as 1,000, would leave the kernel no memory for TCP:
  * the kernel would drop data that the broker has sent.
  */
-const watcherCount = count(12, 300)
+const watcherCount = quickOrFull(12, 300)
 /**
  * The bytes of events for each watcher: more than the buffers of the kernel and the limit of the
  * broker together.

@@ -8,7 +8,7 @@
 import { expect } from 'chai'
 import { RemoteClient, ServeProcess } from '../e2e/remote.js'
 import type { Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 
 /** Waits while a process is paused. No event ends the wait, because its length is under test. */
@@ -89,7 +89,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
 describe('faults: processes that are paused', function () {
   this.timeout(300_000)
 
-  const runCount = count(1, 5)
+  const runCount = quickOrFull(1, 5)
   runConcurrently(runCount, [
     ...expiries.flatMap(([expiry, options]) =>
       ([0, 'lease'] as const).map(

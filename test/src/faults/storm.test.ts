@@ -9,10 +9,10 @@ import { fileURLToPath } from 'node:url'
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { next, Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { maxSockets } from '../support/openFiles.js'
 
-const sessionCount = Math.min(count(500, 10_000), maxSockets())
+const sessionCount = Math.min(quickOrFull(500, 10_000), maxSockets())
 
 interface Counts {
   readonly heldCount: number

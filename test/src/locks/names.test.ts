@@ -7,7 +7,7 @@ import { isKey } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { Stage } from '../e2e/stage.js'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /** Generates strings of any UTF-16 units, often with parts of escaped keys. */
 const nameArbitrary = fc
@@ -59,7 +59,7 @@ describe('names of session.locks', () => {
         expect(nameForKey(key)).to.equal(name)
         if (name !== otherName) expect(keyForName(otherName)).not.to.equal(key)
       }),
-      runs(1_000, 100_000),
+      quickOrFullRuns(1_000, 100_000),
     )
   })
 

@@ -7,7 +7,7 @@
 import type { Lock } from '@holdfast/client'
 import { LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { count, isFullRun, Random } from '../support/counts.js'
+import { isFullRun, quickOrFull, Random } from '../support/counts.js'
 import { crashAtPoints } from './crashes.js'
 import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
@@ -18,7 +18,7 @@ describe('journal: crashes', () => {
     // A quick run crashes only at every second point.
     const points = crashPoints.filter((_, i) => isFullRun || i % 2 === 0)
     // A quick run has one round for each chosen point.
-    const rounds = count(points.length, 20)
+    const rounds = quickOrFull(points.length, 20)
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random(), points)
     expect(lies).to.deep.equal([])
     expect([...crashes.keys()]).to.deep.equal(points)

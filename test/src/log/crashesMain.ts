@@ -24,9 +24,9 @@ const { values } = parseArgs({
 const startedAt = Date.now()
 let round = 0
 const { crashes, lies, grants } = await crashAtPoints(
-  numberOption('rounds', values.rounds, 1),
+  numberOption('rounds', values.rounds, { min: 1 }),
   // Every number is a valid seed, also a negative number.
-  new Random(numberOption('seed', values.seed, Number.NEGATIVE_INFINITY)),
+  new Random(numberOption('seed', values.seed, { min: Number.NEGATIVE_INFINITY })),
   crashPoints,
   (point, visit) => console.log(`${String(++round).padStart(5)}  ${point}, at visit ${visit}`),
 )

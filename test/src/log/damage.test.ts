@@ -11,10 +11,10 @@ import { createBroker, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { scratch } from '../ops/scratch.js'
-import { count, Random, seed } from '../support/counts.js'
-import { startableFile } from '../support/programs.js'
+import { quickOrFull, Random, seed } from '../support/counts.js'
+import { bundleOrBuiltFile } from '../support/programs.js'
 
-const program = startableFile(fileURLToPath(new URL('./programs/loading.js', import.meta.url)))
+const program = bundleOrBuiltFile(fileURLToPath(new URL('./programs/loading.js', import.meta.url)))
 /** The size of a page of LMDB. */
 const pageBytes = 4_096
 /**
@@ -75,7 +75,7 @@ describe('journal: a journal with a flipped bit', () => {
     let refusedCount = 0
     // Most bits of the file belong to unused pages, so the first few flips may all leave the state
     // as it is. The test then continues until one damaged copy is refused.
-    const minFlips = count(6, maxFlips)
+    const minFlips = quickOrFull(6, maxFlips)
     for (let i = 0; i < minFlips || (refusedCount === 0 && i < maxFlips); i++) {
       const pageStart = random.below(original.length / pageBytes) * pageBytes
       // Alternates between a bit anywhere in a page and a bit at the start of a page.

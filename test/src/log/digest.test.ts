@@ -8,7 +8,7 @@ import { dump, LockTable, restore } from '@holdfast/server/core'
 import { Digest, DivergenceCheck } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { plainState } from '../table/plainValues.js'
 import { CommandMaker, step } from '../table/steps.js'
 
@@ -30,7 +30,7 @@ describe('digest', () => {
       }
       expect(new Digest(restore(dump(table))).value).to.equal(digest.value)
     })
-    fc.assert(property, { ...runs(50, 1_000), endOnFailure: true })
+    fc.assert(property, { ...quickOrFullRuns(50, 1_000), endOnFailure: true })
   })
 
   it('differs if a session, a lock or a waiting request differs', () => {

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
 import type { Engine } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { logConfig, Reader } from './etcdStage.js'
 
 /** Makes engines. The engines of one test share one log. */
@@ -52,7 +52,7 @@ function testOrdering(stage: EngineStage): void {
       engine.follow(0, reader)
       return reader
     })
-    const entriesPerEngine = count(50, 500)
+    const entriesPerEngine = quickOrFull(50, 500)
     const written = engines.map((_, i) =>
       Array.from({ length: entriesPerEngine }, (_, n) => `${i}:${n}`),
     )
@@ -116,7 +116,7 @@ function testOrdering(stage: EngineStage): void {
   it('catches up with a history of many megabytes', async () => {
     const engine = await stage.opened()
     // Random text can hardly be compressed, so the history stays long in the storage.
-    const entries = Array.from({ length: count(80, 200) }, () =>
+    const entries = Array.from({ length: quickOrFull(80, 200) }, () =>
       randomBytes(150_000).toString('base64'),
     )
     await appendAll(engine, 'b', entries)
@@ -232,7 +232,7 @@ function testCompaction(stage: EngineStage): void {
     const [writer, follower] = await Promise.all([stage.opened(), stage.opened()])
     const reader = new Reader()
     follower!.follow(0, reader)
-    const total = count(100, 1_000)
+    const total = quickOrFull(100, 1_000)
     // The entries of three brokers, by turns.
     for (let i = 0; i < total; i++) {
       await writer!.append(`b${i % 3}`, `${i}`)

@@ -9,7 +9,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
-import { count, seeded } from '../support/counts.js'
+import { quickOrFull, runRandomTest } from '../support/counts.js'
 import type { EtcdMember } from '../support/etcd.js'
 import { EtcdStage, Reader } from './etcdStage.js'
 
@@ -114,7 +114,7 @@ describe('log: the engine on a failing etcd', function () {
   for (const [name, findMember] of targets) {
     it(`continues while ${name} is killed and restarted`, async () => {
       const group = await startWritersAndReaders(3)
-      for (let round = 0; round < count(1, 5); round++) {
+      for (let round = 0; round < quickOrFull(1, 5); round++) {
         await Promise.all(group.writers.map((writer) => writer.write(20)))
         const member = await findMember()
         const writing = group.writers.map((writer) => writer.write(100))
@@ -127,7 +127,7 @@ describe('log: the engine on a failing etcd', function () {
 
     it(`continues while ${name} is paused and resumed`, async () => {
       const group = await startWritersAndReaders(3)
-      for (let round = 0; round < count(1, 5); round++) {
+      for (let round = 0; round < quickOrFull(1, 5); round++) {
         await Promise.all(group.writers.map((writer) => writer.write(20)))
         const member = await findMember()
         const writing = group.writers.map((writer) => writer.write(100))
@@ -164,7 +164,7 @@ describe('log: the engine on a failing etcd', function () {
   }
 
   it('delivers the entries in order, and no position twice, if connections break at any byte', async () => {
-    await seeded(async (random) => {
+    await runRandomTest(async (random) => {
       // All connections together pass 2,000 bytes before the first cut. Later they pass at least
       // 500 bytes between two cuts, so that the engine makes progress. A cut may be inside a line,
       // a header or a chunk.
@@ -181,8 +181,10 @@ describe('log: the engine on a failing etcd', function () {
       // This group connects without a proxy.
       const undisturbedGroup = await startWritersAndReaders(1, undefined, 'q')
       const writers = [...group.writers, ...undisturbedGroup.writers]
-      await Promise.all(undisturbedGroup.writers.map((writer) => writer.write(count(200, 2_000))))
-      await Promise.all(group.writers.map((writer) => writer.write(count(50, 500))))
+      await Promise.all(
+        undisturbedGroup.writers.map((writer) => writer.write(quickOrFull(200, 2_000))),
+      )
+      await Promise.all(group.writers.map((writer) => writer.write(quickOrFull(50, 500))))
       bytesUntilCut = Number.POSITIVE_INFINITY
       await checkReaders({
         ...group,

@@ -11,7 +11,7 @@ import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { next, Stage } from '../e2e/stage.js'
-import { Random, seeded } from '../support/counts.js'
+import { Random, runRandomTest } from '../support/counts.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 const reconnect = fixedInterval({ interval: 10 })
@@ -113,7 +113,7 @@ describe('brokers that share a log, on real sockets', () => {
   })
 
   it('grant no lock twice and lose no request while sessions move between brokers', async () => {
-    await seeded(async (random) => {
+    await runRandomTest(async (random) => {
       const brokers = await threeBrokers()
       const urls = brokers.map(({ url }) => url)
       const highestFences = new Map<string, number>()

@@ -12,7 +12,7 @@ import { rejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { logConfig, Reader } from './etcdStage.js'
 import { PostgresStage } from './postgresStage.js'
@@ -275,7 +275,7 @@ describe('log: a faulty PostgreSQL', function () {
     // Opening and using a log takes many answers, so there are many points to test.
     expect(totalAnswers).to.be.greaterThan(8)
     // A quick run tests every third point.
-    const step = count(3, 1)
+    const step = quickOrFull(3, 1)
     for (let point = 0; point < totalAnswers; point += step) {
       const schema = `${postgres.schema}_${point + 1}`
       answerCount = 0

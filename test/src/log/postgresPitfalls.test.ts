@@ -10,7 +10,7 @@ import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { logConfig, Reader } from './etcdStage.js'
 import { appendUntilKnown, PostgresStage } from './postgresStage.js'
 
@@ -81,7 +81,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const [engine, reader] = [await postgres.opened(), new Reader()]
     engine.follow(0, reader)
     // Two rounds in a quick run, six in a full run.
-    const rounds = count(2, 6)
+    const rounds = quickOrFull(2, 6)
     const entriesPerRound = 30
     for (let round = 0; round < rounds; round++) {
       const writing = (async () => {

@@ -12,9 +12,9 @@ import { join } from 'node:path'
 import { connect, fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { next } from '../e2e/stage.js'
-import { count, seeded } from '../support/counts.js'
+import { quickOrFull, runRandomTest } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
-import { commandFile } from '../support/programs.js'
+import { holdfastFile } from '../support/programs.js'
 
 describe('journal: a broker that is killed', () => {
   let dir: string
@@ -36,7 +36,7 @@ describe('journal: a broker that is killed', () => {
   /** Starts the broker, and resolves when it listens. */
   async function start(): Promise<void> {
     // With `--drain 0`, a SIGTERM ends the broker although sessions hold locks.
-    const args = [commandFile, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
+    const args = [holdfastFile, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
     broker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     // The broker prints its first line when it listens.
     await once(broker.stdout!, 'data')
@@ -104,7 +104,7 @@ describe('journal: a broker that is killed', () => {
 
   it('grants no lock twice and loses no request after kills at any moment', async function () {
     this.timeout(600_000)
-    await seeded(async (random) => {
+    await runRandomTest(async (random) => {
       await start()
       const workers = await Promise.all(Array.from({ length: 4 }, openSession))
       let isOver = false
@@ -126,7 +126,7 @@ describe('journal: a broker that is killed', () => {
           await lock.unlock()
         }
       })
-      for (let round = 0; round < count(3, 20); round++) {
+      for (let round = 0; round < quickOrFull(3, 20); round++) {
         // Kills the broker after a random number of grants, at least five.
         const grantsAtKill = counts.grants + 5 + random.below(40)
         while (counts.grants < grantsAtKill) await workers[0]!.stats()

@@ -8,7 +8,7 @@
  */
 import { FailureDetector, heartbeatMsFor, SelfLease } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { type Random, seeded } from '../support/counts.js'
+import { type Random, runRandomTest } from '../support/counts.js'
 
 /** The dead time: a member that is silent for longer may be declared dead. */
 const deadMs = 6_000
@@ -143,7 +143,7 @@ describe('failure detector', () => {
 
 describe('self-lease and failure detector together', () => {
   it('let no broker be declared dead before the end of its self-lease, with any delays', () => {
-    seeded((random) => {
+    runRandomTest((random) => {
       for (let round = 0; round < 300; round++) expectDeathAfterSelfLease(random)
     })
   })

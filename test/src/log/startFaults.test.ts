@@ -13,7 +13,7 @@ import {
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { EtcdStage } from './etcdStage.js'
 import { RecordingTable } from './logSuite.js'
 import { PostgresStage } from './postgresStage.js'
@@ -144,7 +144,7 @@ describe('log: the start of a broker', function () {
         expect(total).to.be.greaterThan(5)
         let failedStarts = 0
         // A quick run tests every third point.
-        for (let point = 0; point < total; point += count(3, 1)) {
+        for (let point = 0; point < total; point += quickOrFull(3, 1)) {
           storage.vanishAfter(point, mode)
           const start = startLog(newEngine(storage.port, shortWaits), fastEnvironment)
           const error = await start.then(

@@ -9,7 +9,7 @@
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import type { Client } from '../server/harness.js'
-import { count, type Random, seeded } from '../support/counts.js'
+import { quickOrFull, type Random, runRandomTest } from '../support/counts.js'
 import { plainState } from '../table/plainValues.js'
 import { Cluster, type Member } from './cluster.js'
 
@@ -180,10 +180,10 @@ async function runStorm(random: Random): Promise<{ takeovers: number; opened: nu
 }
 
 describe('brokers that share a log, through random failures', () => {
-  const rounds = count(6, 200)
+  const rounds = quickOrFull(6, 200)
   it(`have equal tables at equal positions of the log, and recover afterwards (${rounds} rounds)`, function () {
-    this.timeout(count(60_000, 1_200_000))
-    return seeded(async (random) => {
+    this.timeout(quickOrFull(60_000, 1_200_000))
+    return runRandomTest(async (random) => {
       const totals = { takeovers: 0, opened: 0 }
       // Some storms lead to no takeover. So the test runs storms until there were enough takeovers,
       // but at most ten times as many storms as planned.

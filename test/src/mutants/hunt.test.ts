@@ -5,7 +5,7 @@
  * `support/counts.ts`) tries all mutants.
  */
 import { expect } from 'chai'
-import { count, isFullRun } from '../support/counts.js'
+import { isFullRun, quickOrFull } from '../support/counts.js'
 import { mutants } from './catalogue/index.js'
 import { hunt, isCaught } from './hunt.js'
 
@@ -68,7 +68,7 @@ describe('the hunt catches the mutant', () => {
   for (const mutant of mutants.filter(({ name }) => isFullRun || sample.includes(name))) {
     it(`${mutant.name}: ${mutant.why}`, async function () {
       // 60 s in a quick run, 10 min in a full run.
-      this.timeout(count(60_000, 600_000))
+      this.timeout(quickOrFull(60_000, 600_000))
       // At most 3,000 worlds (random histories), each with 2,000 events.
       const worldRange = { from: 1, seeds: 3_000, events: 2_000 }
       const result = await hunt(mutant, worldRange)

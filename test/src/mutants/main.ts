@@ -25,9 +25,9 @@ const { values, positionals } = parseArgs({
 })
 
 const worldRange = {
-  seeds: numberOption('seeds', values.seeds, 1),
+  seeds: numberOption('seeds', values.seeds, { min: 1 }),
   from: numberOption('from', values.from),
-  events: numberOption('events', values.events, 1),
+  events: numberOption('events', values.events, { min: 1 }),
 }
 const selected = mutants.filter(
   ({ name }) => positionals.length === 0 || positionals.some((part) => name.includes(part)),

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Collector, type Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
-import { commandFile } from '../support/programs.js'
+import { holdfastFile } from '../support/programs.js'
 import { endsByItself, runInProcess } from './inProcess.js'
 
 /** The shell script that npm installs as `holdfast`. It starts Node with the JavaScript file. */
@@ -56,7 +56,7 @@ export class Holdfast {
 
   private constructor(args: readonly string[], options: StartOptions) {
     const { env, input, wrapper = [], stdin = 'pipe' } = options
-    const mainFile = options.main ?? commandFile
+    const mainFile = options.main ?? holdfastFile
     const holdfastCommand = options.launched ? [launcher] : [process.execPath, mainFile]
     const [program, ...programArgs] = [...wrapper, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {

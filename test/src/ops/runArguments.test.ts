@@ -4,7 +4,7 @@
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { Holdfast } from './command.js'
 
 /** The words of each spelling of each option of `run`, and other unusual words. */
@@ -44,7 +44,7 @@ describe('the arguments of holdfast run', () => {
   it('pass each option that stands after the key to the command', async () => {
     const { url } = await stage.broker()
     // A quick run tests every 40th spelling.
-    const chosenSpellings = spellings.filter((_, i) => i % count(40, 1) === 0)
+    const chosenSpellings = spellings.filter((_, i) => i % quickOrFull(40, 1) === 0)
     const variants = chosenSpellings.flatMap((words) => [
       { words, args: ['k', ...printer, ...words, 'last'] },
       { words, args: ['k', '--', ...printer, ...words, 'last'] },
@@ -131,7 +131,7 @@ describe('the arguments of holdfast run', () => {
 
 /** Chooses every second element in a quick run, and all elements in a full run. */
 function chooseSome<T>(elements: readonly T[]): T[] {
-  return elements.filter((_, i) => i % count(2, 1) === 0)
+  return elements.filter((_, i) => i % quickOrFull(2, 1) === 0)
 }
 
 /** Splits a list into lists of at most this size. */

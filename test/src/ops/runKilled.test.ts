@@ -6,19 +6,19 @@
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { isAlive, parentOf, processesWithArgument } from './processes.js'
 
 /** How many rounds run at the same time. Each round waits for the end of a lease of two seconds. */
-const parallelRounds = count(2, 5)
+const parallelRounds = quickOrFull(2, 5)
 
 describe('holdfast run after a kill', () => {
   const stage = Stage.forEachTest()
 
   it('leaves no command alive when the next session gets the lock', async () => {
     const { url } = await stage.broker()
-    const rounds = count(parallelRounds, 100)
+    const rounds = quickOrFull(parallelRounds, 100)
     // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const keys = Array.from({ length: parallelRounds }, (_, i) => `k${firstRound + i}`)
@@ -47,7 +47,7 @@ describe('holdfast run after a kill', () => {
 
   it('leaves no command alive after a kill during the start of the command', async () => {
     const { url, sessions } = await stage.brokerWithSessions('watcher')
-    const rounds = count(parallelRounds, 50)
+    const rounds = quickOrFull(parallelRounds, 50)
     // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {

@@ -11,7 +11,7 @@ import { open, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { Holdfast, type StartOptions } from './command.js'
 import { scratch } from './scratch.js'
 
@@ -172,7 +172,7 @@ describe('holdfast run with a command that cannot be started', () => {
   it('prints a message, and exits like a shell with 126 or 127', async () => {
     // The cases with the same exit code take the same path in `holdfast`. So every second case is
     // enough in a quick run.
-    const chosenCases = cases.filter((_, i) => i % count(2, 1) === 0)
+    const chosenCases = cases.filter((_, i) => i % quickOrFull(2, 1) === 0)
     const runs = chosenCases.map(async ([label, command, code, message]) => {
       const ended = await runFailing(command())
       expect(ended.code, label).to.equal(code)

@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
-import { commandFile } from '../support/programs.js'
+import { holdfastFile } from '../support/programs.js'
 import { fakeBroker, type ReceivedMessage, welcome } from './fakeBroker.js'
 
 /** All characters with a code from `first` to `last`. */
@@ -50,7 +50,7 @@ describe('holdfast on a terminal', () => {
     args: readonly string[],
     isEnough?: (out: string) => boolean,
   ): Promise<Output> {
-    const child = spawn(process.execPath, [commandFile, ...args], {
+    const child = spawn(process.execPath, [holdfastFile, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     stage.onClear(() => child.kill('SIGKILL'))
@@ -228,7 +228,7 @@ describe('holdfast on a terminal', () => {
 
   it('escapes the text of clients in the log lines of serve', async () => {
     const serve = spawn(process.execPath, [
-      commandFile,
+      holdfastFile,
       'serve',
       '--port',
       '0',

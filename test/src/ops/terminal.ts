@@ -5,10 +5,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Stage } from '../e2e/stage.js'
-import { commandFile } from '../support/programs.js'
+import { holdfastFile } from '../support/programs.js'
 
 /** The words that start `holdfast` in a shell command line. */
-export const holdfast = `'${process.execPath}' '${commandFile}'`
+export const holdfast = `'${process.execPath}' '${holdfastFile}'`
 
 /** The characters that Ctrl-C, Ctrl-Z and Ctrl-D send. */
 export const keys = { interrupt: '\x03', suspend: '\x1a', endOfFile: '\x04' }

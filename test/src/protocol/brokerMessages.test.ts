@@ -11,7 +11,7 @@ import { faultByShape, isValidFast } from '@holdfast/shared/brokerChecks'
 import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'
-import { count, seeded } from '../support/counts.js'
+import { quickOrFull, runRandomTest } from '../support/counts.js'
 import { validBrokerMessages, variantsOf } from './brokerMessages.js'
 import { forgedText, hostileValues, hugeValues, mutate } from './hostileMessages.js'
 
@@ -78,8 +78,8 @@ describe('faultOfBrokerMessage', () => {
   })
 
   it('agrees with the schema after random changes', () => {
-    seeded((random) => {
-      for (let i = count(5_000, 200_000); i > 0; i--) {
+    runRandomTest((random) => {
+      for (let i = quickOrFull(5_000, 200_000); i > 0; i--) {
         checkAgreement(mutate(random.pick(validBrokerMessages), random), `change ${i}`)
       }
     })

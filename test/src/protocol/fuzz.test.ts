@@ -8,7 +8,7 @@ import type { SocketListener } from '@holdfast/server/internal'
 import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
-import { count, isFullRun, type Random, seeded } from '../support/counts.js'
+import { isFullRun, quickOrFull, type Random, runRandomTest } from '../support/counts.js'
 import { collectGarbage } from '../support/garbage.js'
 import { plainState } from '../table/plainValues.js'
 import { garble, mutate, validMessage } from './hostileMessages.js'
@@ -149,10 +149,10 @@ function heapAfterCollection(): number {
 }
 
 describe('protocol: hostile clients', () => {
-  const frameCount = count(2_500, 300_000)
+  const frameCount = quickOrFull(2_500, 300_000)
   it(`change nothing with refused frames, reach no other client and leave no data (${frameCount} frames)`, function () {
-    this.timeout(count(60_000, 1_200_000))
-    seeded((random) => {
+    this.timeout(quickOrFull(60_000, 1_200_000))
+    runRandomTest((random) => {
       const scene = new Scene(random)
       let usualHeap = 0
       for (let i = 1; i <= frameCount; i++) {

@@ -10,18 +10,18 @@ import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from '../server/harness.js'
 import type { FakeSocket } from '../server/socket.js'
-import { count, type Random, seeded } from '../support/counts.js'
+import { quickOrFull, type Random, runRandomTest } from '../support/counts.js'
 import { type HeldKeys, hostileBatch } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
-const runCount = count(2, 100)
-const heldLockCount = count(800, 5_000)
+const runCount = quickOrFull(2, 100)
+const heldLockCount = quickOrFull(800, 5_000)
 /** The number of shared locks of the key `crowd`. */
-const crowdSize = count(300, 1_000)
+const crowdSize = quickOrFull(300, 1_000)
 /** The number of scopes (tasks of a session) that wait for a lock. */
-const waitingScopeCount = count(100, 500)
+const waitingScopeCount = quickOrFull(100, 500)
 /** The greatest number of turns for which a leaving hostile client waits for its answers. */
-const maxLeaveTurns = count(200, 2_000)
+const maxLeaveTurns = quickOrFull(200, 2_000)
 /** The greatest number of hostile clients at the same time. */
 const maxHostileClients = 5
 const leaseMs = 60_000
@@ -252,8 +252,8 @@ function isMark(id: number): boolean {
 
 describe('protocol: hostile amounts', () => {
   it(`keep turns short, delay no other client and leave no data (${runCount} runs)`, function () {
-    this.timeout(count(60_000, 1_200_000))
-    seeded((random) => {
+    this.timeout(quickOrFull(60_000, 1_200_000))
+    runRandomTest((random) => {
       const scene = new Scene()
       for (let i = 1; i <= runCount; i++) {
         const clients = Array.from({ length: 1 + random.below(maxHostileClients) }, () => {
@@ -285,7 +285,7 @@ describe('protocol: hostile amounts', () => {
     while (scene.endOneTurn()) socket.heard()
     const metadata = 'm'.repeat(4_000)
     const churn = { type: 'lock', key: 'churn', steal: true, metadata }
-    socket.say(...Array.from({ length: count(2, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
+    socket.say(...Array.from({ length: quickOrFull(2, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
     while (scene.endOneTurn()) scene.checkBystander()
   })
 

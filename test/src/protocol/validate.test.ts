@@ -14,7 +14,7 @@ import {
 } from '@holdfast/shared/clientChecks'
 import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
-import { count, Random, seeded } from '../support/counts.js'
+import { quickOrFull, Random, runRandomTest } from '../support/counts.js'
 import { forgedText, hostileValues, hugeValues, mutate, validMessage } from './hostileMessages.js'
 
 /** Whether the schema accepts a value. A throw counts as no. */
@@ -82,8 +82,8 @@ const refusalCodes = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIME
 
 describe('validate: valid messages', () => {
   it('accepts each valid message unchanged, by the fast check and by the schema', () => {
-    seeded((random) => {
-      for (let i = count(3_000, 100_000); i > 0; i--) {
+    runRandomTest((random) => {
+      for (let i = quickOrFull(3_000, 100_000); i > 0; i--) {
         const message = JSON.parse(JSON.stringify(validMessage(random))) as object
         check(validate(message) === message, 'validate returns the message', message)
         check(isAcceptedBySchema(message), 'the schema accepts the message', message)
@@ -95,9 +95,9 @@ describe('validate: valid messages', () => {
 
 describe('validate: randomly changed messages', () => {
   it('gives the same result by the fast check and by the schema', () => {
-    seeded((random) => {
+    runRandomTest((random) => {
       let accepted = 0
-      for (let i = count(10_000, 500_000); i > 0; i--) {
+      for (let i = quickOrFull(10_000, 500_000); i > 0; i--) {
         const value = mutate(validMessage(random), random)
         checkAgreement(value)
         if (isAcceptedFast(value)) accepted++
@@ -108,8 +108,8 @@ describe('validate: randomly changed messages', () => {
   })
 
   it('returns the id of a request if the id is valid, and repeats no text of the client', () => {
-    seeded((random) => {
-      for (let i = count(10_000, 200_000); i > 0; i--) {
+    runRandomTest((random) => {
+      for (let i = quickOrFull(10_000, 200_000); i > 0; i--) {
         checkVerdict(mutate(validMessage(random), random))
       }
     })

@@ -3,10 +3,10 @@
  * sends. All clients have the longest lease, 300 s, so that they need not answer pings.
  */
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
-const waiterCount = count(3_000, 10_000)
+const waiterCount = quickOrFull(3_000, 10_000)
 
 /** A session that holds the key, and the sessions that wait for it. */
 interface Crowd {

@@ -9,12 +9,12 @@ import { dump, Lock, type LockTable, type SnapshotItem } from '@holdfast/server/
 import { type Log, MemoryLog } from '@holdfast/server/internal'
 import { DeadlineHeap, type HeldInfo } from '@holdfast/shared'
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** Each lock has an answer, and a session may have 1,024 answers without an `ack` of its client. */
 const locksPerSession = 500
-const sessionCount = count(4, 40)
+const sessionCount = quickOrFull(4, 40)
 /** Many times the number of deadlines that one turn may set. */
 const lockCount = sessionCount * locksPerSession
 /**

@@ -15,13 +15,13 @@ import {
 } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { WorkMeter } from '../protocol/workMeter.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { FakeEnvironment } from './fakeEnvironment.js'
 import { BrokerHarness, type Client } from './harness.js'
 
-const deadlineCount = count(5_000, 50_000)
+const deadlineCount = quickOrFull(5_000, 50_000)
 /** The number of sessions with one deadline each. */
-const sessionCount = count(500, 5_000)
+const sessionCount = quickOrFull(500, 5_000)
 /** The number of deadlines of each session with many deadlines. */
 const deadlinesPerSession = 5_000
 /** When the deadlines pass, in ms. */
@@ -165,7 +165,7 @@ const kinds: Record<string, DeadlineKind> = {
 }
 
 describe('deadlines that pass together', function () {
-  this.timeout(count(60_000, 300_000))
+  this.timeout(quickOrFull(60_000, 300_000))
   for (const [name, { options, prepare, total }] of Object.entries(kinds)) {
     it(`are spread over turns: ${name}`, async () => {
       const meter = new WorkMeter()

@@ -13,7 +13,7 @@ import { FrameReader } from '@holdfast/server/internal'
 import { assert } from 'chai'
 import fc from 'fast-check'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
-import { Random, runs } from '../support/counts.js'
+import { quickOrFullRuns, Random } from '../support/counts.js'
 import { dropConnections, encodeFrame, type Frame, frame, upgrade } from './upgraded.js'
 
 /** The longest message that the WebSockets of the tests accept, in bytes. */
@@ -217,7 +217,7 @@ describe('FrameReader', () => {
       await Promise.all([ofWs.receive(chunks), ofReader.receive(chunks)])
       assert.deepEqual(ofReader.events, ofWs.events)
     })
-    await fc.assert(property, runs(300, 10_000))
+    await fc.assert(property, quickOrFullRuns(300, 10_000))
   })
 
   it('emits the same events, and none during a pause, for any pauses', async () => {
@@ -233,7 +233,7 @@ describe('FrameReader', () => {
       await Promise.all([ofWs.receive(chunks), ofReader.receive(chunks)])
       assert.deepEqual(ofReader.events, ofWs.events)
     })
-    await fc.assert(property, runs(300, 10_000))
+    await fc.assert(property, quickOrFullRuns(300, 10_000))
   })
 
   it('decodes a text without ws, also in two chunks and with characters beyond ASCII', async () => {

@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { RefusalRecorder } from '../ops/refusalRecorder.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 const program = fileURLToPath(new URL('programs/weigh.js', import.meta.url))
@@ -45,17 +45,19 @@ describe('memory: the account', () => {
     const run = promisify(execFile)
     // `count` chooses its first number in a quick run. A quick run measures half the data, only
     // every fourth kind of data (the stride), and accepts larger errors.
-    const [scale, stride] = [String(count(0.5, 1)), String(count(4, 1))]
+    const [scale, stride] = [String(quickOrFull(0.5, 1)), String(quickOrFull(4, 1))]
     const { stdout } = await run(process.execPath, ['--expose-gc', program, scale, stride])
     const measurements = JSON.parse(stdout) as {
       name: string
       counted: number
       heapBytes: number
     }[]
-    expect(measurements).to.have.length.above(count(2, 9))
+    expect(measurements).to.have.length.above(quickOrFull(2, 9))
     for (const { name, counted, heapBytes } of measurements) {
       // The factor allows for the garbage collector and for growing hash tables.
-      expect(counted, `${name}: ${heapBytes} on the heap`).to.be.above(heapBytes * count(0.6, 0.9))
+      expect(counted, `${name}: ${heapBytes} on the heap`).to.be.above(
+        heapBytes * quickOrFull(0.6, 0.9),
+      )
       // The factor is high because stored refusals share one answer, which counts for each of them.
       expect(counted, `${name}: ${heapBytes} on the heap`).to.be.below(heapBytes * 8)
     }

@@ -8,7 +8,7 @@
  */
 import { costs } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** A broker with a client that holds this many locks, and two clients without locks. */
@@ -493,7 +493,7 @@ describe('pacing of expensive messages', function () {
     const harness = new BrokerHarness()
     const watching = hundredClients(harness)
     const leaving = harness.join({ lease: 60_000 })
-    const eventCount = count(3_000, 10_000)
+    const eventCount = quickOrFull(3_000, 10_000)
     acquireMany(leaving, 'held/', eventCount)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     for (const client of watching) client.heard()

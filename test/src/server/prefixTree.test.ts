@@ -6,7 +6,7 @@
 import { PrefixTree } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /**
  * Texts of only three different code units, so that many texts share prefixes. One of the three
@@ -66,7 +66,7 @@ describe('a prefix tree', () => {
       )
       expect(extensionsOf(tree, key)).to.deep.equal(extensions.sort())
     })
-    fc.assert(property, runs(300, 5_000))
+    fc.assert(property, quickOrFullRuns(300, 5_000))
   })
 
   it('skips the extensions of a text if the visitor returns false for the text', () => {

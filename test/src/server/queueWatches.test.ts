@@ -7,7 +7,7 @@
 import type { QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** The queues by key, as a client derives them from the messages of its watch. */
@@ -114,7 +114,7 @@ describe('a watch with a long queue', function () {
         }
       }),
       // A full run tries no more cases than a quick run. `runs` also sets the seed.
-      runs(30, 30),
+      quickOrFullRuns(30, 30),
     )
   })
 })

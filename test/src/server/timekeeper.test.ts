@@ -13,7 +13,7 @@
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { FakeEnvironment } from './fakeEnvironment.js'
 import { BrokerHarness } from './harness.js'
 
@@ -398,6 +398,6 @@ describe('timekeeper: for any steps of the clock, the timekeeper', () => {
         ;[lastNow, lastClock, lastPaused] = [now, clock.monotonic(), timekeeper.pausedMs]
       }
     })
-    fc.assert(property, runs(300, 10_000))
+    fc.assert(property, quickOrFullRuns(300, 10_000))
   })
 })

@@ -6,7 +6,7 @@
 import type { WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /**
@@ -311,7 +311,7 @@ describe('watches of one connection that match the same event', () => {
       harness.environment.endTurn()
       expect(events(watcher).sort()).to.deep.equal(expected.sort())
     })
-    fc.assert(property, runs(100, 2_000))
+    fc.assert(property, quickOrFullRuns(100, 2_000))
   })
 })
 

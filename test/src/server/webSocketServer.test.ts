@@ -19,7 +19,7 @@ import {
 import { subprotocol } from '@holdfast/shared'
 import { assert, expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { encodeFrame, frame } from './upgraded.js'
 
 /**
@@ -183,7 +183,7 @@ describe('a WebSocket of the broker', () => {
       assert.deepEqual(byBroker, byWs)
       assert.equal(byBroker!.events.at(-1), 'close')
     })
-    await fc.assert(property, runs(300, 10_000))
+    await fc.assert(property, quickOrFullRuns(300, 10_000))
   })
 
   it('reads its frames with `ws` if the TCP socket has another data listener', async () => {

@@ -6,7 +6,7 @@
 import { joinIntoFrames, maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /** Makes random messages. */
 const message = fc.oneof(
@@ -46,7 +46,7 @@ describe('shared: parseFrame', () => {
   it('never throws and never returns an empty list', () => {
     const text = fc.oneof(fc.string(), fc.json(), fc.string({ unit: 'binary' }))
     const property = fc.property(text, (input) => parseFrame(input)?.length !== 0)
-    fc.assert(property, runs(300, 10_000))
+    fc.assert(property, quickOrFullRuns(300, 10_000))
   })
 
   it('treats names such as __proto__ as ordinary fields', () => {
@@ -80,7 +80,7 @@ describe('shared: joinIntoFrames', () => {
         }
       },
     )
-    fc.assert(property, runs(300, 10_000))
+    fc.assert(property, quickOrFullRuns(300, 10_000))
   })
 
   it('fills each frame: the first message of the next frame would exceed the limit', () => {
@@ -99,7 +99,7 @@ describe('shared: joinIntoFrames', () => {
         }
       },
     )
-    fc.assert(property, runs(300, 10_000))
+    fc.assert(property, quickOrFullRuns(300, 10_000))
   })
 
   it('fills a frame to the last byte of UTF-8', () => {

@@ -5,7 +5,7 @@
 import { DeadlineHeap } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /** The model of the heap: a list of deadlines in the order in which they were set. */
 class DeadlineList {
@@ -105,7 +105,7 @@ describe('shared: DeadlineHeap', () => {
         expect(deadlines.popDue(end)?.name).to.equal(model.popDue(end))
       }
     })
-    fc.assert(property, runs(15, 300))
+    fc.assert(property, quickOrFullRuns(15, 300))
   })
 
   it('returns subjects with equal deadlines in the order of their last call of `set`', () => {

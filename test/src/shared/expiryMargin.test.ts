@@ -8,7 +8,7 @@
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 describe('shared: the expiry margin', () => {
   const margins: [ms: number, margin: number][] = [
@@ -43,7 +43,7 @@ describe('shared: the expiry margin', () => {
         // The 1 ms for rounding may use up a shorter period.
         if (ms >= 10) expect(safeDuration(ms)).to.be.greaterThan(0)
       }),
-      runs(200, 5_000),
+      quickOrFullRuns(200, 5_000),
     )
   })
 })

@@ -6,7 +6,7 @@
 import { parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /** Makes the integers of messages, such as ids and fences. A fence is the number of a grant. */
 export const integer = fc.oneof(
@@ -67,7 +67,7 @@ export function comparesWithParseFrame(
     const property = fc.property(frame, (text) => {
       expect(parse(text)).to.deep.equal(parseFrame(text))
     })
-    fc.assert(property, runs(2_000, 50_000))
+    fc.assert(property, quickOrFullRuns(2_000, 50_000))
   })
 
   it('returns what parseFrame returns for frames of frequent messages with changed characters', () => {
@@ -76,7 +76,7 @@ export function comparesWithParseFrame(
       const input = changed(text, list)
       expect(parse(input), input).to.deep.equal(parseFrame(input))
     })
-    fc.assert(property, runs(5_000, 200_000))
+    fc.assert(property, quickOrFullRuns(5_000, 200_000))
   })
 
   it('returns what parseFrame returns for each beginning of a frame', () => {

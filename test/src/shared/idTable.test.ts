@@ -6,7 +6,7 @@
 import { IdTable } from '@holdfast/shared/idTable'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /** A step adds a number that is `increment` above the last number, or removes a random member. */
 const step = fc.oneof(
@@ -44,7 +44,7 @@ describe('shared: IdTable', () => {
         expect(table.values()).to.deep.equal([...model.values()])
       },
     )
-    fc.assert(property, runs(40, 2_000))
+    fc.assert(property, quickOrFullRuns(40, 2_000))
   })
 
   it('removes only its members, not another object with the same number', () => {

@@ -2,7 +2,7 @@
 import { integerText } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 describe('shared: integerText', () => {
   it('writes an integer as a template literal does', () => {
@@ -22,6 +22,6 @@ describe('shared: integerText', () => {
         expect(integerText(value)).to.equal(`${value}`)
       },
     )
-    fc.assert(property, runs(2_000, 100_000))
+    fc.assert(property, quickOrFullRuns(2_000, 100_000))
   })
 })

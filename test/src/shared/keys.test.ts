@@ -2,7 +2,7 @@
 import { isKey, isPrefix, maxKeyBytes, utf8Length } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 
 /** Random UTF-16, with lone surrogates and control characters. */
 const anyText = fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map(String.fromCharCode) })
@@ -87,7 +87,7 @@ describe('shared: isKey', () => {
     const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
       expect(isKey(text)).to.equal(isKeyBySpecification(text))
     })
-    fc.assert(property, runs(500, 20_000))
+    fc.assert(property, quickOrFullRuns(500, 20_000))
   })
 
   it('has the same rules as isPrefix, except that a prefix may be empty', () => {
@@ -105,7 +105,7 @@ describe('shared: utf8Length', () => {
     const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
       expect(utf8Length(text)).to.equal(Buffer.byteLength(text, 'utf8'))
     })
-    fc.assert(property, runs(500, 20_000))
+    fc.assert(property, quickOrFullRuns(500, 20_000))
   })
 
   it('counts a character outside ASCII at the start or at the end of a long text', () => {

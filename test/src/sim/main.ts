@@ -38,10 +38,10 @@ const { values } = parseArgs({
 })
 
 const options: SimulationOptions = {
-  events: numberOption('events', values.events, 1),
-  brokers: numberOption('brokers', values.brokers, 1),
+  events: numberOption('events', values.events, { min: 1 }),
+  brokers: numberOption('brokers', values.brokers, { min: 1 }),
   // The simulation spares one cell from faults, so there must be another cell.
-  cells: optionalNumber('cells', values.cells, 2),
+  cells: optionalNumber('cells', values.cells, { min: 2 }),
   needs: { actions: actionsFrom(values.actions) },
   clients: numberSetFrom('clients', values.clients),
   faults: numberSetFrom('faults', values.faults),
@@ -57,7 +57,7 @@ if (seed !== undefined) {
   const batch = new WorldBatch(options)
   const failedWorld = await batch.run({
     from: numberOption('from', values.from),
-    seeds: optionalNumber('seeds', values.seeds, 1),
+    seeds: optionalNumber('seeds', values.seeds, { min: 1 }),
     seconds: optionalNumber('seconds', values.seconds),
     onProgress: (line) => console.log(line),
   })

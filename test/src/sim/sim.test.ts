@@ -4,7 +4,7 @@
  * part of the keys. Also checks that a seed always makes the same world.
  */
 import { expect } from 'chai'
-import { count, isFullRun } from '../support/counts.js'
+import { isFullRun, quickOrFull } from '../support/counts.js'
 import { runWorld } from './runWorld.js'
 import { type SimulationOptions, simulate } from './simulate.js'
 import { WorldBatch } from './worldBatch.js'
@@ -101,20 +101,20 @@ interface TestBatch {
 const batches: readonly TestBatch[] = [
   {
     title: 'breaks no rule with one broker',
-    options: { brokers: 1, events: count(400, 2_000) },
-    seedCount: count(160, 2_000),
+    options: { brokers: 1, events: quickOrFull(400, 2_000) },
+    seedCount: quickOrFull(160, 2_000),
     expectedCounts: expectedCountsOfOneBroker,
   },
   {
     title: 'breaks no rule with three brokers',
-    options: { brokers: 3, events: count(1_500, 4_000) },
-    seedCount: count(20, 700),
+    options: { brokers: 3, events: quickOrFull(1_500, 4_000) },
+    seedCount: quickOrFull(20, 700),
     expectedCounts: expectedCountsOfCluster,
   },
   {
     title: 'breaks no rule with three cells',
-    options: { cells: 3, events: count(600, 2_000) },
-    seedCount: count(22, 500),
+    options: { cells: 3, events: quickOrFull(600, 2_000) },
+    seedCount: quickOrFull(22, 500),
     expectedCounts: expectedCountsOfCells,
   },
 ]
@@ -197,7 +197,7 @@ describe('simulation', () => {
 
   for (const { title, options, seedCount, expectedCounts } of batches) {
     it(title, async function () {
-      this.timeout(count(60_000, 600_000))
+      this.timeout(quickOrFull(60_000, 600_000))
       const batch = new WorldBatch(options)
       const print = (line: string) => console.log(`      ${line}`)
       const failed = await batch.run({

@@ -49,7 +49,7 @@ const durationMs = numberOption('hours', values.hours) * msPerHour
 const warmUpHours =
   optionalNumber('warm-up', values['warm-up']) ?? Math.min(durationMs / 4 / msPerHour, 1)
 const warmUpMs = warmUpHours * msPerHour
-const sampleMs = numberOption('sample', values.sample, 0.01) * 1_000
+const sampleMs = numberOption('sample', values.sample, { min: 0.01 }) * 1_000
 // On a busy machine some samples come late, so a run plans twice as many as the verdict needs.
 if ((durationMs - warmUpMs) / sampleMs < 2 * minSamples) {
   console.error(
@@ -57,7 +57,7 @@ if ((durationMs - warmUpMs) / sampleMs < 2 * minSamples) {
   )
   process.exit(usageExitCode)
 }
-const seed = optionalNumber('seed', values.seed, Number.NEGATIVE_INFINITY) ?? processSeed
+const seed = optionalNumber('seed', values.seed, { min: Number.NEGATIVE_INFINITY }) ?? processSeed
 const soak = new Soak({
   durationMs,
   warmUpMs,
@@ -65,9 +65,9 @@ const soak = new Soak({
   // A line each minute, or four lines in a run of less than four minutes.
   lineMs: Math.min(60_000, durationMs / 4),
   visitorPauseMs: numberOption('visitor-pause', values['visitor-pause']) * 1_000,
-  residents: numberOption('residents', values.residents, 1),
-  usersPerResident: numberOption('users', values.users, 1),
-  pauseMs: numberOption('pause', values.pause, 1),
+  residents: numberOption('residents', values.residents, { min: 1 }),
+  usersPerResident: numberOption('users', values.users, { min: 1 }),
+  pauseMs: numberOption('pause', values.pause, { min: 1 }),
   random: new Random(seed),
   brokerModules: values.preload === undefined ? [] : [pathToFileURL(resolve(values.preload)).href],
   print: console.log,

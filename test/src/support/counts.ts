@@ -10,9 +10,9 @@ const { HOLDFAST_FULL, HOLDFAST_SEED, HOLDFAST_PATH } = process.env
 /** Whether this is a full run, which tries the large number of cases. */
 export const isFullRun = HOLDFAST_FULL === '1'
 
-/** Chooses between two numbers: `small` in a quick run, `large` in a full run. */
-export function count(small: number, large: number): number {
-  return isFullRun ? large : small
+/** Chooses between two numbers: `quick` in a quick run, `full` in a full run. */
+export function quickOrFull(quick: number, full: number): number {
+  return isFullRun ? full : quick
 }
 
 /**
@@ -23,15 +23,15 @@ export const seed: number =
   HOLDFAST_SEED === undefined ? (Math.random() * 0x7fff_ffff) | 0 : Number(HOLDFAST_SEED) | 0
 
 /**
- * Returns the parameters of a fast-check property: the number of runs (`small` in a quick run,
- * `large` in a full run), the seed, and `HOLDFAST_PATH` if it is set.
+ * Returns the parameters of a fast-check property: the number of runs (`quick` in a quick run,
+ * `full` in a full run), the seed, and `HOLDFAST_PATH` if it is set.
  */
-export function runs(
-  small: number,
-  large: number,
+export function quickOrFullRuns(
+  quick: number,
+  full: number,
 ): { numRuns: number; seed: number; path?: string } {
   const path = HOLDFAST_PATH
-  return { numRuns: count(small, large), seed, ...(path === undefined ? {} : { path }) }
+  return { numRuns: quickOrFull(quick, full), seed, ...(path === undefined ? {} : { path }) }
 }
 
 /**
@@ -76,7 +76,10 @@ export class Random {
 }
 
 /** Runs a random test. If the test throws or rejects, adds the seed to the error message. */
-export function seeded<T>(test: (random: Random, seed: number) => T, testSeed: number = seed): T {
+export function runRandomTest<T>(
+  test: (random: Random, seed: number) => T,
+  testSeed: number = seed,
+): T {
   const fail = (error: unknown): never => {
     if (error instanceof Error) error.message = `HOLDFAST_SEED=${testSeed}\n${error.message}`
     throw error

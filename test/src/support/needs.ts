@@ -138,7 +138,7 @@ const thisMachine: Machine = {
 }
 
 /** Whether this machine meets the need, for tests that can also run without. */
-export function has(need: Need): boolean {
+export function machineMeets(need: Need): boolean {
   return lackOf(need, thisMachine) === undefined
 }
 

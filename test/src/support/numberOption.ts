@@ -8,13 +8,17 @@ import process from 'node:process'
 /** The exit code of a wrong command line, as in `sysexits.h`. */
 export const usageExitCode = 64
 
+export interface NumberBound {
+  /** The smallest valid number; `-Infinity` for any number. Default: 0. */
+  readonly min?: number
+}
+
 /**
  * Returns the number in the text, or prints a message and exits with 64.
  *
  * @param name The option, without the dashes.
- * @param min The smallest valid number; `-Infinity` for any number. Default: 0.
  */
-export function numberOption(name: string, text: string, min = 0): number {
+export function numberOption(name: string, text: string, { min = 0 }: NumberBound = {}): number {
   const number = text.trim() === '' ? Number.NaN : Number(text)
   if (number >= min) return number
   const bound = min === Number.NEGATIVE_INFINITY ? '' : ` of at least ${min}`
@@ -26,7 +30,7 @@ export function numberOption(name: string, text: string, min = 0): number {
 export function optionalNumber(
   name: string,
   text: string | undefined,
-  min?: number,
+  bound: NumberBound = {},
 ): number | undefined {
-  return text === undefined ? undefined : numberOption(name, text, min)
+  return text === undefined ? undefined : numberOption(name, text, bound)
 }

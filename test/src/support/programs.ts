@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** The bundle of a program if this run has a bundle, otherwise the built file of the program. */
-export function startableFile(builtFile: string): string {
+export function bundleOrBuiltFile(builtFile: string): string {
   const bundles = process.env['HOLDFAST_BUNDLES']
   if (bundles === undefined) return builtFile
   const bundle = join(bundles, relative(root, builtFile))
@@ -17,6 +17,6 @@ export function startableFile(builtFile: string): string {
 }
 
 /** The file that starts the command `holdfast`. */
-export const commandFile: string = startableFile(
+export const holdfastFile: string = bundleOrBuiltFile(
   fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server'))),
 )

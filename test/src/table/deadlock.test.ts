@@ -10,7 +10,7 @@
  */
 import { type Command, type Effect, KeyState, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { count, Random } from '../support/counts.js'
+import { quickOrFull, Random } from '../support/counts.js'
 import { isDeadlock, newRequestsOf, plainTableOf, type RequestCommand } from './naiveDeadlock.js'
 import { type PlainRequest, plainState } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
@@ -210,7 +210,7 @@ function lockCommand(session: string, id: number, key: string, scopeNumber: numb
 describe('table: deadlocks beside a naive search', () => {
   // A quick run must have enough requests to catch the mutants (planted bugs) that the catalogue
   // assigns to this file.
-  const requestCount = count(4_000, 200_000)
+  const requestCount = quickOrFull(4_000, 200_000)
 
   it(`the table refuses exactly the deadlocks among ${requestCount} random requests`, function () {
     this.timeout(1_200_000)

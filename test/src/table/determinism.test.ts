@@ -6,7 +6,7 @@
 import { type Command, LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { type PlainEffect, plainEffect, plainState } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
@@ -55,7 +55,7 @@ describe('table: the same commands', () => {
       }
       expect(plainState(replayed)).to.deep.equal(state)
     })
-    fc.assert(property, { ...runs(15, 2_000), endOnFailure: true })
+    fc.assert(property, { ...quickOrFullRuns(15, 2_000), endOnFailure: true })
   })
 
   it('are not modified by the table', () => {

@@ -6,7 +6,7 @@
 import type { Command, SetItem } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import type { PlainSession, PlainState } from './plainValues.js'
 import { explore, type World } from './smallWorlds.js'
 
@@ -486,27 +486,27 @@ const limitedHolds: World = {
 describe('table: small worlds', () => {
   // The depth is the number of commands in the longest order. A full run goes deeper.
   for (const [name, world, depth] of [
-    ['three sessions and two keys', contention, count(3, 5)],
-    ['two sessions that resume', resumes, count(3, 5)],
-    ['two sessions on a sometimes quiet table', quietTimes, count(3, 5)],
-    ['two sessions at three brokers', ownerBrokers, count(4, 6)],
-    ['three sessions and two barriers', gathering, count(4, 6)],
-    ['four sessions and one grant for each command', oneGrantPerCommand, count(4, 6)],
-    ['three sessions that hold for a limited time', limitedHolds, count(3, 5)],
-    ['three sessions that call `once`', callingOnce, count(3, 5)],
-    ['three sessions that share permits', sharedPermits, count(3, 5)],
-    ['three sessions that campaign', electing, count(3, 5)],
-    ['three sessions that upgrade', upgrading, count(4, 6)],
-    ['three sessions that upgrade on a sometimes quiet table', quietUpgrading, count(4, 6)],
-    ['three sessions with sets', lockedSets, count(3, 4)],
-    ['three sessions with sets and one grant for each command', setsOneByOne, count(3, 4)],
+    ['three sessions and two keys', contention, quickOrFull(3, 5)],
+    ['two sessions that resume', resumes, quickOrFull(3, 5)],
+    ['two sessions on a sometimes quiet table', quietTimes, quickOrFull(3, 5)],
+    ['two sessions at three brokers', ownerBrokers, quickOrFull(4, 6)],
+    ['three sessions and two barriers', gathering, quickOrFull(4, 6)],
+    ['four sessions and one grant for each command', oneGrantPerCommand, quickOrFull(4, 6)],
+    ['three sessions that hold for a limited time', limitedHolds, quickOrFull(3, 5)],
+    ['three sessions that call `once`', callingOnce, quickOrFull(3, 5)],
+    ['three sessions that share permits', sharedPermits, quickOrFull(3, 5)],
+    ['three sessions that campaign', electing, quickOrFull(3, 5)],
+    ['three sessions that upgrade', upgrading, quickOrFull(4, 6)],
+    ['three sessions that upgrade on a sometimes quiet table', quietUpgrading, quickOrFull(4, 6)],
+    ['three sessions with sets', lockedSets, quickOrFull(3, 4)],
+    ['three sessions with sets and one grant for each command', setsOneByOne, quickOrFull(3, 4)],
   ] as const) {
     it(`the table agrees with the model in every order of up to ${depth} commands of ${name}`, function () {
-      this.timeout(count(240_000, 1_200_000))
+      this.timeout(quickOrFull(240_000, 1_200_000))
       const { states, commandCount } = explore(world, depth)
       this.test!.title += ` (${commandCount} commands, ${states} states)`
       // A world whose moves have no effect would have a few states only.
-      expect(states).to.be.greaterThan(count(50, 500))
+      expect(states).to.be.greaterThan(quickOrFull(50, 500))
     })
   }
 })

@@ -8,7 +8,7 @@ import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@h
 import { Digest, ItemDigest } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { plainState } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
 import { isSame } from './tableAndModel.js'
@@ -99,7 +99,7 @@ function propertyOf(Snapshot: typeof GradualSnapshot) {
 describe('table: gradual snapshots', () => {
   it('have the state of the moment when they began, whatever commands come between the items', function () {
     this.timeout(300_000)
-    fc.assert(propertyOf(GradualSnapshot), { ...runs(60, 4_000), endOnFailure: true })
+    fc.assert(propertyOf(GradualSnapshot), { ...quickOrFullRuns(60, 4_000), endOnFailure: true })
   })
 
   // Each class fails to copy one kind of records. No class is for kept results, because they are
@@ -155,7 +155,7 @@ describe('table: gradual snapshots', () => {
       snapshot.end()
       expect(textOf(readItems)).to.equal(expected)
     })
-    fc.assert(property, { ...runs(80, 5_000), endOnFailure: true })
+    fc.assert(property, { ...quickOrFullRuns(80, 5_000), endOnFailure: true })
   })
 
   it('contain a session and its locks, even if the session ends before they are read', () => {

@@ -9,7 +9,7 @@
 import { dump, type Effect, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { TableDriver } from './tableDriver.js'
 
 describe('table: sets', () => {
@@ -164,7 +164,7 @@ describe('table: sets', () => {
 
 describe('table: sets compared with ordered acquisition', () => {
   const keys = ['k', 'l', 'm', 'n']
-  const parameters = runs(80, 3_000)
+  const parameters = quickOrFullRuns(80, 3_000)
   const set = fc.uniqueArray(fc.constantFrom(...keys), { minLength: 1, maxLength: 4 })
 
   /**

@@ -7,7 +7,7 @@
 import type { Command } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { count, isFullRun, runs } from '../support/counts.js'
+import { isFullRun, quickOrFull, quickOrFullRuns } from '../support/counts.js'
 import type { PlainEffect } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
 import { TableAndModel } from './tableAndModel.js'
@@ -18,7 +18,7 @@ const stepCount = 200
  * 10 histories in a quick run, and 2,000 in a full run. `count` also takes first the number for a
  * quick run, and then the number for a full run.
  */
-const parameters = runs(10, 2_000)
+const parameters = quickOrFullRuns(10, 2_000)
 
 interface History {
   readonly commands: Command[]
@@ -83,7 +83,7 @@ const histories = fc.array(step, { minLength: stepCount, maxLength: stepCount, s
 
 describe('table: random histories compared with the model', () => {
   it(`the table and the model agree on ${parameters.numRuns} histories of ${stepCount} steps`, function () {
-    this.timeout(count(60_000, 1_200_000))
+    this.timeout(quickOrFull(60_000, 1_200_000))
     // `expectAgreement` shortens a failing history, because fast-check cannot shorten a list of
     // fixed length.
     fc.assert(fc.property(histories, expectAgreement), { ...parameters, endOnFailure: true })
@@ -94,7 +94,7 @@ describe('table: random histories compared with the model', () => {
     const occurrences = new Map<string, number>()
     const addKind = (kind: string) => occurrences.set(kind, (occurrences.get(kind) ?? 0) + 1)
     // The seed is constant, so that no run lacks a rare kind by chance.
-    for (const steps of fc.sample(histories, { numRuns: count(70, 200), seed: 7 })) {
+    for (const steps of fc.sample(histories, { numRuns: quickOrFull(70, 200), seed: 7 })) {
       const { commands, effects } = runHistory(steps)
       for (const command of commands) addKind(describeCommand(command))
       for (const effect of effects) addKind(describeEffect(effect))
@@ -102,7 +102,7 @@ describe('table: random histories compared with the model', () => {
       if (!isFullRun && expectedKinds.every((kind) => occurrences.has(kind))) break
     }
     // A quick run fails if a kind is missing, and a full run if a kind occurs at most 3 times.
-    const maxRareCount = count(0, 3)
+    const maxRareCount = quickOrFull(0, 3)
     const rare = expectedKinds.filter((kind) => (occurrences.get(kind) ?? 0) <= maxRareCount)
     expect(rare, 'kinds that are missing or rare').to.deep.equal([])
   })

@@ -9,7 +9,7 @@
 import type { Command, Effect } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { TableDriver } from './tableDriver.js'
 
 /** With a capacity, the driver requests permits: one, unless `permits` names another number. */
@@ -143,7 +143,7 @@ class Semaphore {
 
 describe('table: permits compared with a semaphore', () => {
   const capacity = 4
-  const parameters = runs(120, 5_000)
+  const parameters = quickOrFullRuns(120, 5_000)
   const operation = fc.record({
     // `acquire` and `release` are each twice as frequent as the other operations.
     kind: fc.constantFrom('acquire', 'acquire', 'tryAcquire', 'release', 'release', 'cancel'),

@@ -8,11 +8,11 @@
  * number of a grant.
  */
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { checkTableRecords } from './invariants.js'
 import { TableDriver } from './tableDriver.js'
 
-const waiterCount = count(3_000, 10_000)
+const waiterCount = quickOrFull(3_000, 10_000)
 
 /** Returns a driver that does not check invariants, because each check examines the whole table. */
 const uncheckedDriver = (): TableDriver => new TableDriver(/* checked */ false)

@@ -14,13 +14,13 @@ import {
   type SnapshotItem,
 } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { TableDriver } from './tableDriver.js'
 
 /** The most entries that a `Map` may have. V8 needs less than 10 ms to double such a `Map`. */
 const maxMapSize = 20_000
 /** More than four times the 16,384 entries that a `ShardedMap` keeps in one undivided map. */
-const keyCount = count(70_000, 150_000)
+const keyCount = quickOrFull(70_000, 150_000)
 
 /** Runs some work. Returns the largest size that a `Map` or `Set` had after an addition. */
 function largestMapDuring(work: () => void): number {

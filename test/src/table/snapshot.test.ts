@@ -11,7 +11,7 @@ import {
 } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { checkTableRecords } from './invariants.js'
 import { plainEffect, plainState } from './plainValues.js'
 import { CommandMaker, step } from './steps.js'
@@ -47,7 +47,7 @@ describe('table: snapshots', () => {
       }
       expect(isSame(plainState(copy), plainState(table))).to.equal(true)
     })
-    fc.assert(property, { ...runs(25, 2_000), endOnFailure: true })
+    fc.assert(property, { ...quickOrFullRuns(25, 2_000), endOnFailure: true })
   })
 
   it('the snapshot of an empty table has only the item `table`', () => {

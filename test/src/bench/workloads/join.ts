@@ -9,7 +9,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BrokerStatus } from '@holdfast/server'
-import { has } from '../../support/needs.js'
+import { machineMeets } from '../../support/needs.js'
 import {
   type Job,
   type JobResult,
@@ -48,10 +48,10 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const held = Math.max(1_000, heldLockCount / sizeDivisor)
   const shape = `${held.toLocaleString('en')} locks`
   return [
-    ...(has('postgres')
+    ...(machineMeets('postgres')
       ? [makeJob('join', `PostgreSQL, ${shape}`, 'split', { held, postgres: 1 })]
       : []),
-    ...(has('etcd') ? [makeJob('join', `etcd, ${shape}`, 'split', { held })] : []),
+    ...(machineMeets('etcd') ? [makeJob('join', `etcd, ${shape}`, 'split', { held })] : []),
   ]
 }
 

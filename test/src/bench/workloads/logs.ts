@@ -12,7 +12,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { JournalStore } from '@holdfast/server/internal'
-import { has } from '../../support/needs.js'
+import { machineMeets } from '../../support/needs.js'
 import {
   type Job,
   type JobResult,
@@ -51,8 +51,8 @@ const entryBytes = 200
 const fullSizeHeld = 100_000
 
 function jobs({ sizeDivisor }: Pace): readonly Job[] {
-  const etcdCounts = has('etcd') ? [1, 2, 3, 5] : []
-  const postgresCounts = has('postgres') ? [1, 2, 3] : []
+  const etcdCounts = machineMeets('etcd') ? [1, 2, 3, 5] : []
+  const postgresCounts = machineMeets('postgres') ? [1, 2, 3] : []
   const held = Math.max(1_000, fullSizeHeld / sizeDivisor)
   const filledShape = `etcd, 3 brokers, ${held.toLocaleString('en')} locks`
   return [
