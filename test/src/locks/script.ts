@@ -17,9 +17,11 @@ export interface ScriptedRequest {
   abort(reason?: unknown): void
 }
 
-/** The options of a request, and whether the request gets a signal. */
 export interface ScriptedOptions extends LockOptions {
+  /** Whether the request gets a signal. */
   readonly abortable?: boolean
+  /** The client that makes the request. Default: {@link Script.locks}. */
+  readonly locks?: Locks
 }
 
 export class Script {
@@ -48,13 +50,8 @@ export class Script {
    * of the callback, as `granted` or `null`. The second line is how the request settled. The
    * callback runs until the scenario ends it; a callback that receives `null` ends immediately.
    */
-  request(
-    label: string,
-    name: string,
-    options: ScriptedOptions = {},
-    locks: Locks = this.locks,
-  ): ScriptedRequest {
-    const { abortable, ...lockOptions } = options
+  request(label: string, name: string, options: ScriptedOptions = {}): ScriptedRequest {
+    const { abortable, locks = this.locks, ...lockOptions } = options
     const controller = new AbortController()
     let end: { resolve(value: unknown): void; reject(error: unknown): void } | undefined
     const ended = new Promise((resolve, reject) => {

@@ -54,7 +54,10 @@ const pendingOrder: Scenario = {
     // The two clients make the requests by turns.
     for (const [i, mode] of modes.entries()) {
       requests.push(
-        script.request(`${i}`, 'x', { mode }, i % 2 === 0 ? script.locks : script.otherLocks),
+        script.request(`${i}`, 'x', {
+          mode,
+          locks: i % 2 === 0 ? script.locks : script.otherLocks,
+        }),
       )
       await script.untilQuiet()
     }
@@ -96,10 +99,10 @@ const deadlock: Scenario = {
   title: 'query shows which clients wait for each other in a deadlock',
   async run(script) {
     const a = script.request('a', 'x')
-    const b = script.request('b', 'y', {}, script.otherLocks)
+    const b = script.request('b', 'y', { locks: script.otherLocks })
     await script.untilQuiet()
     const c = script.request('c', 'y', { abortable: true })
-    const d = script.request('d', 'x', { abortable: true }, script.otherLocks)
+    const d = script.request('d', 'x', { abortable: true, locks: script.otherLocks })
     await script.untilQuiet()
     const { held, pending } = await script.listOwn()
     script.record(`held: ${held.join(', ')}; pending: ${pending.sort().join(', ')}`)
