@@ -56,7 +56,8 @@ describe('accessibility: the dashboard', function () {
   }
 
   /** The URL hashes of all pages, among them the pages of this lock and this session. */
-  const pagesWith = (lock: string, session: string) => Object.values(pageHashes(lock, session))
+  const pagesWith = (key: string, sessionId: string) =>
+    Object.values(pageHashes({ key, sessionId }))
 
   it('passes axe-core when there are no locks', async () => {
     const { url } = await stage.broker()

@@ -14,10 +14,16 @@ export type Screen = keyof typeof screens
 /**
  * The part of the URL after `#`, for each page. The page that asks for a token has none.
  *
- * @param key The key whose page the hash `lock` opens.
- * @param sessionId The session whose page the hash `session` opens.
+ * @param options.key The key whose page the hash `lock` opens.
+ * @param options.sessionId The session whose page the hash `session` opens.
  */
-export function pageHashes(key: string, sessionId: string): Readonly<Record<string, string>> {
+export function pageHashes({
+  key = '',
+  sessionId = '',
+}: {
+  key?: string
+  sessionId?: string
+}): Readonly<Record<string, string>> {
   return {
     overview: '#/overview',
     locks: '#/locks',

@@ -17,9 +17,9 @@ import { DashboardPages } from './dashboardPages.js'
 /** A text of 60 characters without a space, which begins with this word. */
 const long = (word: string): string => word.padEnd(60, 'X')
 /** The part of the URL after `#`, for the page of a lock. */
-const lockHash = (key: string): string => pageHashes(key, /* sessionId */ '')['lock']!
+const lockHash = (key: string): string => pageHashes({ key })['lock']!
 /** The part of the URL after `#`, for the page of a session. */
-const sessionHash = (id: string): string => pageHashes(/* key */ '', id)['session']!
+const sessionHash = (sessionId: string): string => pageHashes({ sessionId })['session']!
 
 /**
  * Returns the elements that reach beyond the right edge of the screen, unless an outer element
@@ -110,7 +110,7 @@ describe('the dashboard on a phone', function () {
     const dashboardPage = await openPhone(url)
     const keys = ['first', 'election', 'barrier', 'result', 'one', 'unknown'].map(long)
     const hashes = [
-      ...Object.values(pageHashes(long('key'), ann.id)),
+      ...Object.values(pageHashes({ key: long('key'), sessionId: ann.id })),
       ...keys.map(lockHash),
       ...[bob.id, long('unknown')].map(sessionHash),
     ]
@@ -162,6 +162,6 @@ describe('the dashboard on a phone', function () {
     const router = readFileSync(join(root, 'server/src/dashboard/ui/router.ts'), 'utf8')
     const [, list = ''] = /const pageNames = \[(.*?)\]/s.exec(router) ?? []
     const names = Array.from(list.matchAll(/'(\w+)'/g), ([, name]) => name)
-    expect(Object.keys(pageHashes('', ''))).to.have.members(names)
+    expect(Object.keys(pageHashes({}))).to.have.members(names)
   })
 })

@@ -145,9 +145,9 @@ async function pagesOf(url: string): Promise<Record<string, string>> {
   const { held } = await session.query({ key: 'jobs/nightly-report' })
   await session.close()
   const id = held[0]?.session ?? unknownSession
-  const pages = pageHashes('jobs/nightly-report', id)
+  const pages = pageHashes({ key: 'jobs/nightly-report', sessionId: id })
   if (held.length === 0) return pages
-  return { ...pages, deadlock: pageHashes('account/1', id)['lock']! }
+  return { ...pages, deadlock: pageHashes({ key: 'account/1' })['lock']! }
 }
 
 /**
