@@ -92,7 +92,7 @@ describe('the alerts', () => {
     const stage = Stage.forEachTest()
 
     it('use only metrics that the broker exports', async () => {
-      const logFlags = ['--log', etcd.cluster.address(etcd.prefix)]
+      const logFlags = ['--log', etcd.cluster.logUrl(etcd.prefix)]
       const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0', ...logFlags]
       const serve = Holdfast.start(stage, args)
       const lines = await serve.out.waitUntil((all) =>

@@ -113,7 +113,7 @@ describe('the files to deploy: a broker with their settings', function () {
   async function emptyLogLike(address: string): Promise<string> {
     if (address.startsWith('postgres:')) return postgres.newDatabase()
     await etcd.removeAllKeys()
-    return etcd.cluster.address(etcd.prefix)
+    return etcd.cluster.logUrl(etcd.prefix)
   }
 
   /** Starts the command. Resolves when the broker listens. */

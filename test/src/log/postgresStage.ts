@@ -48,7 +48,7 @@ export class PostgresStage implements EngineStage {
 
   /** The address of this test's log, for the option `--log` of `holdfast serve`. */
   get url(): string {
-    return this.server.url(this.schema)
+    return this.server.logUrl(this.schema)
   }
 
   /** Makes a database that no other test uses, and resolves with the address for `--log`. */
@@ -56,7 +56,7 @@ export class PostgresStage implements EngineStage {
     // The database gets the same name as the schema in it.
     const database = this.schema
     await this.server.sql.unsafe(`create database ${database}`)
-    return this.server.url(this.schema, { database })
+    return this.server.logUrl(this.schema, { database })
   }
 
   /** Makes an engine that is not open. */

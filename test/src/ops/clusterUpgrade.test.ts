@@ -124,7 +124,7 @@ describe('an upgrade of a cluster on etcd, broker by broker', function () {
   const stage = Stage.forEachTest()
 
   it('loses no lock and no place in a queue while two builds run', async () => {
-    await upgradeWithoutLoss(stage, etcd.cluster.address(etcd.prefix))
+    await upgradeWithoutLoss(stage, etcd.cluster.logUrl(etcd.prefix))
   })
 })
 

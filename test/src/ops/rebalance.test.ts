@@ -100,7 +100,7 @@ describe('holdfast rebalance with a shared log', function () {
   const stage = Stage.forEachTest()
 
   it('makes the clients reconnect, and the clients keep their locks', async () => {
-    const logFlags = ['--log', etcd.cluster.address(etcd.prefix)]
+    const logFlags = ['--log', etcd.cluster.logUrl(etcd.prefix)]
     const { url: firstUrl } = await serve(stage, ...logFlags)
     const withoutOtherBroker = await Holdfast.run(stage, ['rebalance', '--url', firstUrl])
     expect(withoutOtherBroker.code).to.equal(1)

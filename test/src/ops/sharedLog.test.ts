@@ -168,7 +168,7 @@ describe('holdfast serve --log on etcd', function () {
   const stage = Stage.forEachTest()
 
   const serveArgs = (...more: string[]): string[] => {
-    return ['serve', '--port', '0', '--log', etcd.cluster.address(etcd.prefix), ...more]
+    return ['serve', '--port', '0', '--log', etcd.cluster.logUrl(etcd.prefix), ...more]
   }
 
   /** Starts a broker with these further flags. Returns its URL. */
@@ -248,7 +248,7 @@ describe('holdfast serve --log on etcd', function () {
   it('warns that the same etcd has another log', async () => {
     await start()
     const args = ['serve', '--port', '0', '--name', 'lost', '--metrics', '--admin-port', '0']
-    const log = ['--log', etcd.cluster.address(`${etcd.prefix}-mistyped/log`)]
+    const log = ['--log', etcd.cluster.logUrl(`${etcd.prefix}-mistyped/log`)]
     const serve = Holdfast.start(stage, [...args, ...log])
     const [line] = await serve.err.waitForCount(1)
     const warning = JSON.parse(line!)
@@ -376,12 +376,12 @@ describe('holdfast serve --log in PostgreSQL', function () {
     await start(postgres.url)
     await server.sql.unsafe('create role powerless login')
     const wrongStarts: [string, string[], RegExp][] = [
-      [server.url(schema).replace('/postgres?', '/missing?'), [], /database "missing" does not/],
-      [server.url(schema, { asUser: 'missing' }), [], /role "missing" does not exist/],
-      [server.url(schema, { asUser: 'powerless' }), [], /lacks the right USAGE on the schema/],
+      [server.logUrl(schema).replace('/postgres?', '/missing?'), [], /database "missing" does not/],
+      [server.logUrl(schema, { asUser: 'missing' }), [], /role "missing" does not exist/],
+      [server.logUrl(schema, { asUser: 'powerless' }), [], /lacks the right USAGE on the schema/],
       // The user `powerless` may not create this schema.
       [
-        server.url(`${schema}_2`, { asUser: 'powerless' }),
+        server.logUrl(`${schema}_2`, { asUser: 'powerless' }),
         [],
         /does not exist in the database postgres/,
       ],

@@ -220,7 +220,7 @@ describe('holdfast status with a replicated log', function () {
   const stage = Stage.forEachTest()
 
   const start = (...more: string[]) =>
-    serve(stage, '--log', etcd.cluster.address(etcd.prefix), ...more)
+    serve(stage, '--log', etcd.cluster.logUrl(etcd.prefix), ...more)
 
   /** The figures of the log of a broker, whose log must be replicated. */
   async function replicatedLog(url: string) {

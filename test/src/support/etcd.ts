@@ -102,7 +102,7 @@ export class EtcdCluster {
    * Returns the address of the cluster for the option `--log` of a broker. Call only for a cluster
    * without TLS.
    */
-  address(prefix: string): string {
+  logUrl(prefix: string): string {
     return `etcd://${this.endpoints.map((endpoint) => endpoint.slice('http://'.length)).join(',')}/${prefix}`
   }
 

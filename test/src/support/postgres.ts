@@ -103,7 +103,7 @@ export class Postgres {
    * @param options.asUser The user who connects. Default: the administrator.
    * @param options.database Default `postgres`.
    */
-  url(
+  logUrl(
     schema: string,
     { asUser = admin, database = 'postgres' }: { asUser?: string; database?: string } = {},
   ): string {

@@ -72,10 +72,10 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 async function startStorage(isPostgres: boolean) {
   if (isPostgres) {
     const database = await startDatabase()
-    return { address: database.url('bench'), stop: () => database.stop() }
+    return { address: database.logUrl('bench'), stop: () => database.stop() }
   }
   const cluster = await startCluster(['--quota-backend-bytes', `${quotaBytes}`])
-  return { address: cluster.address('bench'), stop: () => cluster.stop() }
+  return { address: cluster.logUrl('bench'), stop: () => cluster.stop() }
 }
 
 /** Fills a log, and measures the join of a second broker. Adds the started brokers to `brokers`. */

@@ -126,7 +126,7 @@ async function measureEtcd(
   }
   try {
     for (let i = 0; i < count; i++) {
-      brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
+      brokers.push(await startBrokerWith(['--log', cluster.logUrl('bench')]))
       // One driver fewer than brokers. Together with `sharedRoundTrip`, the log `bare` then has as
       // many followers as the log of the brokers.
       if (i > 0) await addDriver()
@@ -178,7 +178,7 @@ async function measurePostgres(
     const commandsEach = Math.round((sessions * inFlight) / count)
     const { host, port } = database
     for (let i = 0; i < count; i++) {
-      brokers.push(await startBrokerWith(['--log', database.url('bench')]))
+      brokers.push(await startBrokerWith(['--log', database.logUrl('bench')]))
       // Without the schema of `database.url`, so that the drivers use the same table as `commit`.
       const url = `postgres://holdfast@${host}:${port}/postgres`
       drivers.push(await BareDriver.start('postgres', [url, `${commandsEach}`]))
