@@ -27,7 +27,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
     // Each page has a window of its own. A page behind another page in one window would draw no
     // animation frames, but a click of Playwright waits for these frames.
     const { context, close } = await openContext()
-    stage.onClear(close)
+    stage.onCleanUp(close)
     const page = await context.newPage()
     page.on('pageerror', (error) => {
       throw error
@@ -48,8 +48,8 @@ describe('the web page that a reader of client/README.md can copy', function () 
     expect(code.split(brokerUrlInPage)).to.have.length(2)
     // With `dev`, the broker allows pages that this machine serves. The site's own broker is not
     // used, because its URL is not known before the site starts with the page.
-    const { url } = await stage.broker({ dev: true })
-    site = await openSite({ pages: { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) } })
+    const { url } = await stage.startBroker({ dev: true })
+    site = await openSite({}, { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) })
     const [ann, ben] = [await openWindow('Ann'), await openWindow('Ben')]
     await waitForText(ann, 'Free to edit')
     await waitForText(ben, 'Free to edit')
@@ -57,7 +57,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
     await ann.locator('#edit').click()
     await waitForText(ann, 'Ann edits documents/minutes')
     await waitForText(ben, 'Ann edits documents/minutes')
-    const session = await stage.session(url)
+    const session = await stage.openSession(url)
     const { held } = await session.query({ key: 'documents/minutes' })
     expect(held.map(({ name }) => name)).to.deep.equal(['Ann'])
 

@@ -98,12 +98,12 @@ describe('a refused page', function () {
   it('cannot connect to another host name of the broker, unless `hosts` has the name', async () => {
     // This browser resolves another host name to the broker, as in an attack by DNS rebinding.
     const rebindingBrowser = await openChromium('--host-resolver-rules=MAP rebound.test 127.0.0.1')
-    stage.onClear(() => rebindingBrowser.close())
+    stage.onCleanUp(() => rebindingBrowser.close())
     const atReboundHost = (url: string) => url.replace('127.0.0.1', 'rebound.test')
     const origins = [atReboundHost(site.origin)]
     const refusals = new RefusalRecorder()
-    const withoutHosts = await stage.broker({ origins, observer: refusals })
-    const withHosts = await stage.broker({ origins, hosts: ['rebound.test'] })
+    const withoutHosts = await stage.startBroker({ origins, observer: refusals })
+    const withHosts = await stage.startBroker({ origins, hosts: ['rebound.test'] })
     const reboundPage = await openPage(
       rebindingBrowser.context,
       atReboundHost(`${site.origin}/page.html`),

@@ -7,7 +7,7 @@ import type { HeldInfo, LockStats, QueryResult, WaitingInfo } from '@holdfast/cl
 import { type CellConnectOptions, connect } from '@holdfast/client/cells'
 import { mergeLockResults, mergePages, mergeStats } from '@holdfast/client/internal'
 import { expect } from 'chai'
-import { rejection } from '../e2e/stage.js'
+import { expectRejection } from '../e2e/stage.js'
 import { Random } from '../sim/random.js'
 
 const url = 'ws://127.0.0.1:1'
@@ -47,7 +47,7 @@ describe('connect for cells', () => {
   ]
   for (const [problem, options, message] of invalidArguments) {
     it(`rejects a call with ${problem}`, async () => {
-      const error = await rejection(connect(options as CellConnectOptions), 'INVALID_OPTION')
+      const error = await expectRejection(connect(options as CellConnectOptions), 'INVALID_OPTION')
       expect(error.message).to.match(message)
     })
   }
@@ -60,8 +60,8 @@ describe('connect for cells', () => {
     await session.close()
     await session.close()
     expect([session.state, closed]).to.deep.equal(['closed', [undefined]])
-    await rejection(session.lock('k'), 'SESSION_CLOSED')
-    await rejection(session.stats(), 'SESSION_CLOSED')
+    await expectRejection(session.lock('k'), 'SESSION_CLOSED')
+    await expectRejection(session.stats(), 'SESSION_CLOSED')
     expect(() => session.watch('k', () => {}))
       .to.throw()
       .with.property('code', 'SESSION_CLOSED')

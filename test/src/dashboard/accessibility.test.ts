@@ -7,7 +7,7 @@ import { createRequire } from 'node:module'
 import type { AxeResults } from 'axe-core'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
-import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { pageHashes, type Screen, screens } from './allPages.js'
 import { DashboardPages } from './dashboardPages.js'
@@ -60,13 +60,13 @@ describe('accessibility: the dashboard', function () {
     Object.values(pageHashes({ key, sessionId }))
 
   it('passes axe-core when there are no locks', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     // The broker has no lock with this key and no session with this id.
     await checkPages(url, pagesWith('unknown', 'unknown'), ['phone'])
   })
 
   it('passes axe-core when there are locks, queues and a refused deadlock', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = [sessions[0]!, sessions[1]!]
     await ann.lock('orders:1', { metadata: { job: 7 }, ttl: 600_000 })
     void bob.lock('orders:1').catch(() => {})
@@ -76,8 +76,8 @@ describe('accessibility: the dashboard', function () {
       await bob.scope(async (bobScope) => {
         await bobScope.lock('b')
         const waiting = annScope.lock('b')
-        await untilHandled(ann)
-        await rejection(bobScope.lock('a'), 'DEADLOCK')
+        await untilMessagesHandled(ann)
+        await expectRejection(bobScope.lock('a'), 'DEADLOCK')
         void waiting.catch(() => {})
       })
     })
@@ -85,7 +85,7 @@ describe('accessibility: the dashboard', function () {
   })
 
   it('passes axe-core on the page that asks for a token', async () => {
-    const { url } = await stage.broker({ authenticate: () => undefined })
+    const { url } = await stage.startBroker({ authenticate: () => undefined })
     const { page } = await dashboardPages.openPage(url)
     await page.getByLabel('Token').waitFor()
     await page.evaluate(axeSource)
@@ -93,7 +93,7 @@ describe('accessibility: the dashboard', function () {
   })
 
   it('does not pass axe-core when the test adds a button without a name', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const { page } = await dashboardPages.openConnectedPage(url)
     await page.evaluate(axeSource)
     await page.evaluate(() => document.body.append(document.createElement('button')))

@@ -14,7 +14,12 @@ describe('the banners of the dashboard', function () {
   it('announce that the draining broker will stop', async () => {
     // A draining broker closes idle sessions one by one, the oldest first. It closes bob, cid and
     // dan before the session of the dashboard.
-    const { broker, url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
+    const { broker, url, sessions } = await stage.startBrokerWithSessions(
+      'ann',
+      'bob',
+      'cid',
+      'dan',
+    )
     // The draining broker waits for this lock.
     await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openPage(url)
@@ -30,9 +35,9 @@ describe('the banners of the dashboard', function () {
 
   it('show why the broker closed the connection, with a button to connect again', async () => {
     const limits = { sessionsPerPrincipal: 1 }
-    const { url } = await stage.broker({ authenticate: () => 'ann', limits })
+    const { url } = await stage.startBroker({ authenticate: () => 'ann', limits })
     // Every client has the principal `ann`, so the dashboard is one session too many.
-    const ann = await stage.session(url)
+    const ann = await stage.openSession(url)
     const dashboardPage = await dashboardPages.openPage(url)
     const alert = dashboardPage.page.getByRole('alert')
     await alert.getByText(/^The broker has closed the connection: .*sessionsPerPrincipal/).waitFor()

@@ -5,7 +5,7 @@
  */
 import type { BarrierCallInfo, HeldInfo, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
-import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { DashboardPages } from './dashboardPages.js'
 import { loadModule } from './modules.js'
 
@@ -157,13 +157,13 @@ describe('the dashboard in Chromium shows', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('who leads with which value, the calls at a barrier, and kept results', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const { fence } = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
     bob!.campaign('scheduler').catch(() => {})
     bob!.barrier('phase-2', { parties: 3 }).catch(() => {})
     await ann!.once('report', () => 'x', { keep: 600_000 })
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/coordination')
     const { page } = dashboardPage
     // Row 0 is the heading. `textContent` puts nothing between the cells of a row.
@@ -188,15 +188,15 @@ describe('the dashboard in Chromium shows', function () {
   })
 
   it('a refused deadlock on the overview, in the lists and on the page of the lock', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.scope(async (annScope) => {
       await annScope.lock('account/1')
       await bob!.scope(async (bobScope) => {
         await bobScope.lock('account/2')
         const waiting = annScope.lock('account/2')
-        await untilHandled(ann!)
-        await rejection(bobScope.lock('account/1'), 'DEADLOCK')
+        await untilMessagesHandled(ann!)
+        await expectRejection(bobScope.lock('account/1'), 'DEADLOCK')
         const dashboardPage = await dashboardPages.openConnectedPage(url)
         const { page } = dashboardPage
         const card = page.getByRole('region', { name: '1 refused deadlock' })
@@ -222,15 +222,15 @@ describe('the dashboard in Chromium shows', function () {
   })
 
   it('all refused deadlocks that the broker keeps, the newest first', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     for (const key of ['key-1', 'key-2']) {
       const locks = await Promise.all(
         [ann, bob].map((session) => session!.lock(key, { mode: 'shared' })),
       )
       locks[0]!.upgrade().catch(() => {})
-      await untilHandled(ann!)
-      await rejection(locks[1]!.upgrade(), 'DEADLOCK')
+      await untilMessagesHandled(ann!)
+      await expectRejection(locks[1]!.upgrade(), 'DEADLOCK')
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
@@ -250,10 +250,10 @@ describe('the dashboard in Chromium shows', function () {
   })
 
   it('50 waiters of a key in a few lines', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k')
     for (let i = 0; i < 50; i++) {
-      const session = await stage.session(url, { name: `worker-${i}` })
+      const session = await stage.openSession(url, { name: `worker-${i}` })
       session.lock('k', { mode: i % 2 === 0 ? 'shared' : 'exclusive' }).catch(() => {})
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')

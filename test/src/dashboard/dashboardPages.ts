@@ -46,7 +46,7 @@ export class DashboardPages {
     const tab = this.#idleTab ?? (await this.context.newPage())
     this.#idleTab = undefined
     const dashboardPage = await DashboardPage.open(tab, url, hash)
-    this.#stage.onClear(() => this.#leave(dashboardPage))
+    this.#stage.onCleanUp(() => this.#leave(dashboardPage))
     return dashboardPage
   }
 

@@ -5,8 +5,8 @@
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { Stage, untilHandled } from '../e2e/stage.js'
-import { quickOrFull } from '../support/counts.js'
+import { Stage, untilMessagesHandled } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
 import type { DashboardPage } from './dashboardPage.js'
 import { DashboardPages } from './dashboardPages.js'
 
@@ -32,7 +32,7 @@ describe('the dashboard with thousands of locks', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows that it knows only a thousand locks, and finds other locks by a prefix', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('bulk')
+    const { url, sessions } = await stage.startBrokerWithSessions('bulk')
     await lockMany(sessions[0]!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     await dashboardPage.waitForText(`1,000 of ${lockCountText} are known here`)
@@ -51,12 +51,12 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('knows all locks that were granted while it was open, draws few rows, follows the keyboard, and filters', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('bulk', 'waiter')
+    const { url, sessions } = await stage.startBrokerWithSessions('bulk', 'waiter')
     const [bulk, waiter] = sessions
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     await lockMany(bulk!)
     void waiter!.lock(keyOf(lockCount - 1)).catch(() => {})
-    await untilHandled(waiter!)
+    await untilMessagesHandled(waiter!)
     const { page } = dashboardPage
     const table = page.getByRole('table', { name: 'Locks' })
     // The heading is also a row.
@@ -81,12 +81,12 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('shows the start and the length of a queue of thousands', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('holder', 'crowd')
+    const { url, sessions } = await stage.startBrokerWithSessions('holder', 'crowd')
     const [holder, crowd] = sessions
     const lock = await holder!.lock('k')
     // The page lists at most the first 1,000 of these requests.
     for (let n = 0; n < 3_000; n++) void crowd!.lock('k').catch(() => {})
-    await untilHandled(crowd!)
+    await untilMessagesHandled(crowd!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     await dashboardPage.waitForText('Held, 3,000 waiting')
     await dashboardPage.waitForText('The first 1,000 of 3,000 waiting requests.')
@@ -97,7 +97,7 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('adds no events to the list of events while the list is paused', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/events')
     const { page } = dashboardPage
     for (let n = 0; n < 5; n++) await (await sessions[0]!.lock(`first/${n}`)).unlock()
@@ -117,7 +117,7 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('has an accessible name for every control, and fits on the screen of a phone', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('n'.repeat(60), 'b'.repeat(60))
+    const { url, sessions } = await stage.startBrokerWithSessions('n'.repeat(60), 'b'.repeat(60))
     await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
       metadata: { a: 'b'.repeat(300) },
     })
@@ -143,7 +143,7 @@ describe('the dashboard with thousands of locks', function () {
   })
 
   it('uses the theme of the system or the chosen theme, also after a reload', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     const colorScheme = () =>

@@ -15,15 +15,15 @@ describe('the broker and the dashboard', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('refuse the WebSocket, the files, the script and the frame to a page of another origin', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     const server = createServer((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>evil')
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    stage.onClear(() => server.close())
-    stage.onClear(() => server.closeAllConnections())
+    stage.onCleanUp(() => server.close())
+    stage.onCleanUp(() => server.closeAllConnections())
     const page = await dashboardPages.context.newPage()
-    stage.onClear(() => page.close())
+    stage.onCleanUp(() => page.close())
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
     const outcome = await page.evaluate(async (brokerPort) => {
       const dashboard = `http://127.0.0.1:${brokerPort}/dashboard/`

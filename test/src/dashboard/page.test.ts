@@ -5,7 +5,7 @@
  */
 import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
-import { aborted, Collector, next, Stage, untilHandled } from '../e2e/stage.js'
+import { Collector, nextEvent, Stage, untilAborted, untilMessagesHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { DashboardPages } from './dashboardPages.js'
 
@@ -15,11 +15,11 @@ describe('the dashboard in Chromium', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows the numbers, the longest queues and the charts of the broker', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('orders:1', { metadata: { job: 7 } })
     void bob!.lock('orders:1').catch(() => {})
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     await page.getByRole('heading', { name: 'Longest queues' }).waitFor()
@@ -37,7 +37,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('finds a lock by its key and by its holder, and says when no lock matches', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
     await bob!.lock('reports')
@@ -70,7 +70,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('shows how the queue of a key moves', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob', 'cid', 'dan')
     const [ann, ...others] = sessions
     const lock = await ann!.lock('k')
     const granted = new Collector<string>()
@@ -79,7 +79,7 @@ describe('the dashboard in Chromium', function () {
         () => granted.add(session.name ?? ''),
         () => {},
       )
-      await untilHandled(session)
+      await untilMessagesHandled(session)
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     await dashboardPage.waitForRows('Queue', ['bob', 'cid', 'dan'])
@@ -99,7 +99,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('reports a deadlock', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('a')
     await bob!.lock('b')
@@ -118,12 +118,12 @@ describe('the dashboard in Chromium', function () {
   it('revokes a lock with a reason', async () => {
     const logged: { reason?: string }[] = []
     const logger = loggerTo((fields) => logged.push(fields))
-    const { url } = await stage.broker({ logger })
-    const ann = await stage.session(url, { name: 'ann' })
-    const bob = await stage.session(url, { name: 'bob' })
+    const { url } = await stage.startBroker({ logger })
+    const ann = await stage.openSession(url, { name: 'ann' })
+    const bob = await stage.openSession(url, { name: 'bob' })
     const lock = await ann.lock('stuck')
     const waiting = bob.lock('stuck')
-    await untilHandled(bob)
+    await untilMessagesHandled(bob)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/stuck')
     const { page } = dashboardPage
     await page.getByRole('button', { name: 'Revoke…' }).click()
@@ -136,7 +136,7 @@ describe('the dashboard in Chromium', function () {
     await dialog.getByLabel(/^Reason/).fill('the nightly job hangs')
     await dialog.getByLabel(/^Reason/).press('Enter')
     // Here `reason` is the kind of the loss. In the log, `reason` is the text of the operator.
-    expect(((await aborted(lock.signal)) as HoldfastError).reason).to.equal('revoked')
+    expect(((await untilAborted(lock.signal)) as HoldfastError).reason).to.equal('revoked')
     await waiting
     await dashboardPage.waitForText(/The lock stuck of ann was revoked/)
     await dashboardPage.waitForText('Held, none waiting')
@@ -146,7 +146,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('closes the revoke dialog with Escape, and reports a revoke of a lock that has already ended', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     const { page } = dashboardPage
@@ -167,8 +167,8 @@ describe('the dashboard in Chromium', function () {
       token === 'sesame'
         ? { principal: 'ann', may: (operation) => operation !== 'revoke' }
         : undefined
-    const { url } = await stage.broker({ authenticate })
-    const ann = await stage.session(url, { token: 'sesame' })
+    const { url } = await stage.startBroker({ authenticate })
+    const ann = await stage.openSession(url, { token: 'sesame' })
     await ann.lock('k')
     const dashboardPage = await dashboardPages.openPage(url, '#/lock/k')
     const { page } = dashboardPage
@@ -204,7 +204,7 @@ describe('the dashboard in Chromium', function () {
           ? // The broker warns 30 s before a token expires, so it warns about this token at once.
             { principal: 'ann', expiresAt: Date.now() + 25_000 }
           : undefined
-    const { url } = await stage.broker({ authenticate })
+    const { url } = await stage.startBroker({ authenticate })
     const dashboardPage = await dashboardPages.openPage(url)
     const { page } = dashboardPage
     await page.getByLabel('Token').fill('short')
@@ -222,11 +222,11 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('reconnects by itself after the connection is lost', async () => {
-    const { port, url } = await stage.broker()
-    const ann = await stage.session(url, { name: 'ann' })
+    const { port, url } = await stage.startBroker()
+    const ann = await stage.openSession(url, { name: 'ann' })
     await ann.lock('before')
     const proxy = await TcpProxy.to(port)
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/locks')
     await dashboardPage.waitForRows('Locks', ['before'])
     // A reload would remove the attribute `data-mark`.
@@ -249,9 +249,9 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('reports a stopped broker, and connects to the next broker on the same port', async () => {
-    const { broker, port, url } = await stage.broker()
-    const ann = await stage.session(url, { name: 'ann' })
-    const lost = next(ann, 'lost')
+    const { broker, port, url } = await stage.startBroker()
+    const ann = await stage.openSession(url, { name: 'ann' })
+    const lost = nextEvent(ann, 'lost')
     await ann.lock('old')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     await dashboardPage.waitForRows('Locks', ['old'])
@@ -259,7 +259,7 @@ describe('the dashboard in Chromium', function () {
     await lost
     await dashboardPage.waitForState('Connection lost')
     await dashboardPage.waitForText(/Reconnecting to the broker/)
-    await stage.broker({}, port)
+    await stage.startBroker({}, port)
     await dashboardPage.waitForState('Live')
     // The page suggests this command because the new broker has no lock.
     await dashboardPage.waitForText(`npx holdfast run --url ${url} orders -- sleep 60`)
@@ -271,7 +271,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('measures hand-offs when the operator switches this on, and hides the events of the measurement', async () => {
-    const { broker, url } = await stage.broker()
+    const { broker, url } = await stage.startBroker()
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     expect(broker.stats().totalLocks).to.equal(0)

@@ -9,7 +9,7 @@ import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { root } from '../conventions/repository.js'
-import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { pageHashes, screens } from './allPages.js'
 import type { DashboardPage } from './dashboardPage.js'
 import { DashboardPages } from './dashboardPages.js'
@@ -55,11 +55,11 @@ describe('the dashboard on a phone', function () {
 
   /** A broker whose principals have long names, and two sessions with long names. */
   async function crowdedBroker() {
-    const { url } = await stage.broker({
+    const { url } = await stage.startBroker({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: long(token), may: () => true },
     })
-    const open = (name: string) => stage.session(url, { name: long(name), token: name })
+    const open = (name: string) => stage.openSession(url, { name: long(name), token: name })
     const [ann, bob] = [await open('ann'), await open('bob')]
     await addRecords(ann, bob)
     return { url, ann, bob }
@@ -83,8 +83,8 @@ describe('the dashboard on a phone', function () {
       await bob.scope(async (bobScope) => {
         await bobScope.lock(long('two'))
         const waiting = annScope.lock(long('two'))
-        await untilHandled(ann)
-        await rejection(bobScope.lock(long('one')), 'DEADLOCK')
+        await untilMessagesHandled(ann)
+        await expectRejection(bobScope.lock(long('one')), 'DEADLOCK')
         void waiting.catch(() => {})
         // This lock belongs to no scope, so bob still holds it after the scopes have ended.
         await bob.lock(long('other'))
@@ -144,7 +144,7 @@ describe('the dashboard on a phone', function () {
   })
 
   it('does not pass the check when the test plants a text that is wider than the screen', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const { page } = await dashboardPages.openConnectedPage(url)
     await page.setViewportSize({ width, height })
     expect(await excessOf(page)).to.deep.equal([])

@@ -53,7 +53,7 @@ describe('the dashboard over HTTP', () => {
 
   /** Starts a broker, and returns its port. */
   async function start(options: BrokerOptions = {}): Promise<number> {
-    return (await stage.broker(options)).port
+    return (await stage.startBroker(options)).port
   }
 
   it('consists of a page and its files, and other paths and methods are refused', async () => {
@@ -133,7 +133,7 @@ describe('the dashboard over HTTP', () => {
 
   it('is not served under an unknown host name, even if the broker listens on all addresses', async () => {
     const broker = createBroker({ dashboard: true, allowUnauthenticated: true })
-    stage.onClear(() => broker.close())
+    stage.onCleanUp(() => broker.close())
     const { port } = await broker.listen({ port: 0, host: '0.0.0.0' })
     // This client connects over loopback, where only loopback names are allowed without `hosts`.
     expect((await request(port, '/dashboard/', { host: `evil.example:${port}` })).status).to.equal(
@@ -148,7 +148,7 @@ describe('the WebSocket of the dashboard', () => {
   const stage = Stage.forEachTest()
 
   it('may be opened by the page that the broker serves, and by no other page', async () => {
-    const { port } = await stage.broker({ hosts: ['locks.example'] })
+    const { port } = await stage.startBroker({ hosts: ['locks.example'] })
     const attempts: readonly (readonly [string, string, string])[] = [
       [`127.0.0.1:${port}`, `http://127.0.0.1:${port}`, 'open'],
       [`localhost:${port}`, `http://localhost:${port}`, 'open'],
@@ -171,7 +171,7 @@ describe('the WebSocket of the dashboard', () => {
   })
 
   it('is refused if the broker serves no dashboard', async () => {
-    const { port } = await stage.broker({ dashboard: false })
+    const { port } = await stage.startBroker({ dashboard: false })
     const sameOrigin = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
     expect(await upgrade(port, sameOrigin)).to.equal('403')
   })
@@ -186,14 +186,14 @@ describe('the WebSocket of the dashboard', () => {
     const overHttp = { ...headers, 'x-forwarded-proto': 'http' }
     const commonOptions = { authenticate: () => 'ann', hosts: ['locks.example'] }
     const trustingOptions = { ...commonOptions, trustedProxies: ['127.0.0.1'] }
-    const { port: closedPort } = await stage.broker(trustingOptions)
+    const { port: closedPort } = await stage.startBroker(trustingOptions)
     expect(await upgrade(closedPort, overHttps)).to.equal('403')
-    const { port: openPort } = await stage.broker({ ...trustingOptions, dashboard: true })
+    const { port: openPort } = await stage.startBroker({ ...trustingOptions, dashboard: true })
     expect(await upgrade(openPort, overHttps)).to.equal('open')
     // The scheme of the page differs from the scheme of this request.
     expect(await upgrade(openPort, overHttp)).to.equal('403')
     // The broker ignores the headers of a proxy that is not in `trustedProxies`.
-    const { port: untrustingPort } = await stage.broker({ ...commonOptions, dashboard: true })
+    const { port: untrustingPort } = await stage.startBroker({ ...commonOptions, dashboard: true })
     expect(await upgrade(untrustingPort, overHttps)).to.equal('403')
   })
 
@@ -203,8 +203,8 @@ describe('the WebSocket of the dashboard', () => {
     broker.attach(server)
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    stage.onClear(() => server.close())
-    stage.onClear(() => broker.close())
+    stage.onCleanUp(() => server.close())
+    stage.onCleanUp(() => broker.close())
     const { port } = server.address() as AddressInfo
     // An attached broker serves no dashboard.
     expect((await request(port, '/dashboard/')).text).to.equal('a page')

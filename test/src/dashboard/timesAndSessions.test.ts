@@ -34,7 +34,7 @@ describe('the page of a lock, in Chromium,', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('shows the ttl and the longest hold with the time left, also after a refresh', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 1_200_000, maxHold: 3_600_000 })
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     await dashboardPage.waitForText('Expires in')
@@ -51,11 +51,11 @@ describe('the page of a lock, in Chromium,', function () {
   })
 
   it('counts down the time left, even while the broker sends nothing', async () => {
-    const { url, port } = await stage.broker()
-    const ann = await stage.session(url, { name: 'ann' })
+    const { url, port } = await stage.startBroker()
+    const ann = await stage.openSession(url, { name: 'ann' })
     await ann.lock('k', { ttl: 1_200_000 })
     const proxy = await TcpProxy.to(port)
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/lock/k')
     await dashboardPage.waitForText('Expires in')
     // The proxy refuses the next connection, so the page stays disconnected.
@@ -80,7 +80,7 @@ describe('the page of a lock, in Chromium,', function () {
   })
 
   it('shows no ttl and no longest hold for a lock without these limits', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     await dashboardPage.waitForText('Held for')
@@ -96,7 +96,7 @@ describe('the lists of locks, in Chromium,', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('show the time left of each lock that has a limit, also after a refresh', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const ann = sessions[0]!
     await ann.lock('a', { ttl: 1_200_000 })
     await ann.lock('b')
@@ -142,11 +142,11 @@ describe('the page of a session, in Chromium,', function () {
     mayInspect: boolean,
   ): Promise<{ url: string; sessionId: string }> {
     const may = (operation: Operation) => operation !== 'inspect' || mayInspect
-    const { url } = await stage.broker({
+    const { url } = await stage.startBroker({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: `owner-of-${token}`, may },
     })
-    const ann = await stage.session(url, {
+    const ann = await stage.openSession(url, {
       name: 'ann',
       token: longToken,
       lease: 40_000,
@@ -198,10 +198,10 @@ describe('the page of a session, in Chromium,', function () {
   })
 
   it('notices that the session has lost its connection, and then that it has ended', async () => {
-    const { url, port } = await stage.broker()
+    const { url, port } = await stage.startBroker()
     const proxy = await TcpProxy.to(port)
-    stage.onClear(() => proxy.close())
-    const ann = await stage.session(proxy.url, { name: 'ann', lease: 60_000, grace: 6_000 })
+    stage.onCleanUp(() => proxy.close())
+    const ann = await stage.openSession(proxy.url, { name: 'ann', lease: 60_000, grace: 6_000 })
     const dashboardPage = await dashboardPages.openConnectedPage(url, `#/session/${ann.id}`)
     await dashboardPage.waitForText(/^connected$/)
     await dashboardPage.waitForText(/No lock or waiting request of this session is known here/)

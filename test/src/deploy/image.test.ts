@@ -112,9 +112,9 @@ describe('the steps of the Dockerfile', function () {
     const args = ['serve', '--port', '0', '--journal', journal]
     const serve = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     const ended = once(serve, 'close')
-    stage.onClear(() => serve.kill('SIGKILL'))
+    stage.onCleanUp(() => serve.kill('SIGKILL'))
     const [line] = await once(createInterface(serve.stdout), 'line')
-    const session = await stage.session(/ws:\S+/.exec(String(line))?.[0] ?? '')
+    const session = await stage.openSession(/ws:\S+/.exec(String(line))?.[0] ?? '')
     assert.isTrue((await session.lock('orders:42')).held)
     await session.close()
     serve.kill('SIGTERM')

@@ -67,7 +67,7 @@ describe('nginx/holdfast.conf', () => {
         seen.push(credentials)
         return credentials.token
       }
-      brokers.push(await stage.broker({ ...options, authenticate }))
+      brokers.push(await stage.startBroker({ ...options, authenticate }))
     }
     return { brokers, seen }
   }
@@ -84,7 +84,7 @@ describe('nginx/holdfast.conf', () => {
     const child = spawn('nginx', ['-c', config, '-g', 'daemon off;'], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
-    stage.onClear(async () => {
+    stage.onCleanUp(async () => {
       if (child.exitCode !== null || child.signalCode !== null) return
       child.kill('SIGTERM')
       await once(child, 'exit')
@@ -101,7 +101,7 @@ describe('nginx/holdfast.conf', () => {
     const { brokers, seen } = await startBrokers(3)
     const { url, WebSocket } = await nginx(brokers.map(({ port }) => port))
     for (const token of ['ann', 'bob', 'cy']) {
-      const session = await stage.session(url, { WebSocket, token })
+      const session = await stage.openSession(url, { WebSocket, token })
       // The brokers share no locks, so each broker grants this key.
       assert.isTrue((await session.lock('orders:42')).held)
     }
@@ -124,7 +124,7 @@ describe('nginx/holdfast.conf', () => {
     await brokers[0]?.broker.close()
     await brokers[1]?.broker.close()
     for (const token of ['ann', 'bob']) {
-      const session = await stage.session(url, { WebSocket, token })
+      const session = await stage.openSession(url, { WebSocket, token })
       assert.isTrue((await session.lock(token)).held)
     }
     assert.equal(brokers[2]?.broker.status().connections, 2)

@@ -132,7 +132,7 @@ describe('the files to deploy: a broker with their settings', function () {
   /** Acquires a lock at the broker with a token. */
   async function acquireLock(url: string, { certs, token }: Preparation): Promise<void> {
     const { TrustingWebSocket: WebSocket } = certs
-    const session = await stage.session(
+    const session = await stage.openSession(
       url,
       url.startsWith('wss:') ? { WebSocket, token } : { token },
     )

@@ -18,7 +18,7 @@ import type { BrokerOptions } from '@holdfast/server'
 import { cellOfSlot, slotOf } from '@holdfast/shared'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import { Collector, type RunningBroker, rejection, Stage } from './stage.js'
+import { Collector, expectRejection, type RunningBroker, Stage } from './stage.js'
 
 const cellCount = 3
 
@@ -40,7 +40,9 @@ describe('e2e: a session over cells', () => {
   /** Starts a broker for each cell. */
   async function startCells(options: BrokerOptions = {}): Promise<RunningBroker[]> {
     return Promise.all(
-      cellNumbers.map((number) => stage.broker({ ...options, cell: `${number}/${cellCount}` })),
+      cellNumbers.map((number) =>
+        stage.startBroker({ ...options, cell: `${number}/${cellCount}` }),
+      ),
     )
   }
 
@@ -50,7 +52,7 @@ describe('e2e: a session over cells', () => {
     options: Partial<CellConnectOptions> = {},
   ): Promise<CellSession> {
     const session = await connect({ cells: cells.map(({ url }) => [url]), ...options })
-    stage.onClear(() => session.close())
+    stage.onCleanUp(() => session.close())
     return session
   }
 
@@ -116,24 +118,24 @@ describe('e2e: a session over cells', () => {
     await second.close()
     expect(await session.sessionOfCell(2)).to.not.equal(second)
     for (const cell of [0, 4, 1.5, '1' as never]) {
-      const error = await rejection(session.sessionOfCell(cell), 'INVALID_OPTION')
+      const error = await expectRejection(session.sessionOfCell(cell), 'INVALID_OPTION')
       expect(error.message).to.match(
         /^cell must be an integer from 1 to 3: the session has 3 cells/,
       )
     }
-    await rejection(session.sessionFor(''), 'INVALID_KEY')
-    await rejection(session.sessionFor('k', { sginal: 1 } as never), 'INVALID_OPTION')
-    await rejection(session.sessionFor('k', { signal: 1 as never }), 'INVALID_OPTION')
-    await rejection(session.sessionFor('k', { signal: AbortSignal.abort() }), 'ABORTED')
-    await rejection(session.sessionOfCell(1, { sginal: 1 } as never), 'INVALID_OPTION')
-    await rejection(session.sessionOfCell(1, { signal: AbortSignal.abort() }), 'ABORTED')
+    await expectRejection(session.sessionFor(''), 'INVALID_KEY')
+    await expectRejection(session.sessionFor('k', { sginal: 1 } as never), 'INVALID_OPTION')
+    await expectRejection(session.sessionFor('k', { signal: 1 as never }), 'INVALID_OPTION')
+    await expectRejection(session.sessionFor('k', { signal: AbortSignal.abort() }), 'ABORTED')
+    await expectRejection(session.sessionOfCell(1, { sginal: 1 } as never), 'INVALID_OPTION')
+    await expectRejection(session.sessionOfCell(1, { signal: AbortSignal.abort() }), 'ABORTED')
   })
 
   it('excludes another session over cells from its keys', async () => {
     const cells = await startCells()
     const [a, b] = [await open(cells), await open(cells)]
     const locks = await Promise.all(keys.map((key) => a.lock(key)))
-    for (const key of keys) await rejection(b.tryLock(key), 'LOCK_HELD')
+    for (const key of keys) await expectRejection(b.tryLock(key), 'LOCK_HELD')
     const waiting = keys.map((key) => b.lock(key))
     await Promise.all(locks.map((lock) => lock.unlock()))
     const granted = await Promise.all(waiting)
@@ -148,11 +150,11 @@ describe('e2e: a session over cells', () => {
         { key: `{${key}}:bill`, mode: 'shared' },
       ])
       expect(set.held).to.equal(true)
-      await rejection(session.tryLockAll([`{${key}}:items`]), 'LOCK_HELD')
+      await expectRejection(session.tryLockAll([`{${key}}:items`]), 'LOCK_HELD')
       await set.unlock()
     }
     expect(await session.withLockAll(['{t}a', '{t}b'], () => 1)).to.equal(1)
-    const error = await rejection(session.lockAll(keys), 'INVALID_OPTION')
+    const error = await expectRejection(session.lockAll(keys), 'INVALID_OPTION')
     expect(error.message).to.equal(
       `the keys "${keys[0]}" and "${keys[1]}" of lockAll may be in different cells: ` +
         'give all keys the same tag, such as {order:42}',
@@ -160,8 +162,8 @@ describe('e2e: a session over cells', () => {
     // Two keys of one cell with different slots are refused too.
     const other = keyIn(1, 'other')
     expect(slotOf(other)).to.not.equal(slotOf(keys[0]!))
-    await rejection(session.tryLockAll([keys[0]!, other]), 'INVALID_OPTION')
-    await rejection(session.lockAll([]), 'INVALID_OPTION')
+    await expectRejection(session.tryLockAll([keys[0]!, other]), 'INVALID_OPTION')
+    await expectRejection(session.lockAll([]), 'INVALID_OPTION')
   })
 
   it('runs a scope in the cell of its tag, and refuses keys of other cells in the scope', async () => {
@@ -173,18 +175,18 @@ describe('e2e: a session over cells', () => {
         const lock = await scope.lock(`{${tag}}:a`)
         // A scope that locks its key again gets the same lock.
         expect((await scope.lock(`{${tag}}:a`)).fence).to.equal(lock.fence)
-        const error = await rejection(scope.lock(keyOfCell2!), 'INVALID_KEY')
+        const error = await expectRejection(scope.lock(keyOfCell2!), 'INVALID_KEY')
         expect(error.message).to.match(
           /the key belongs to cell 2 of 3, and this broker serves cell 1/,
         )
       },
       { tag: tag! },
     )
-    await rejection(
+    await expectRejection(
       session.scope(() => 1, undefined as never),
       'INVALID_OPTION',
     )
-    await rejection(
+    await expectRejection(
       session.scope(() => 1, { tag: '{x}' }),
       'INVALID_OPTION',
     )
@@ -200,27 +202,27 @@ describe('e2e: a session over cells', () => {
     ]
     for (const list of lists) {
       const session = await connect({ cells: list })
-      stage.onClear(() => session.close())
+      stage.onCleanUp(() => session.close())
       // The session takes this key for a key of the first cell in its list.
       const key = ['a', 'b', 'c', 'd', 'e'].find((name) => session.cellOf(name) === 1)!
-      const error = await rejection(session.lock(key), 'INVALID_OPTION')
+      const error = await expectRejection(session.lock(key), 'INVALID_OPTION')
       expect(error.message).to.match(
         /wrong cell: this broker is cell \d\/3, but the client expects 1\/\d/,
       )
     }
     expect(cells.map(({ broker }) => broker.query().heldCount)).to.deep.equal([0, 0, 0])
-    const brokerWithoutCell = await stage.broker()
+    const brokerWithoutCell = await stage.startBroker()
     const session = await connect({ cells: [[brokerWithoutCell.url]] })
-    stage.onClear(() => session.close())
-    const error = await rejection(session.stats(), 'INVALID_OPTION')
+    stage.onCleanUp(() => session.close())
+    const error = await expectRejection(session.stats(), 'INVALID_OPTION')
     expect(error.message).to.match(/this broker has no cell, but the client expects 1\/1/)
   })
 
   it('is necessary, because the broker of one cell refuses the keys of other cells', async () => {
     const [first] = await startCells()
-    const session = await stage.session(first!.url)
+    const session = await stage.openSession(first!.url)
     await session.lock(keys[0]!)
-    const error = await rejection(session.lock(keys[1]!), 'INVALID_KEY')
+    const error = await expectRejection(session.lock(keys[1]!), 'INVALID_KEY')
     expect(error.message).to.match(/the key belongs to cell 2 of 3, and this broker serves cell 1/)
   })
 
@@ -254,7 +256,7 @@ describe('e2e: a session over cells', () => {
     expect(paged).to.deep.equal([...new Set(paged)].sort())
     const stats = await session.stats()
     expect(stats).to.include({ totalLocks: 64, activeLocks: 64, failedLocks: 0, successRate: 1 })
-    await rejection(session.query({ limit: 0 }), 'INVALID_OPTION')
+    await expectRejection(session.query({ limit: 0 }), 'INVALID_OPTION')
   })
 
   it('lists the barriers and the kept results of `once` of all cells', async () => {
@@ -340,11 +342,11 @@ describe('e2e: a session over cells', () => {
     expect(locks.map((lock) => lock.held)).to.deep.equal([true, false, true])
     const [, refused] = await watched.waitForCount(2)
     expect(refused).to.include({ event: 'refused', cell: 2 })
-    await rejection(session.lock(keys[1]!), 'UNAVAILABLE')
-    await rejection(session.query(), 'UNAVAILABLE')
+    await expectRejection(session.lock(keys[1]!), 'UNAVAILABLE')
+    await expectRejection(session.query(), 'UNAVAILABLE')
     await session.withLock(keyIn(1, 'more'), () => {})
     // A new broker of the cell serves the next call.
-    await stage.broker({ cell: `2/${cellCount}` }, cells[1]!.port)
+    await stage.startBroker({ cell: `2/${cellCount}` }, cells[1]!.port)
     expect((await session.lock(keys[1]!)).held).to.equal(true)
   })
 
@@ -389,7 +391,7 @@ describe('e2e: a session over cells', () => {
     const newSession = new Promise<number>((resolve) => session.once('newSession', resolve))
     await cells[2]!.broker.close()
     expect(await draining).to.equal(3)
-    await stage.broker({ cell: `3/${cellCount}` }, cells[2]!.port)
+    await stage.startBroker({ cell: `3/${cellCount}` }, cells[2]!.port)
     expect(await newSession).to.equal(3)
   })
 
@@ -404,7 +406,7 @@ describe('e2e: a session over cells', () => {
     await session.authenticate('new')
     await session.lock(keys[1]!)
     expect(seen).to.deep.equal(['old', 'new', 'new'])
-    await rejection(session.authenticate('wrong'), 'UNAUTHORIZED')
+    await expectRejection(session.authenticate('wrong'), 'UNAUTHORIZED')
     await session.lock(keys[2]!)
     // Both open cells refused the wrong token, so the third cell gets the last accepted token.
     expect(seen.slice(3)).to.deep.equal(['wrong', 'wrong', 'new'])
@@ -434,21 +436,21 @@ describe('e2e: a session over cells', () => {
   it('rejects a call that waits for its cell: at the abort of the call, or at close', async () => {
     // A server that accepts connections and never answers.
     const silent = createServer().listen(0, '127.0.0.1')
-    stage.onClear(() => silent.close())
+    stage.onCleanUp(() => silent.close())
     await onceEvent(silent, 'listening')
     const session = await connect({
       cells: [[`ws://127.0.0.1:${(silent.address() as AddressInfo).port}`]],
     })
     const controller = new AbortController()
-    const lockError = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
+    const lockError = expectRejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
     const { signal } = controller
-    const sessionForError = rejection(session.sessionFor('k', { signal }), 'ABORTED')
-    const sessionOfCellError = rejection(session.sessionOfCell(1, { signal }), 'ABORTED')
+    const sessionForError = expectRejection(session.sessionFor('k', { signal }), 'ABORTED')
+    const sessionOfCellError = expectRejection(session.sessionOfCell(1, { signal }), 'ABORTED')
     controller.abort()
     expect((await lockError).key).to.equal('k')
     expect((await sessionForError).key).to.equal('k')
     expect((await sessionOfCellError).key).to.equal(undefined)
-    const pending = rejection(session.lock('k'), 'SESSION_CLOSED')
+    const pending = expectRejection(session.lock('k'), 'SESSION_CLOSED')
     const watchEvents: unknown[] = []
     session.watch('k', (event) => watchEvents.push(event))
     expect(session.state).to.equal('connecting')

@@ -9,7 +9,7 @@ import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
 import { freePort } from '../support/freePort.js'
 import { RawClient } from './raw.js'
-import { Collector, next, rejection, Stage, untilHandled } from './stage.js'
+import { Collector, expectRejection, nextEvent, Stage, untilMessagesHandled } from './stage.js'
 
 /** The number of pending responses. */
 const requestCount = 200
@@ -18,14 +18,14 @@ describe('e2e: broker.close', () => {
   const stage = Stage.forEachTest()
 
   it('sends the pending responses before the broker closes with 1012', async () => {
-    const { broker, url } = await stage.broker()
+    const { broker, url } = await stage.startBroker()
     const client = await RawClient.open(url)
     const requests = Array.from({ length: requestCount }, (_, i) => ({
       type: 'lock',
       id: i + 1,
       key: `k${i}`,
     }))
-    const watcher = await stage.session(url, { reconnect: false })
+    const watcher = await stage.openSession(url, { reconnect: false })
     const events = new Collector<WatchEvent>()
     watcher.watch({ prefix: 'k' }, events.add)
     await events.waitForCount(1)
@@ -42,16 +42,16 @@ describe('e2e: broker.close', () => {
   })
 
   it('lets holders and waiting requests finish during a drain, and refuses new requests', async () => {
-    const { broker, url } = await stage.broker()
-    const ann = await stage.session(url, { reconnect: false })
-    const ben = await stage.session(url, { reconnect: false })
+    const { broker, url } = await stage.startBroker()
+    const ann = await stage.openSession(url, { reconnect: false })
+    const ben = await stage.openSession(url, { reconnect: false })
     const lock = await ann.lock('k')
     const waiting = ben.lock('k')
-    await untilHandled(ben)
-    const draining = [next(ann, 'draining'), next(ben, 'draining')]
+    await untilMessagesHandled(ben)
+    const draining = [nextEvent(ann, 'draining'), nextEvent(ben, 'draining')]
     const closed = broker.close({ drain: 60_000 })
     expect(await Promise.all(draining)).to.deep.equal([{ within: 60_000 }, { within: 60_000 }])
-    await rejection(ann.lock('new'), 'UNAVAILABLE')
+    await expectRejection(ann.lock('new'), 'UNAVAILABLE')
     expect(lock.held).to.equal(true)
     await lock.unlock()
     await (await waiting).unlock()
@@ -61,11 +61,11 @@ describe('e2e: broker.close', () => {
   })
 
   it('makes a client connect to the next broker of its list', async () => {
-    const first = await stage.broker()
-    const second = await stage.broker()
+    const first = await stage.startBroker()
+    const second = await stage.startBroker()
     const reconnect = fixedInterval({ interval: 5 })
-    const session = await stage.session([first.url, second.url], { reconnect })
-    const newSession = next(session, 'newSession')
+    const session = await stage.openSession([first.url, second.url], { reconnect })
+    const newSession = nextEvent(session, 'newSession')
     // The session holds no lock, so the broker closes without waiting.
     await first.broker.close({ drain: 50 })
     await newSession
@@ -73,15 +73,15 @@ describe('e2e: broker.close', () => {
   })
 
   it('does not wait for a client that holds no lock, even with a drain', async () => {
-    const { broker, url } = await stage.broker()
-    const session = await stage.session(url, { reconnect: false })
-    const closed = next(session, 'closed')
+    const { broker, url } = await stage.startBroker()
+    const session = await stage.openSession(url, { reconnect: false })
+    const closed = nextEvent(session, 'closed')
     await broker.close({ drain: 60_000 })
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
   })
 
   it('may be called again, and settles together with the first call', async () => {
-    const { broker } = await stage.broker()
+    const { broker } = await stage.startBroker()
     await Promise.all([broker.close(), broker.close({ drain: 10 })])
     await broker.close()
   })
@@ -90,17 +90,17 @@ describe('e2e: broker.close', () => {
     const port = await freePort()
     const broker = createBroker()
     const refused = [broker.listen({ port }), broker.listenAdmin({ port: 0 })].map((listening) =>
-      rejection(listening, 'UNAVAILABLE'),
+      expectRejection(listening, 'UNAVAILABLE'),
     )
     await broker.close()
     await Promise.all(refused)
-    expect((await stage.broker({}, port)).port).to.equal(port)
+    expect((await stage.startBroker({}, port)).port).to.equal(port)
   })
 
   it('frees the port', async () => {
-    const { broker, port } = await stage.broker()
+    const { broker, port } = await stage.startBroker()
     await broker.close()
-    expect((await stage.broker({}, port)).port).to.equal(port)
+    expect((await stage.startBroker({}, port)).port).to.equal(port)
   })
 })
 
@@ -108,8 +108,8 @@ describe('e2e: several brokers in one process', () => {
   const stage = Stage.forEachTest()
 
   it('share no locks and close separately', async () => {
-    const [a, b] = [await stage.broker(), await stage.broker()]
-    const [ann, ben] = [await stage.session(a.url), await stage.session(b.url)]
+    const [a, b] = [await stage.startBroker(), await stage.startBroker()]
+    const [ann, ben] = [await stage.openSession(a.url), await stage.openSession(b.url)]
     await ann.lock('k')
     await ben.lock('k')
     expect(a.broker.query().held[0]?.session).to.equal(ann.id)
@@ -123,11 +123,11 @@ describe('e2e: several ports of one broker', () => {
   const stage = Stage.forEachTest()
 
   it('serve the same locks', async () => {
-    const { broker, url } = await stage.broker()
+    const { broker, url } = await stage.startBroker()
     const { url: other } = await broker.listen({ port: 0 })
     expect(other).not.to.equal(url)
-    const [ann, ben] = [await stage.session(url), await stage.session(other)]
+    const [ann, ben] = [await stage.openSession(url), await stage.openSession(other)]
     await ann.lock('k')
-    await rejection(ben.tryLock('k'), 'LOCK_HELD')
+    await expectRejection(ben.tryLock('k'), 'LOCK_HELD')
   })
 })

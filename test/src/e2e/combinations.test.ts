@@ -12,7 +12,7 @@ import {
 } from '@holdfast/client'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import { aborted, next, rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, nextEvent, Stage, untilAborted, untilMessagesHandled } from './stage.js'
 
 /** A lock of any kind, as the tests use it. */
 interface AnyLock {
@@ -95,7 +95,7 @@ interface Pairing {
 
 /** Waits until the lock is lost, and resolves with the reason. */
 async function lossOf({ signal }: AnyLock): Promise<unknown> {
-  return ((await aborted(signal)) as { readonly reason?: string }).reason
+  return ((await untilAborted(signal)) as { readonly reason?: string }).reason
 }
 
 /** The messages with which these kinds refuse an option that their call does not have. */
@@ -131,7 +131,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
   'a timeout': {
     async check(take, { owner, other }) {
       const holder = await other.lock(key)
-      const error = await rejection(take(owner, { timeout: 1 }), 'LOCK_TIMEOUT')
+      const error = await expectRejection(take(owner, { timeout: 1 }), 'LOCK_TIMEOUT')
       expect(error.key).to.equal(key)
       await holder.unlock()
       await take(owner, { timeout: 60_000 })
@@ -143,7 +143,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     without: ['singleflight'],
     async check(take, { owner, other }) {
       const holder = await other.lock(key)
-      await rejection(take(owner, { timeout: 0 }), 'LOCK_HELD')
+      await expectRejection(take(owner, { timeout: 0 }), 'LOCK_HELD')
       await holder.unlock()
       await take(owner, { timeout: 0 })
     },
@@ -153,11 +153,11 @@ const pairings: Readonly<Record<string, Pairing>> = {
       const holder = await other.lock(key)
       const controller = new AbortController()
       const waiting = take(owner, { signal: controller.signal })
-      await untilHandled(owner)
+      await untilMessagesHandled(owner)
       controller.abort()
-      await rejection(waiting, 'ABORTED')
+      await expectRejection(waiting, 'ABORTED')
       await holder.unlock()
-      await untilHandled(owner)
+      await untilMessagesHandled(owner)
       // The aborted request got no lock, so the key is free.
       await other.tryLock(key)
     },
@@ -165,18 +165,18 @@ const pairings: Readonly<Record<string, Pairing>> = {
   metadata: {
     async check(take, { owner, other }) {
       await take(owner, { metadata: { job: 7 } })
-      const error = await rejection(other.tryLock(key), 'LOCK_HELD')
+      const error = await expectRejection(other.tryLock(key), 'LOCK_HELD')
       expect(error.holders?.map(({ metadata }) => metadata)).to.deep.equal([{ job: 7 }])
     },
   },
   'a resume after a dropped connection': {
     async check(take, { owner, other, dropOwner }) {
       const lock = await take(owner)
-      const resumed = next(owner, 'resumed')
+      const resumed = nextEvent(owner, 'resumed')
       dropOwner()
       await resumed
       expect(lock.signal.aborted).to.equal(false)
-      const error = await rejection(other.tryLock(key), 'LOCK_HELD')
+      const error = await expectRejection(other.tryLock(key), 'LOCK_HELD')
       expect(error.holders?.map(({ fence }) => fence)).to.deep.equal([lock.fence])
       await lock.unlock()
       await other.tryLock(key)
@@ -186,12 +186,12 @@ const pairings: Readonly<Record<string, Pairing>> = {
     async check(take, { owner, other, dropOwner }) {
       const holder = await other.lock(key)
       const waiting = take(owner)
-      await untilHandled(owner)
-      const resumed = next(owner, 'resumed')
+      await untilMessagesHandled(owner)
+      const resumed = nextEvent(owner, 'resumed')
       dropOwner()
       await resumed
       const later = other.lock(key)
-      await untilHandled(other)
+      await untilMessagesHandled(other)
       await holder.unlock()
       // The resumed request kept its place in the queue, before `later`.
       const lock = await waiting
@@ -219,7 +219,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     async check(take, { owner, other }) {
       const lock = await take(owner)
       const waiting = other.lock(key)
-      await untilHandled(other)
+      await untilMessagesHandled(other)
       await owner.close()
       expect(await lossOf(lock)).to.equal('session')
       expect((await waiting).held).to.equal(true)
@@ -251,7 +251,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     async check(take, { owner, other }) {
       await take(owner, { mode: 'shared' })
       await other.tryLock(key, { mode: 'shared' })
-      await rejection(other.tryLock(key), 'LOCK_HELD')
+      await expectRejection(other.tryLock(key), 'LOCK_HELD')
     },
   },
   'a capacity': {
@@ -264,8 +264,8 @@ const pairings: Readonly<Record<string, Pairing>> = {
     async check(take, { owner, other }) {
       await take(owner, { capacity: 2 })
       await other.tryLock(key, { capacity: 2 })
-      await rejection(other.tryLock(key, { capacity: 2 }), 'LOCK_HELD')
-      await rejection(other.tryLock(key, { capacity: 3 }), 'CAPACITY_MISMATCH')
+      await expectRejection(other.tryLock(key, { capacity: 2 }), 'LOCK_HELD')
+      await expectRejection(other.tryLock(key, { capacity: 3 }), 'CAPACITY_MISMATCH')
     },
   },
   onContended: {
@@ -275,7 +275,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
       const contended = new Promise<unknown>((resolve) => {
         void take(owner, { onContended: resolve })
       })
-      await untilHandled(owner)
+      await untilMessagesHandled(owner)
       other.lock(key).catch(() => {})
       expect(await contended).to.deep.equal({ waiting: 1 })
     },
@@ -300,7 +300,7 @@ describe('e2e: combinations:', () => {
   const stage = Stage.forEachTest()
 
   async function openSessions(): Promise<Sessions> {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const sockets: WebSocket[] = []
     class RecordedSocket extends WebSocket {
       constructor(...args: ConstructorParameters<typeof WebSocket>) {
@@ -308,14 +308,14 @@ describe('e2e: combinations:', () => {
         sockets.push(this)
       }
     }
-    const owner = await stage.session(url, {
+    const owner = await stage.openSession(url, {
       name: 'owner',
       // After a drop of its connection, a session stays resumable for the time of its lease.
       grace: 'lease',
       reconnect: fixedInterval({ interval: 5 }),
       WebSocket: RecordedSocket as unknown as WebSocketConstructor,
     })
-    const other = await stage.session(url, { name: 'other' })
+    const other = await stage.openSession(url, { name: 'other' })
     return { owner, other, dropOwner: () => sockets.at(-1)!.terminate() }
   }
 
@@ -332,9 +332,9 @@ describe('e2e: combinations:', () => {
       }
       it(`the client refuses the kind ${kindName} with ${pairingName}, and changes nothing`, async () => {
         const { owner, other } = await openSessions()
-        const error = await rejection(take(owner, options), 'INVALID_OPTION')
+        const error = await expectRejection(take(owner, options), 'INVALID_OPTION')
         expect(error.message).to.match(message)
-        await untilHandled(owner)
+        await untilMessagesHandled(owner)
         await other.tryLock(key)
       })
     }
@@ -343,8 +343,8 @@ describe('e2e: combinations:', () => {
   it('a call at a barrier survives a resume, and refuses all options except parties, timeout and signal', async () => {
     const { owner, other, dropOwner } = await openSessions()
     const waiting = owner.barrier(key, { parties: 2 })
-    await untilHandled(owner)
-    const resumed = next(owner, 'resumed')
+    await untilMessagesHandled(owner)
+    const resumed = nextEvent(owner, 'resumed')
     dropOwner()
     await resumed
     // A lock and a barrier with the same key are independent, so the steal does not affect
@@ -355,7 +355,7 @@ describe('e2e: combinations:', () => {
     expect(lock.held).to.equal(true)
     for (const option of ['ttl', 'maxHold', 'metadata', 'mode', 'steal', 'capacity', 'onQueued']) {
       const call = owner.barrier(key, { parties: 2, [option]: 1 } as never)
-      const error = await rejection(call, 'INVALID_OPTION')
+      const error = await expectRejection(call, 'INVALID_OPTION')
       expect(error.message).to.include(`barrier has no option "${option}"`)
     }
   })
@@ -384,6 +384,6 @@ describe('e2e: combinations:', () => {
       () => owner.singleflightLock('~name:x'),
       () => owner.scope((scope) => scope.lock('~name:x')),
     ]
-    for (const call of calls) await rejection(call(), 'INVALID_KEY')
+    for (const call of calls) await expectRejection(call(), 'INVALID_KEY')
   })
 })

@@ -50,7 +50,7 @@ export async function connectProxy(
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  stage.onClear(() => {
+  stage.onCleanUp(() => {
     for (const socket of sockets) socket.destroy()
     server.close()
   })

@@ -5,13 +5,19 @@
  * grant.
  */
 import { expect } from 'chai'
-import { aborted, next, Stage, untilHandled, watching } from './stage.js'
+import {
+  collectWatchEvents,
+  nextEvent,
+  Stage,
+  untilAborted,
+  untilMessagesHandled,
+} from './stage.js'
 
 describe('e2e: the ttl of a lock', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock after its ttl, and passes the lock to the next waiter', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lockOfAnn = await ann!.lock('k', { ttl: 100 })
     const lockOfBen = await ben!.lock('k')
@@ -20,12 +26,12 @@ describe('e2e: the ttl of a lock', () => {
   })
 
   it('ends a lock at the holder before the broker grants the lock again', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     for (let round = 0; round < 5; round++) {
       const order: string[] = []
       const lockOfAnn = await ann!.lock('k', { ttl: 100 })
-      void aborted(lockOfAnn.signal).then(() => order.push('lost'))
+      void untilAborted(lockOfAnn.signal).then(() => order.push('lost'))
       const lockOfBen = await ben!.lock('k').then((lock) => {
         order.push(`granted, ann holds it: ${lockOfAnn.held}`)
         return lock
@@ -36,32 +42,32 @@ describe('e2e: the ttl of a lock', () => {
   })
 
   it('reports the expiration by the event "lost" and by the signal of the lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
-    const lost = next(ann!, 'lost')
+    const lost = nextEvent(ann!, 'lost')
     const lock = await ann!.lock('k', { ttl: 50 })
-    const reason = await aborted(lock.signal)
+    const reason = await untilAborted(lock.signal)
     expect(reason).to.include({ code: 'LOCK_LOST', reason: 'expired' })
     expect(lock.lost).to.equal(reason)
     expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'expired' })
   })
 
   it('does not end a lock without a ttl', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const untimed = await sessions[0]!.lock('untimed')
     const brief = await sessions[0]!.lock('brief', { ttl: 50 })
-    await aborted(brief.signal)
+    await untilAborted(brief.signal)
     expect(untimed.held).to.equal(true)
     expect(broker.query({ key: 'untimed' }).heldCount).to.equal(1)
   })
 
   it('ends locks in the order of their deadlines, not of their requests', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     const lost: string[] = []
     ann!.on('lost', ({ key }) => lost.push(key))
     const locks = [300, 100, 200].map((ttl) => ann!.lock(`ttl ${ttl}`, { ttl }))
-    await Promise.all((await Promise.all(locks)).map(({ signal }) => aborted(signal)))
+    await Promise.all((await Promise.all(locks)).map(({ signal }) => untilAborted(signal)))
     expect(lost).to.deep.equal(['ttl 100', 'ttl 200', 'ttl 300'])
   })
 })
@@ -70,7 +76,7 @@ describe('e2e: broker.cleanExpiredLocks', () => {
   const stage = Stage.forEachTest()
 
   it('expires the locks whose ttl is over, and returns their count', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     await ann!.lock('long', { ttl: 60_000 })
     expect(broker.cleanExpiredLocks()).to.equal(0)
@@ -85,14 +91,14 @@ describe('e2e: broker.cleanExpiredLocks', () => {
     expect(cleaned).to.equal(5)
     expect(broker.stats()).to.include({ expiredLocks: 5, activeLocks: 1 })
     // A later call does not count the same locks again.
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     expect(broker.cleanExpiredLocks()).to.equal(0)
   })
 
   it('need not be called, because locks expire on time', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
-    const events = await watching(ben!, 'k')
+    const events = await collectWatchEvents(ben!, 'k')
     await ann!.lock('k', { ttl: 30 })
     // The first event is the state before the lock.
     const [, locked, expired] = await events.waitForCount(3)

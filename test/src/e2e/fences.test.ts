@@ -14,7 +14,7 @@ import { WebSocket } from 'ws'
 import { isFullRun } from '../support/counts.js'
 import { RawClient } from './raw.js'
 import { ServeProcess } from './remote.js'
-import { aborted, Stage } from './stage.js'
+import { Stage, untilAborted } from './stage.js'
 
 /** The number of fences that a broker reserves at a time. */
 const blockSize = 2 ** 20
@@ -83,16 +83,16 @@ describe('e2e: an unwritable fence file', function () {
   if (isFullRun) {
     it('ends the broker before the broker uses a fence that is not reserved on the disk', async () => {
       const serveProcess = await ServeProcess.startListening(stage, '--fence-file', path)
-      const session = await stage.session(serveProcess.url, { reconnect: false })
+      const session = await stage.openSession(serveProcess.url, { reconnect: false })
       const lock = await session.lock('held')
       renameSync(folder, `${folder}.away`)
       await useUpFences(serveProcess.url)
-      await aborted(lock.signal)
+      await untilAborted(lock.signal)
       expect((await serveProcess.exit()).code).to.equal(74)
       expect(serveProcess.errorLines.items).to.deep.equal([errorLineFor(path)])
       renameSync(`${folder}.away`, folder)
       const restarted = await ServeProcess.startListening(stage, '--fence-file', path)
-      const newSession = await stage.session(restarted.url)
+      const newSession = await stage.openSession(restarted.url)
       // The new fences begin after the reserved block, whose first fence was `lock.fence`.
       expect((await newSession.lock('held')).fence).to.be.above(lock.fence + blockSize)
     })

@@ -13,36 +13,46 @@ import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@hol
 import { journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { RawClient } from './raw.js'
-import { aborted, Collector, next, rejection, Stage, untilHandled } from './stage.js'
+import {
+  Collector,
+  expectRejection,
+  nextEvent,
+  Stage,
+  untilAborted,
+  untilMessagesHandled,
+} from './stage.js'
 
 describe('e2e: maxHold', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock in spite of refreshes, before the next session gets the lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lockOfAnn = await ann!.lock('k', { ttl: 60_000, maxHold: 400 })
     void lockOfAnn.autoRefresh({ interval: 50, timeout: 5_000 })
     const isHeldTwice = ben!.lock('k').then(() => lockOfAnn.held)
-    expect(await aborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
+    expect(await untilAborted(lockOfAnn.signal)).to.include({
+      code: 'LOCK_LOST',
+      reason: 'maxHold',
+    })
     expect(await isHeldTwice).to.equal(false)
-    await rejection(lockOfAnn.unlock(), 'LOCK_NOT_HELD')
+    await expectRejection(lockOfAnn.unlock(), 'LOCK_NOT_HELD')
   })
 
   it('ends a set as a whole, and withLockAll rejects with LOCK_LOST', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
-    const lost = sessions[0]!.withLockAll(['a', 'b'], (set) => aborted(set.signal), {
+    const { sessions } = await stage.startBrokerWithSessions('ann')
+    const lost = sessions[0]!.withLockAll(['a', 'b'], (set) => untilAborted(set.signal), {
       maxHold: 100,
     })
-    expect(await rejection(lost, 'LOCK_LOST')).to.include({ reason: 'maxHold' })
+    expect(await expectRejection(lost, 'LOCK_LOST')).to.include({ reason: 'maxHold' })
     // The broker ends the set a little later than the client does, so this request may wait.
     expect((await sessions[0]!.lockAll(['b', 'a'])).held).to.equal(true)
   })
 
   it('is the limit of the operator if the request has no maxHold', async () => {
-    const { url, broker } = await stage.broker({ limits: { maxHoldMs: 200 } })
-    const session = await stage.session(url)
-    const lost = next(session, 'lost')
+    const { url, broker } = await stage.startBroker({ limits: { maxHoldMs: 200 } })
+    const session = await stage.openSession(url)
+    const lost = nextEvent(session, 'lost')
     const lock = await session.lock('k')
     expect(broker.query().held[0]).to.include({ maxHold: 200 })
     expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'maxHold' })
@@ -50,17 +60,17 @@ describe('e2e: maxHold', () => {
 
   it('begins anew at a broker that restarts from its journal', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-hold-'))
-    stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
-    const first = await stage.broker({ log: journalLog({ dir }) })
+    stage.onCleanUp(() => rmSync(dir, { recursive: true, force: true }))
+    const first = await stage.startBroker({ log: journalLog({ dir }) })
     // This client neither ends the lock nor reconnects, so only the second broker can end the lock.
     const holder = await RawClient.open(first.url, { lease: 60_000, grace: 'lease' })
-    stage.onClear(() => holder.drop())
+    stage.onCleanUp(() => holder.drop())
     holder.send({ type: 'lock', id: 1, key: 'k', maxHold: 300, notify: ['contended'] })
     await holder.receive('granted')
     await first.broker.close()
-    const second = await stage.broker({ log: journalLog({ dir }) })
+    const second = await stage.startBroker({ log: journalLog({ dir }) })
     expect(second.broker.query().held[0]).to.include({ key: 'k', maxHold: 300 })
-    const session = await stage.session(second.url)
+    const session = await stage.openSession(second.url)
     expect((await session.lock('k')).held).to.equal(true)
   })
 })
@@ -80,8 +90,8 @@ describe('e2e: invalid options of lock', () => {
   ]
   for (const [name, options, message] of invalidOptions) {
     it(`are refused, and no lock is granted: ${name}`, async () => {
-      const { sessions, broker } = await stage.brokerWithSessions('ann')
-      const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
+      const { sessions, broker } = await stage.startBrokerWithSessions('ann')
+      const error = await expectRejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error.message).to.match(message)
       expect(broker.query().heldCount).to.equal(0)
     })
@@ -92,7 +102,7 @@ describe('e2e: notices', () => {
   const stage = Stage.forEachTest()
 
   it('tell a waiter who holds the key, and tell the holder that others wait, so that the holder unlocks', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const contended: ContendedNotice[] = []
     const lock = await ann!.lock('k', {
@@ -112,25 +122,28 @@ describe('e2e: notices', () => {
 
   it('reach a holder that has resumed its session at a restarted broker', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-notices-'))
-    stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
-    const first = await stage.broker({ log: journalLog({ dir }) })
-    const holder = await stage.session(first.url, { grace: 'lease' })
+    stage.onCleanUp(() => rmSync(dir, { recursive: true, force: true }))
+    const first = await stage.startBroker({ log: journalLog({ dir }) })
+    const holder = await stage.openSession(first.url, { grace: 'lease' })
     const contended = new Promise((resolve) => {
       void holder.lockAll(['k', 'l'], { onContended: resolve })
     })
-    await untilHandled(holder)
-    const resumed = next(holder, 'resumed')
+    await untilMessagesHandled(holder)
+    const resumed = nextEvent(holder, 'resumed')
     await first.broker.close()
-    await stage.broker({ log: journalLog({ dir }) }, first.port)
+    await stage.startBroker({ log: journalLog({ dir }) }, first.port)
     await resumed
-    void (await stage.session(first.url)).lock('l').catch(() => {})
+    void (await stage.openSession(first.url)).lock('l').catch(() => {})
     expect(await contended).to.deep.equal({ waiting: 1 })
   })
 
   it('cannot be requested from singleflightLock, whose callers share one request', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const options = { onContended: () => {} } as object
-    const error = await rejection(sessions[0]!.singleflightLock('k', options), 'INVALID_OPTION')
+    const error = await expectRejection(
+      sessions[0]!.singleflightLock('k', options),
+      'INVALID_OPTION',
+    )
     expect(error.message).to.match(/no option "onContended"/)
   })
 })
@@ -139,17 +152,17 @@ describe('e2e: a watch with the queue', () => {
   const stage = Stage.forEachTest()
 
   it('first reports the waiting requests, and then each change of the queue and the holders', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'watcher')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben', 'watcher')
     const [ann, ben, watcher] = sessions
     const held = await ann!.lock('doc:1')
     const waiting = ben!.lock('doc:1', { mode: 'shared' })
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     const events = new Collector<WatchEvent | QueueEvent>()
     watcher!.watch({ prefix: 'doc:', queue: true }, events.add)
     const [state] = await events.waitForCount(1)
     expect(state).to.include({ event: 'state', heldCount: 1, waitingCount: 1 })
     expect(state).to.have.nested.property('waiting[0].name', 'ben')
-    await rejection(ben!.lock('doc:1', { timeout: 1 }), 'LOCK_TIMEOUT')
+    await expectRejection(ben!.lock('doc:1', { timeout: 1 }), 'LOCK_TIMEOUT')
     await held.unlock()
     await waiting
     // The state and five changes.

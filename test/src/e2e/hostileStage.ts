@@ -29,7 +29,7 @@ export function* framesOf<T>(
 export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
   for (let filled = 0; filled < count; filled += locksPerSession) {
     const filler = await RawClient.open(url, { lease: 300_000 })
-    stage.onClear(() => filler.drop())
+    stage.onCleanUp(() => filler.drop())
     const ids = Array.from({ length: Math.min(locksPerSession, count - filled) }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
       filler.send(...frame.map((id) => ({ type: 'lock', id, key: `table:${filled + id}` })))
@@ -54,7 +54,7 @@ export class Bystander {
 
   /** Opens the session of the bystander, and acquires the lock that the bystander keeps. */
   static async start(stage: Stage, url: string, options: object = {}): Promise<Bystander> {
-    const session = await stage.session(url, {
+    const session = await stage.openSession(url, {
       lease: bystanderLeaseMs,
       name: 'bystander',
       ...options,
@@ -109,7 +109,7 @@ export async function openHostileClient(
   hello: object = {},
 ): Promise<RawClient> {
   const client = await RawClient.open(url, { name: 'hostile', lease: 300_000, ...hello })
-  stage.onClear(() => client.drop())
+  stage.onCleanUp(() => client.drop())
   return client
 }
 

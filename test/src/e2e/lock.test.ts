@@ -6,20 +6,20 @@
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
-import { recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, recordingWebSocket, Stage, untilMessagesHandled } from './stage.js'
 
 describe('e2e: session.lock', () => {
   const stage = Stage.forEachTest()
 
   it('acquires a free lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000, timeout: 10_000 })
     expect(lock.held).to.equal(true)
     expect(lock.signal.aborted).to.equal(false)
   })
 
   it('waits for a held lock, and is granted the lock when the holder unlocks', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     const order: string[] = []
@@ -27,7 +27,7 @@ describe('e2e: session.lock', () => {
       order.push('granted')
       return lock
     })
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     order.push('unlock')
     await first.unlock()
     const second = await waiting
@@ -37,7 +37,7 @@ describe('e2e: session.lock', () => {
   })
 
   it('serves requests first come, first served, over all sessions', async () => {
-    const { sessions } = await stage.brokerWithSessions('holder', 'a', 'b', 'c')
+    const { sessions } = await stage.startBrokerWithSessions('holder', 'a', 'b', 'c')
     const [holder, ...others] = sessions
     const first = await holder!.lock('k')
     const served: string[] = []
@@ -46,7 +46,7 @@ describe('e2e: session.lock', () => {
     for (let round = 0; round < 3; round++) {
       for (const session of others) {
         requests.push(session.lock('k'))
-        await untilHandled(session)
+        await untilMessagesHandled(session)
       }
     }
     const unlockings = requests.map(async (request, i) => {
@@ -60,10 +60,10 @@ describe('e2e: session.lock', () => {
   })
 
   it('sends one message for a wait of any length, because it does not poll', async () => {
-    const { broker, url } = await stage.broker()
-    const holder = await stage.session(url)
+    const { broker, url } = await stage.startBroker()
+    const holder = await stage.openSession(url)
     const { frames, WebSocket } = recordingWebSocket()
-    const waiter = await stage.session(url, { WebSocket })
+    const waiter = await stage.openSession(url, { WebSocket })
     const first = await holder.lock('k')
     const waiting = waiter.lock('k')
     // A client that polls would send further messages while the holder uses a hundred other locks.
@@ -78,33 +78,33 @@ describe('e2e: session.lock', () => {
   })
 
   it('rejects with LOCK_TIMEOUT when its timeout is over, and is not granted later', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
-    await rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
-    await untilHandled(ben!)
+    await expectRejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
+    await untilMessagesHandled(ben!)
     expect(broker.query().waitingCount).to.equal(0)
     await first.unlock()
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     expect(broker.query().heldCount).to.equal(0)
     // `totalLocks` counts the decided requests: the grant of Ann and the timeout of Ben.
     expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1, unlockCount: 1 })
   })
 
   it('rejects immediately with a timeout of 0, as tryLock does', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k', { timeout: 0 })
-    const { holders } = await rejection(ben!.lock('k', { timeout: 0 }), 'LOCK_HELD')
+    const { holders } = await expectRejection(ben!.lock('k', { timeout: 0 }), 'LOCK_HELD')
     expect(holders).to.have.length(1)
   })
 
   it('leaves the queue when its timeout is over, and the waiters behind the request move up', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')
-    const timeoutOfBen = rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
-    await untilHandled(ben!)
+    const timeoutOfBen = expectRejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
+    await untilMessagesHandled(ben!)
     const requestOfCleo = cleo!.lock('k')
     await timeoutOfBen
     await first.unlock()
@@ -112,50 +112,50 @@ describe('e2e: session.lock', () => {
   })
 
   it('rejects with ABORTED and the reason when its signal aborts, and leaves the queue', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     const controller = new AbortController()
-    const waiting = rejection(ben!.lock('k', { signal: controller.signal }), 'ABORTED')
-    await untilHandled(ben!)
+    const waiting = expectRejection(ben!.lock('k', { signal: controller.signal }), 'ABORTED')
+    await untilMessagesHandled(ben!)
     expect(broker.query().waitingCount).to.equal(1)
     const reason = new Error('the user went away')
     controller.abort(reason)
     expect((await waiting).cause).to.equal(reason)
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     expect(broker.query().waitingCount).to.equal(0)
     await first.unlock()
     expect(broker.query().heldCount).to.equal(0)
   })
 
   it('sends no request and rejects with ABORTED if its signal is already aborted', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const locking = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
-    expect((await rejection(locking, 'ABORTED')).cause).to.equal('no')
-    await untilHandled(sessions[0]!)
+    expect((await expectRejection(locking, 'ABORTED')).cause).to.equal('no')
+    await untilMessagesHandled(sessions[0]!)
     expect(broker.stats().totalLocks).to.equal(0)
   })
 
   it('unlocks a lock whose grant crosses the abort on the wire', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     // The test has many rounds, because the grant comes before the cancel only in some rounds.
     for (let i = 0; i < 20; i++) {
       const first = await ann!.lock('k')
       const controller = new AbortController()
       const waiting = ben!.lock('k', { signal: controller.signal })
-      await untilHandled(ben!)
+      await untilMessagesHandled(ben!)
       // Unlock and cancel are sent in the same turn of the event loop. Therefore the broker may
       // grant the lock to Ben before the cancel arrives.
       void first.unlock()
       controller.abort()
-      await rejection(waiting, 'ABORTED')
-      await untilHandled(ann!)
+      await expectRejection(waiting, 'ABORTED')
+      await untilMessagesHandled(ann!)
       // During this wait, Ben's client receives any grant that crossed the abort, and sends the
       // unlock.
-      await untilHandled(ben!)
+      await untilMessagesHandled(ben!)
       // During this wait, the broker handles that unlock.
-      await untilHandled(ben!)
+      await untilMessagesHandled(ben!)
       expect(broker.query().heldCount).to.equal(0)
     }
   })

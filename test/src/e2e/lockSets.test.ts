@@ -6,13 +6,13 @@
 import type { Lock, WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
-import { aborted, next, rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, nextEvent, Stage, untilAborted, untilMessagesHandled } from './stage.js'
 
 describe('e2e: sets', () => {
   const stage = Stage.forEachTest()
 
   it('lock several keys with one fence, and unlock them together', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     const lockSet = await ann!.lockAll(['account:1', { key: 'account:2', mode: 'shared' }])
     expect([lockSet.key, lockSet.keys, lockSet.mode, lockSet.held]).to.deep.equal([
@@ -33,7 +33,7 @@ describe('e2e: sets', () => {
   })
 
   it('let transfers run in both directions at the same time without a deadlock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const balance = new Map([
       ['account:1', 100],
       ['account:2', 100],
@@ -42,7 +42,7 @@ describe('e2e: sets', () => {
       session.withLockAll([from, to], async () => {
         const [a, b] = [balance.get(from)!, balance.get(to)!]
         // During this wait, a transfer without the locks would read the same balances.
-        await untilHandled(session)
+        await untilMessagesHandled(session)
         balance.set(from, a - 10)
         balance.set(to, b + 10)
       })
@@ -56,14 +56,14 @@ describe('e2e: sets', () => {
   })
 
   it('block later requests for their free keys while the sets wait for a held key', async () => {
-    const { sessions } = await stage.brokerWithSessions('holder', 'set', 'late')
+    const { sessions } = await stage.startBrokerWithSessions('holder', 'set', 'late')
     const [holder, setSession, lateSession] = sessions
     const held = await holder!.lock('busy')
     const waiting = setSession!.lockAll(['busy', 'free'], { timeout: 200 })
-    await untilHandled(setSession!)
-    await rejection(lateSession!.tryLock('free'), 'LOCK_HELD')
+    await untilMessagesHandled(setSession!)
+    await expectRejection(lateSession!.tryLock('free'), 'LOCK_HELD')
     const lateLock = lateSession!.lock('free')
-    const error = await rejection(waiting, 'LOCK_TIMEOUT')
+    const error = await expectRejection(waiting, 'LOCK_TIMEOUT')
     expect(error.holders?.map(({ key, fence }) => [key, fence])).to.deep.equal([
       ['busy', held.fence],
     ])
@@ -71,10 +71,10 @@ describe('e2e: sets', () => {
   })
 
   it('fail immediately in tryLockAll if one key is held, take nothing, and name the holder with its key', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('b')
-    const error = await rejection(ben!.tryLockAll(['a', 'b', 'c']), 'LOCK_HELD')
+    const error = await expectRejection(ben!.tryLockAll(['a', 'b', 'c']), 'LOCK_HELD')
     expect(error.holders?.map(({ key, fence, name }) => [key, fence, name])).to.deep.equal([
       ['b', held.fence, 'ann'],
     ])
@@ -84,25 +84,25 @@ describe('e2e: sets', () => {
   })
 
   it('are lost as a whole when one key is stolen: one report, and the next waiter of the other key gets its lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'stealer', 'waiter')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'stealer', 'waiter')
     const [ann, stealer, waiter] = sessions
     const losses: unknown[] = []
     ann!.on('lost', (lost) => losses.push(lost))
     const set = await ann!.lockAll(['a', 'b'])
     const waiting = waiter!.lock('b')
-    await untilHandled(waiter!)
+    await untilMessagesHandled(waiter!)
     const stolen = await stealer!.lock('a', { steal: true })
-    expect(await aborted(set.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
+    expect(await untilAborted(set.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect((await waiting).fence).to.be.above(stolen.fence)
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     expect(losses).to.deep.equal([{ key: 'a', fence: set.fence, reason: 'stolen' }])
   })
 
   it('can be revoked with any of their keys', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'operator')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'operator')
     const [ann, operator] = sessions
     const set = await ann!.lockAll(['a', 'b'])
-    const lost = next(ann!, 'lost')
+    const lost = nextEvent(ann!, 'lost')
     await operator!.revoke('b', { fence: set.fence, reason: 'stuck' })
     // The event names the first key of the set.
     expect(await lost).to.include({ key: 'a', reason: 'revoked' })
@@ -110,10 +110,10 @@ describe('e2e: sets', () => {
   })
 
   it('expire as a whole after a refresh with a short ttl', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const set = await sessions[0]!.lockAll(['a', 'b'], { ttl: 60_000 })
     const waiting = sessions[1]!.lockAll(['b', 'a'])
-    const lost = next(sessions[0]!, 'lost')
+    const lost = nextEvent(sessions[0]!, 'lost')
     await set.refresh(50)
     expect(await lost).to.deep.equal({ key: 'a', fence: set.fence, reason: 'expired' })
     const { fence } = await waiting
@@ -124,22 +124,22 @@ describe('e2e: sets', () => {
   })
 
   it('leave all queues when their signal aborts', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('a')
     const controller = new AbortController()
     const waiting = ben!.lockAll(['a', 'b'], { signal: controller.signal })
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     // The request waits for both keys.
     expect(broker.query().waitingCount).to.equal(2)
     controller.abort()
-    await rejection(waiting, 'ABORTED')
-    await untilHandled(ben!)
+    await expectRejection(waiting, 'ABORTED')
+    await untilMessagesHandled(ben!)
     expect(broker.query().waitingCount).to.equal(0)
   })
 
   it('give a watch one event for each key', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'watcher')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'watcher')
     const [ann, watcher] = sessions
     const events: string[] = []
     const seen = new Promise<void>((resolve) => {
@@ -149,7 +149,7 @@ describe('e2e: sets', () => {
         if (events.length === 4) resolve()
       })
     })
-    await untilHandled(watcher!)
+    await untilMessagesHandled(watcher!)
     await (await ann!.lockAll(['a', 'b'])).unlock()
     await seen
     expect(events).to.deep.equal([
@@ -161,17 +161,17 @@ describe('e2e: sets', () => {
   })
 
   it('count once in totalLocks, and once for each key in activeLocks', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lockAll(['a', 'b', 'c'])
     expect(await sessions[0]!.stats()).to.include({ totalLocks: 1, activeLocks: 3 })
   })
 
   it('may take permits on some of their keys', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const items = [{ key: 'gpu', permits: 2, capacity: 3 }, 'job']
     const set: Lock = await sessions[0]!.lockAll(items)
     expect([set.mode, set.permits, set.capacity]).to.deep.equal(['permits', 2, 3])
-    await rejection(sessions[1]!.tryLock('gpu', { capacity: 3, permits: 2 }), 'LOCK_HELD')
+    await expectRejection(sessions[1]!.tryLock('gpu', { capacity: 3, permits: 2 }), 'LOCK_HELD')
     expect((await sessions[1]!.tryLock('gpu', { capacity: 3 })).held).to.equal(true)
   })
 
@@ -194,29 +194,34 @@ describe('e2e: sets', () => {
   ]
   for (const [title, keys, code, message] of invalidKeys) {
     it(`refuse ${title}, and lock nothing`, async () => {
-      const { sessions, broker } = await stage.brokerWithSessions('ann')
-      const error = await rejection(sessions[0]!.lockAll(keys as string[]), code)
+      const { sessions, broker } = await stage.startBrokerWithSessions('ann')
+      const error = await expectRejection(sessions[0]!.lockAll(keys as string[]), code)
       expect(error.message).to.match(message)
       expect(broker.query().heldCount).to.equal(0)
     })
   }
 
   it('refuse a steal', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const stealing = sessions[0]!.lockAll(['a', 'b'], { steal: true } as object)
-    expect((await rejection(stealing, 'INVALID_OPTION')).message).to.match(/no option "steal"/)
+    expect((await expectRejection(stealing, 'INVALID_OPTION')).message).to.match(
+      /no option "steal"/,
+    )
   })
 
   it('need the permission to lock each key, and the refusal names the key', async () => {
     const broker = createBroker({
       authorize: (_principal, operation, key) => operation !== 'lock' || key.startsWith('mine:'),
     })
-    stage.onClear(() => broker.close())
+    stage.onCleanUp(() => broker.close())
     const { url } = await broker.listen({ port: 0 })
-    const session = await stage.session(url)
-    const error = await rejection(session.lockAll(['mine:1', 'yours']), 'FORBIDDEN')
+    const session = await stage.openSession(url)
+    const error = await expectRejection(session.lockAll(['mine:1', 'yours']), 'FORBIDDEN')
     expect(error.message).to.equal('"yours": you may not lock this key')
-    await rejection(session.lockAll(['mine:1', { key: 'yours', mode: 'shared' }]), 'FORBIDDEN')
+    await expectRejection(
+      session.lockAll(['mine:1', { key: 'yours', mode: 'shared' }]),
+      'FORBIDDEN',
+    )
     expect(broker.query().heldCount).to.equal(0)
     expect((await session.lockAll(['mine:1', 'mine:2'])).keys).to.have.length(2)
   })

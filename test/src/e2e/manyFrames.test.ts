@@ -80,7 +80,7 @@ describe('e2e: many small frames', function () {
   /** Opens the connection of a hostile client, and resolves after its welcome. */
   async function openHostile(url: string): Promise<Wire> {
     const wire = await openWire(url, subprotocol)
-    stage.onClear(() => wire.destroy())
+    stage.onCleanUp(() => wire.destroy())
     const welcomed = new Promise<void>((resolve) => {
       wire.listen({ onText: () => resolve(), onTurn: () => {}, onClose: () => {} })
     })
@@ -102,13 +102,13 @@ describe('e2e: many small frames', function () {
   ]
   for (const [title, frames, send] of kinds) {
     it(`do not delay a bystander: ${title}`, async () => {
-      const { url } = await stage.broker()
+      const { url } = await stage.startBroker()
       const wires = await Promise.all(
         Array.from({ length: hostileClients }, () => openHostile(url)),
       )
       const bystander = await RawClient.open(url)
       const counter = new FrameCounter()
-      stage.onClear(() => counter.end())
+      stage.onCleanUp(() => counter.end())
       counter.begin()
       for (const wire of wires) send(wire)
       bystander.send({ type: 'lock', id: 1, key: 'free' })
@@ -127,7 +127,7 @@ describe('e2e: WebSocket pings', () => {
   const stage = Stage.forEachTest()
 
   it('are answered in order by far fewer pongs, and the newest ping is answered', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const client = await RawClient.open(url)
     const pingCount = 300
     const pongs: string[] = []

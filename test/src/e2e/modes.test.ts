@@ -5,22 +5,22 @@
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
-import { aborted, next, Stage, untilHandled } from './stage.js'
+import { nextEvent, Stage, untilAborted, untilMessagesHandled } from './stage.js'
 
 describe('e2e: shared and exclusive requests', () => {
   const stage = Stage.forEachTest()
 
   it('let readers hold a lock together, and let a writer wait for the last reader', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'writer')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a', 'b', 'writer')
     const [a, b, writer] = sessions
     const lockOfA = await a!.lock('k', { mode: 'shared' })
     const lockOfB = await b!.lock('k', { mode: 'shared' })
     expect(broker.query().heldCount).to.equal(2)
     const order: string[] = []
     const writing = writer!.lock('k').then(() => order.push('writer'))
-    await untilHandled(writer!)
+    await untilMessagesHandled(writer!)
     await lockOfA.unlock()
-    await untilHandled(writer!)
+    await untilMessagesHandled(writer!)
     order.push('last reader')
     await lockOfB.unlock()
     await writing
@@ -28,7 +28,7 @@ describe('e2e: shared and exclusive requests', () => {
   })
 
   it('do not let a reader pass a waiting writer, so that no writer starves', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'writer', 'b', 'c')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'writer', 'b', 'c')
     const [a, writer, b, c] = sessions
     const readLock = await a!.lock('k', { mode: 'shared' })
     const order: string[] = []
@@ -38,11 +38,11 @@ describe('e2e: shared and exclusive requests', () => {
       return lock
     }
     const writing = recordGrant('writer', writer!.lock('k'))
-    await untilHandled(writer!)
+    await untilMessagesHandled(writer!)
     const reading = [b!, c!].map((session) =>
       recordGrant('reader', session.lock('k', { mode: 'shared' })),
     )
-    await Promise.all([untilHandled(b!), untilHandled(c!)])
+    await Promise.all([untilMessagesHandled(b!), untilMessagesHandled(c!)])
     await readLock.unlock()
     await (await writing).unlock()
     await Promise.all(reading)
@@ -54,13 +54,13 @@ describe('e2e: steal', () => {
   const stage = Stage.forEachTest()
 
   it('gets the lock immediately with a higher fence, and the former holder gets the reason', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
-    const lost = next(ann!, 'lost')
+    const lost = nextEvent(ann!, 'lost')
     const lockOfAnn = await ann!.lock('k')
     const lockOfBen = await ben!.lock('k', { steal: true })
     expect(lockOfBen.fence).to.be.above(lockOfAnn.fence)
-    expect(await aborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
+    expect(await untilAborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect(await lost).to.deep.equal({ key: 'k', fence: lockOfAnn.fence, reason: 'stolen' })
     expect([lockOfAnn.held, lockOfBen.held]).to.deep.equal([false, true])
   })
@@ -70,12 +70,12 @@ describe('e2e: query', () => {
   const stage = Stage.forEachTest()
 
   it('shows holders and waiters by key, by prefix, and of all keys', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('orders:1', { metadata: [1, null] })
     await ann!.lock('invoices:1')
     const waiting = ben!.lock('orders:1', { mode: 'shared' })
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     const orders = await ann!.query({ prefix: 'orders:' })
     expect(orders.heldCount).to.equal(1)
     expect(orders.held[0]).to.deep.include({
@@ -101,7 +101,7 @@ describe('e2e: query', () => {
   })
 
   it('shows at most a thousand locks, and the number of all locks', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     await Promise.all(Array.from({ length: 1_500 }, (_, i) => ann!.lock(`k${i}`)))
     const firstThousand = await ann!.query()

@@ -8,13 +8,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { journalLog } from '@holdfast/server'
 import { expect } from 'chai'
-import { Stage, untilHandled } from './stage.js'
+import { Stage, untilMessagesHandled } from './stage.js'
 
 describe('e2e: once', () => {
   const stage = Stage.forEachTest()
 
   it('gives a large value to 300 followers, and runs anew for a later call', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const followerCount = 300
     // A value has at most 32 KiB.
@@ -25,11 +25,11 @@ describe('e2e: once', () => {
       'k',
       () => new Promise<string>((resolve) => finishFunctions.push(resolve)),
     )
-    while (finishFunctions.length === 0) await untilHandled(ann!)
+    while (finishFunctions.length === 0) await untilMessagesHandled(ann!)
     let runs = 0
     const countRun = () => ++runs
     const followers = Array.from({ length: followerCount }, () => ben!.once<unknown>('k', countRun))
-    while (broker.query().waitingCount < followerCount) await untilHandled(ben!)
+    while (broker.query().waitingCount < followerCount) await untilMessagesHandled(ben!)
     finishFunctions[0]!(value)
     const later = first.then(() => ben!.once('k', countRun))
     const values = await Promise.all(followers)
@@ -41,14 +41,14 @@ describe('e2e: once', () => {
 
   it('keeps a value for the time `keep`, even if the broker restarts from its journal', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-once-'))
-    stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
-    const first = await stage.broker({ log: journalLog({ dir }) })
-    const runner = await stage.session(first.url)
+    stage.onCleanUp(() => rmSync(dir, { recursive: true, force: true }))
+    const first = await stage.startBroker({ log: journalLog({ dir }) })
+    const runner = await stage.openSession(first.url)
     await runner.once('short', () => 'short', { keep: 300 })
     await runner.once('long', () => 'long', { keep: 600_000 })
     await first.broker.close()
-    const second = await stage.broker({ log: journalLog({ dir }) })
-    const caller = await stage.session(second.url)
+    const second = await stage.startBroker({ log: journalLog({ dir }) })
+    const caller = await stage.openSession(second.url)
     expect(await caller.once('long', () => 'another')).to.equal('long')
     // The function runs as soon as the broker no longer keeps the short value.
     let value = await caller.once('short', () => 'another')

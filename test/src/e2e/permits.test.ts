@@ -5,13 +5,13 @@
  */
 import { HoldfastError } from '@holdfast/client'
 import { expect } from 'chai'
-import { next, rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, nextEvent, Stage, untilMessagesHandled } from './stage.js'
 
 describe('e2e: permits', () => {
   const stage = Stage.forEachTest()
 
   it('let as many sessions hold the key as there are permits', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'c')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const first = await a!.lock('render', { capacity: 2 })
     await b!.lock('render', { capacity: 2, permits: 1 })
@@ -22,7 +22,7 @@ describe('e2e: permits', () => {
       ['render'],
     ])
     const waiting = c!.lock('render', { capacity: 2 })
-    await untilHandled(c!)
+    await untilMessagesHandled(c!)
     const { held, waiting: queue } = broker.query()
     expect(held.map(({ mode, permits, capacity }) => [mode, permits, capacity])).to.deep.equal([
       ['permits', 1, 2],
@@ -34,7 +34,7 @@ describe('e2e: permits', () => {
   })
 
   it('do not let a small request pass a large request that waits', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'large', 'small')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'large', 'small')
     const [a, large, small] = sessions
     const held = await a!.lock('k', { capacity: 3, permits: 2 })
     const order: string[] = []
@@ -42,21 +42,21 @@ describe('e2e: permits', () => {
       order.push('large')
       await lock.unlock()
     })
-    await untilHandled(large!)
-    const error = await rejection(small!.tryLock('k', { capacity: 3 }), 'LOCK_HELD')
+    await untilMessagesHandled(large!)
+    const error = await expectRejection(small!.tryLock('k', { capacity: 3 }), 'LOCK_HELD')
     expect(error.holders?.map(({ permits }) => permits)).to.deep.equal([2])
     const smallRequest = small!.lock('k', { capacity: 3 }).then(() => order.push('small'))
-    await untilHandled(small!)
+    await untilMessagesHandled(small!)
     await held.unlock()
     await Promise.all([largeRequest, smallRequest])
     expect(order).to.deep.equal(['large', 'small'])
   })
 
   it('are refused while the key has another capacity, the message names both, and nothing changes', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await a!.lock('k', { capacity: 3 })
-    const error = await rejection(b!.lock('k', { capacity: 5 }), 'CAPACITY_MISMATCH')
+    const error = await expectRejection(b!.lock('k', { capacity: 5 }), 'CAPACITY_MISMATCH')
     expect(error.message).to.match(/"k" .* 3, not 5/)
     expect([error.capacity, error.key, error.retryable]).to.deep.equal([3, 'k', false])
     expect(broker.query().heldCount).to.equal(1)
@@ -65,11 +65,11 @@ describe('e2e: permits', () => {
   })
 
   it('are refreshed and lost like every lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'stealer')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'stealer')
     const [a, stealer] = sessions
     const lock = await a!.lock('k', { capacity: 3, ttl: 60_000 })
     await lock.refresh(50_000)
-    const lost = next(a!, 'lost')
+    const lost = nextEvent(a!, 'lost')
     await stealer!.lock('k', { steal: true })
     expect((await lost)?.reason).to.equal('stolen')
     expect(lock.held).to.equal(false)
@@ -93,8 +93,8 @@ describe('e2e: permits', () => {
   ]
   for (const [name, options, message] of invalidOptions) {
     it(`are refused, and nothing is locked: ${name}`, async () => {
-      const { sessions, broker } = await stage.brokerWithSessions('a')
-      const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
+      const { sessions, broker } = await stage.startBrokerWithSessions('a')
+      const error = await expectRejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error).to.be.instanceOf(HoldfastError)
       expect(error.message).to.match(message)
       expect(broker.query().heldCount).to.equal(0)
@@ -102,8 +102,8 @@ describe('e2e: permits', () => {
   }
 
   it('are refused by singleflightLock, whose callers share a lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('a')
+    const { sessions } = await stage.startBrokerWithSessions('a')
     const call = sessions[0]!.singleflightLock('k', { capacity: 3 } as object)
-    await rejection(call, 'INVALID_OPTION')
+    await expectRejection(call, 'INVALID_OPTION')
   })
 })

@@ -9,7 +9,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { expect } from 'chai'
 import { exitOf, pathOf, RemoteClient } from './remote.js'
-import { Collector, Stage, untilHandled } from './stage.js'
+import { Collector, Stage, untilMessagesHandled } from './stage.js'
 
 describe('e2e: the end of a client process', () => {
   const stage = Stage.forEachTest()
@@ -23,15 +23,15 @@ describe('e2e: the end of a client process', () => {
   ]
   for (const [title, end] of ends) {
     it(`${title} passes on the locks of the client, and removes its requests from the queues`, async () => {
-      const { broker, url } = await stage.broker()
-      const local = await stage.session(url)
+      const { broker, url } = await stage.startBroker()
+      const local = await stage.openSession(url)
       const remote = await RemoteClient.start(stage, url, { name: 'remote' })
       const localLock = await local.lock('c')
       const fences = [await remote.lock('a'), await remote.lock('b')]
       void remote.lock('c').catch(() => {})
-      await remote.untilHandled()
+      await remote.untilMessagesHandled()
       const waits = [local.lock('a'), local.lock('b')]
-      await untilHandled(local)
+      await untilMessagesHandled(local)
       // The remote client holds `a` and `b`, and waits for `c`. The local session holds `c`, and
       // waits for `a` and `b`.
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 3 })
@@ -47,14 +47,14 @@ describe('e2e: the end of a client process', () => {
   }
 
   it('passes a lock through all clients in order when kill -9 ends one after another', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const clients: RemoteClient[] = []
     const granted: Promise<number>[] = []
     for (let i = 0; i < 4; i++) {
       const client = await RemoteClient.start(stage, url)
       clients.push(client)
       granted.push(client.lock('k'))
-      await client.untilHandled()
+      await client.untilMessagesHandled()
     }
     const fences: number[] = []
     for (const [i, client] of clients.entries()) {
@@ -70,7 +70,7 @@ describe('e2e: a process ends by itself', () => {
   const stage = Stage.forEachTest()
 
   it('after it has closed its session', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const client = await RemoteClient.start(stage, url, { grace: 'lease' })
     await client.lock('k', { ttl: 60_000 })
     await client.execute({ do: 'close' })
@@ -84,7 +84,7 @@ describe('e2e: a process ends by itself', () => {
     const program = spawn(process.execPath, [pathOf('closesAll')], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    stage.onClear(() => program.kill('SIGKILL'))
+    stage.onCleanUp(() => program.kill('SIGKILL'))
     const lines = new Collector<string>()
     createInterface(program.stdout).on('line', lines.add)
     await once(program.stdout, 'close')
@@ -105,7 +105,7 @@ describe('e2e: a client under fake timers', () => {
     const program = spawn(process.execPath, [pathOf('fakeTimers'), ...url], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    stage.onClear(() => program.kill('SIGKILL'))
+    stage.onCleanUp(() => program.kill('SIGKILL'))
     const lines = new Collector<string>()
     createInterface(program.stdout).on('line', lines.add)
     await once(program.stdout, 'close')
@@ -115,7 +115,7 @@ describe('e2e: a client under fake timers', () => {
   }
 
   it('uses the real timers, although the program has replaced all timers and clocks', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     await runProgram(url)
   })
 
@@ -133,13 +133,13 @@ describe('e2e: a session that its program leaves behind', () => {
    * call of `close`) let the process end. The mode `ref` keeps the process alive.
    */
   async function start(mode: string) {
-    const running = await stage.broker()
-    const holder = await stage.session(running.url)
+    const running = await stage.startBroker()
+    const holder = await stage.openSession(running.url)
     const lock = await holder.lock('waited for')
     const program = spawn(process.execPath, [pathOf('forgotten'), mode, running.url], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
-    stage.onClear(() => program.kill('SIGKILL'))
+    stage.onCleanUp(() => program.kill('SIGKILL'))
     const lines = new Collector<string>()
     createInterface(program.stdout).on('line', lines.add)
     await lines.waitUntil((items) => items.includes('connected'))

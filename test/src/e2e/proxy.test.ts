@@ -7,7 +7,7 @@ import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
 import { needs } from '../support/needs.js'
 import { connectProxy } from './connectProxy.js'
-import { rejection, Stage } from './stage.js'
+import { expectRejection, Stage } from './stage.js'
 
 const upperCaseNames = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY', 'NO_PROXY']
 const variableNames = [...upperCaseNames, ...upperCaseNames.map((name) => name.toLowerCase())]
@@ -32,18 +32,18 @@ describe('e2e: a proxy', () => {
    * its host 0.0.0.0 is no loopback name. The option `hosts` allows this name in requests.
    */
   async function brokerBeyondLoopback() {
-    const { url, port } = await stage.broker({ hosts: ['0.0.0.0'] })
+    const { url, port } = await stage.startBroker({ hosts: ['0.0.0.0'] })
     return { url, port, outerUrl: url.replace('127.0.0.1', '0.0.0.0') }
   }
 
   it('is used for a loopback URL only if an option of the client names it', async () => {
-    const { url, port } = await stage.broker()
+    const { url, port } = await stage.startBroker()
     const proxy = await connectProxy(stage)
     process.env['HTTP_PROXY'] = proxy.url
-    await stage.session(url)
-    await stage.session(url.replace('127.0.0.1', 'localhost'))
+    await stage.openSession(url)
+    await stage.openSession(url.replace('127.0.0.1', 'localhost'))
     expect(proxy.requestedTunnels).to.deep.equal([])
-    const session = await stage.session(url, { proxy: proxy.url })
+    const session = await stage.openSession(url, { proxy: proxy.url })
     expect((await session.lock('k')).held).to.equal(true)
     expect(proxy.requestedTunnels).to.deep.equal([`127.0.0.1:${port}`])
   })
@@ -54,14 +54,14 @@ describe('e2e: a proxy', () => {
     const options = { reconnect: false } as const
     for (const name of ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy']) {
       process.env[name] = proxy.url
-      await stage.session(outerUrl, options)
+      await stage.openSession(outerUrl, options)
       expect(proxy.requestedTunnels, name).to.deep.equal([`0.0.0.0:${port}`])
       // Empties the list of the proxy. The connections below must not add a request.
       ;(proxy.requestedTunnels as string[]).length = 0
-      await stage.session(outerUrl, { ...options, proxy: false })
+      await stage.openSession(outerUrl, { ...options, proxy: false })
       for (const exception of ['NO_PROXY', 'no_proxy']) {
         process.env[exception] = 'x.test,0.0.0.0'
-        await stage.session(outerUrl, options)
+        await stage.openSession(outerUrl, options)
         delete process.env[exception]
       }
       expect(proxy.requestedTunnels, name).to.deep.equal([])
@@ -69,58 +69,58 @@ describe('e2e: a proxy', () => {
     }
     // This variable is for wss://, and the URL of the broker begins with ws://.
     process.env['HTTPS_PROXY'] = proxy.url
-    await stage.session(outerUrl, options)
+    await stage.openSession(outerUrl, options)
     expect(proxy.requestedTunnels).to.deep.equal([])
   })
 
   it('gets the user name and password of its URL, and no error shows the password', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const acceptingProxy = await connectProxy(stage)
-    await stage.session(url, { proxy: acceptingProxy.url.replace('//', '//user:p%40ss@') })
+    await stage.openSession(url, { proxy: acceptingProxy.url.replace('//', '//user:p%40ss@') })
     const basic = Buffer.from('user:p@ss').toString('base64')
     expect(acceptingProxy.credentials).to.deep.equal([`Basic ${basic}`])
 
     const refusal = 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'
     const refusingProxy = await connectProxy(stage, { refusal })
     const proxy = refusingProxy.url.replace('//', '//user:secret@')
-    const error = await rejection(stage.session(url, { proxy }), 'UNAVAILABLE')
+    const error = await expectRejection(stage.openSession(url, { proxy }), 'UNAVAILABLE')
     expect(error.message).to.contain('the proxy refused').and.contain('HTTP 407')
     expect(error.message).to.contain('user name and password').and.not.contain('secret')
   })
 
   it('is blamed in the error, with its HTTP status, if it refuses', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const refusal = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n'
     const proxy = await connectProxy(stage, { refusal })
-    const error = await rejection(stage.session(url, { proxy: proxy.url }), 'UNAVAILABLE')
+    const error = await expectRejection(stage.openSession(url, { proxy: proxy.url }), 'UNAVAILABLE')
     expect(error.message).to.contain('the proxy refused with HTTP 403 Forbidden')
   })
 
   it('is named in the error if it is unreachable or unsupported; other values are refused', async () => {
-    const { url } = await stage.broker()
-    const unreachable = await rejection(
-      stage.session(url, { proxy: 'http://user:secret@127.0.0.1:1' }),
+    const { url } = await stage.startBroker()
+    const unreachable = await expectRejection(
+      stage.openSession(url, { proxy: 'http://user:secret@127.0.0.1:1' }),
       'UNAVAILABLE',
     )
     expect(unreachable.message).to.contain('through the proxy http://***@127.0.0.1:1')
     expect(unreachable.message).to.not.contain('secret')
     process.env['ALL_PROXY'] = 'socks5://user:secret@127.0.0.1:1'
     const { outerUrl } = await brokerBeyondLoopback()
-    const unusable = await rejection(stage.session(outerUrl), 'UNAVAILABLE')
+    const unusable = await expectRejection(stage.openSession(outerUrl), 'UNAVAILABLE')
     expect(unusable.message).to.contain('socks5://***@127.0.0.1:1 is not an http://')
     for (const proxy of ['socks5://user:secret@host', 'host:80', 7, true]) {
       const options = { proxy } as unknown as { proxy: string }
-      const refused = await rejection(stage.session(url, options), 'INVALID_OPTION')
+      const refused = await expectRejection(stage.openSession(url, options), 'INVALID_OPTION')
       expect(refused.message).to.contain('proxy must').and.not.contain('secret')
     }
   })
 
   it('does not delay an abort of connecting if it never answers', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const proxy = await connectProxy(stage, { silent: true })
     const controller = new AbortController()
-    const connecting = rejection(
-      stage.session(url, { proxy: proxy.url, signal: controller.signal }),
+    const connecting = expectRejection(
+      stage.openSession(url, { proxy: proxy.url, signal: controller.signal }),
       'ABORTED',
     )
     controller.abort()
@@ -132,12 +132,12 @@ describe('e2e: a proxy', () => {
 
     it('leads to a broker whose certificate the client refuses without the option ca', async () => {
       const { cert, key } = certificate(scratch(stage))
-      const { url, port } = await stage.broker({ tls: { cert, key } })
+      const { url, port } = await stage.startBroker({ tls: { cert, key } })
       const proxy = await connectProxy(stage)
-      const session = await stage.session(url, { proxy: proxy.url, ca: cert })
+      const session = await stage.openSession(url, { proxy: proxy.url, ca: cert })
       expect((await session.lock('k')).held).to.equal(true)
       expect(proxy.requestedTunnels).to.deep.equal([`127.0.0.1:${port}`])
-      await rejection(stage.session(url, { proxy: proxy.url }), 'UNAVAILABLE')
+      await expectRejection(stage.openSession(url, { proxy: proxy.url }), 'UNAVAILABLE')
     })
   })
 })

@@ -44,7 +44,7 @@ export async function openTcp(port: number, allowHalfOpen = false): Promise<Sock
  * Sends bytes and returns the head of the answer, or '' if the socket closes first. Leaves the
  * socket open, so the caller must close it.
  */
-export async function headOf(socket: Socket, bytes: string): Promise<string> {
+export async function sendAndReadHead(socket: Socket, bytes: string): Promise<string> {
   socket.write(bytes)
   let answer = ''
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
@@ -55,10 +55,10 @@ export async function headOf(socket: Socket, bytes: string): Promise<string> {
 }
 
 /** Sends bytes on a new connection, and returns the status line of the answer. */
-export async function statusOf(port: number, bytes: string): Promise<string> {
+export async function sendAndReadStatus(port: number, bytes: string): Promise<string> {
   const socket = await openTcp(port)
   try {
-    const [status = ''] = (await headOf(socket, bytes)).split('\r\n')
+    const [status = ''] = (await sendAndReadHead(socket, bytes)).split('\r\n')
     return status
   } finally {
     socket.destroy()

@@ -4,13 +4,20 @@
  * unlock, or until a refresh fails.
  */
 import { expect } from 'chai'
-import { aborted, next, recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'
+import {
+  expectRejection,
+  nextEvent,
+  recordingWebSocket,
+  Stage,
+  untilAborted,
+  untilMessagesHandled,
+} from './stage.js'
 
 describe('e2e: lock.refresh', () => {
   const stage = Stage.forEachTest()
 
   it('keeps the lock, and increases the counter of refreshes', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await lock.refresh()
     await lock.refresh(30_000)
@@ -19,9 +26,9 @@ describe('e2e: lock.refresh', () => {
   })
 
   it('sets a new ttl', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
-    const lost = next(sessions[0]!, 'lost')
+    const lost = nextEvent(sessions[0]!, 'lost')
     // On a slow machine the new ttl is over before the answer arrives, and the refresh fails.
     await lock.refresh(20).catch(() => {})
     expect((await lost).reason).to.equal('expired')
@@ -29,9 +36,9 @@ describe('e2e: lock.refresh', () => {
   })
 
   it('gives a ttl to a lock without a ttl', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
-    const lost = next(sessions[0]!, 'lost')
+    const lost = nextEvent(sessions[0]!, 'lost')
     // Without an argument, a refresh leaves the lock without a ttl.
     await lock.refresh()
     // As above, this refresh may fail on a slow machine.
@@ -40,25 +47,25 @@ describe('e2e: lock.refresh', () => {
   })
 
   it('rejects with LOCK_NOT_HELD after the lock expired, was stolen or was unlocked', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const expired = await ann!.lock('expired', { ttl: 20 })
-    await aborted(expired.signal)
-    await rejection(expired.refresh(), 'LOCK_NOT_HELD')
+    await untilAborted(expired.signal)
+    await expectRejection(expired.refresh(), 'LOCK_NOT_HELD')
     const stolen = await ann!.lock('stolen')
-    const lost = next(ann!, 'lost')
+    const lost = nextEvent(ann!, 'lost')
     await ben!.lock('stolen', { steal: true })
     await lost
-    await rejection(stolen.refresh(), 'LOCK_NOT_HELD')
+    await expectRejection(stolen.refresh(), 'LOCK_NOT_HELD')
     const unlocked = await ann!.lock('unlocked')
     await unlocked.unlock()
-    await rejection(unlocked.refresh(), 'LOCK_NOT_HELD')
+    await expectRejection(unlocked.refresh(), 'LOCK_NOT_HELD')
   })
 
   it('rejects with ABORTED if its signal is already aborted', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
-    await rejection(lock.refresh(undefined, { signal: AbortSignal.abort() }), 'ABORTED')
+    await expectRejection(lock.refresh(undefined, { signal: AbortSignal.abort() }), 'ABORTED')
     expect(lock.held).to.equal(true)
   })
 })
@@ -67,10 +74,10 @@ describe('e2e: lock.autoRefresh', () => {
   const stage = Stage.forEachTest()
 
   it('keeps the lock beyond its ttl, and resolves at unlock', async () => {
-    const { broker, url } = await stage.broker()
+    const { broker, url } = await stage.startBroker()
     const { frames, WebSocket } = recordingWebSocket()
-    const ann = await stage.session(url, { WebSocket })
-    const ben = await stage.session(url)
+    const ann = await stage.openSession(url, { WebSocket })
+    const ben = await stage.openSession(url)
     const lock = await ann.lock('k', { ttl: 1_500 })
     const refreshing = lock.autoRefresh({ interval: 40, timeout: 1_000 })
     const waiting = ben.lock('k')
@@ -85,12 +92,12 @@ describe('e2e: lock.autoRefresh', () => {
     expect(refreshCount).to.be.at.least(40)
     await waiting
     // The broker has now counted any refresh that came after the unlock. There was none.
-    await untilHandled(ann)
+    await untilMessagesHandled(ann)
     expect(broker.stats()).to.include({ refreshCount, expiredLocks: 0, unlockCount: 1 })
   })
 
   it('rejects at the first refresh that fails', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k', { ttl: 60_000 })
     const refreshing = lock.autoRefresh({ interval: 1, timeout: 1_000 })
@@ -101,13 +108,13 @@ describe('e2e: lock.autoRefresh', () => {
     await ben!.lock('k', { steal: true })
     // The code depends on which message arrives first: the loss, or the refusal of a refresh.
     expect(await codeOrResolved).to.be.oneOf(['LOCK_LOST', 'LOCK_NOT_HELD'])
-    expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
+    expect(await untilAborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
   })
 
   it('checks periodically that a lock without a ttl is still held', async () => {
-    const { broker, url } = await stage.broker()
+    const { broker, url } = await stage.startBroker()
     const { frames, WebSocket } = recordingWebSocket()
-    const session = await stage.session(url, { WebSocket })
+    const session = await stage.openSession(url, { WebSocket })
     const lock = await session.lock('k')
     const refreshing = lock.autoRefresh({ interval: 1, timeout: 60_000 })
     await frames.waitUntil(
@@ -119,11 +126,11 @@ describe('e2e: lock.autoRefresh', () => {
   })
 
   it('rejects an interval or a timeout of 0, and a sum of the two that reaches the ttl', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 1_000 })
-    await rejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')
-    await rejection(lock.autoRefresh({ interval: 0, timeout: 500 }), 'INVALID_INTERVAL')
-    await rejection(lock.autoRefresh({ interval: 500, timeout: 0 }), 'INVALID_TIMEOUT')
+    await expectRejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')
+    await expectRejection(lock.autoRefresh({ interval: 0, timeout: 500 }), 'INVALID_INTERVAL')
+    await expectRejection(lock.autoRefresh({ interval: 500, timeout: 0 }), 'INVALID_TIMEOUT')
     // The sum is 1 ms less than the ttl.
     const refreshing = lock.autoRefresh({ interval: 500, timeout: 499 })
     await lock.unlock()
@@ -131,12 +138,12 @@ describe('e2e: lock.autoRefresh', () => {
   })
 
   it('ends immediately on an unlocked lock, and rejects with LOCK_NOT_HELD on a lost lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const unlocked = await sessions[0]!.lock('a')
     await unlocked.unlock()
     await unlocked.autoRefresh({ interval: 1, timeout: 1 })
     const lost = await sessions[0]!.lock('b', { ttl: 50 })
-    await aborted(lost.signal)
-    await rejection(lost.autoRefresh({ interval: 1, timeout: 1 }), 'LOCK_NOT_HELD')
+    await untilAborted(lost.signal)
+    await expectRejection(lost.autoRefresh({ interval: 1, timeout: 1 }), 'LOCK_NOT_HELD')
   })
 })

@@ -8,7 +8,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fixedInterval } from '@holdfast/client'
 import { expect } from 'chai'
-import { next, rejection, Stage } from './stage.js'
+import { expectRejection, nextEvent, Stage } from './stage.js'
 
 describe('e2e: a refused upgrade', () => {
   const stage = Stage.forEachTest()
@@ -45,7 +45,7 @@ describe('e2e: a refused upgrade', () => {
   for (const [status, code, advice] of cases) {
     it(`rejects with ${code} at ${status}, and shows the reason and a way to fix the problem`, async () => {
       const url = await startRefusing(response(status, 'This is why.\n'))
-      const error = await rejection(stage.session(`${url}/?token=secret`), code)
+      const error = await expectRejection(stage.openSession(`${url}/?token=secret`), code)
       expect(error.message).to.contain(`HTTP ${status}: "This is why."`).and.contain(advice)
       expect(error.message).to.contain(url).and.not.contain('secret')
       expect(error.cause).to.have.property('status', Number(status.slice(0, 3)))
@@ -61,7 +61,10 @@ describe('e2e: a refused upgrade', () => {
       'HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 99\r\n\r\ncut',
     ]
     for (const answer of answers) {
-      const error = await rejection(stage.session(await startRefusing(answer)), 'UNAVAILABLE')
+      const error = await expectRejection(
+        stage.openSession(await startRefusing(answer)),
+        'UNAVAILABLE',
+      )
       expect(error.message)
         .to.contain('HTTP 503')
         .and.not.match(/\p{Cc}|<html>/u)
@@ -74,7 +77,7 @@ describe('e2e: a refused upgrade', () => {
     const url = await startRefusing(
       'HTTP/1.1 301 Moved\r\nLocation: wss://user:secret@locks.test/?secret\r\nContent-Length: 0\r\n\r\n',
     )
-    const error = await rejection(stage.session(url), 'UNAVAILABLE')
+    const error = await expectRejection(stage.openSession(url), 'UNAVAILABLE')
     expect(error.message).to.contain('connect to wss://***@locks.test/?***')
   })
 
@@ -84,10 +87,10 @@ describe('e2e: a refused upgrade', () => {
       ['401 Unauthorized', 'UNAUTHORIZED'],
       ['503 Service Unavailable', undefined],
     ] as const) {
-      const { broker, url, port } = await stage.broker()
+      const { broker, url, port } = await stage.startBroker()
       const reconnect = fixedInterval({ interval: 1 })
-      const session = await stage.session(url, { reconnect })
-      const closed = next(session, 'closed')
+      const session = await stage.openSession(url, { reconnect })
+      const closed = nextEvent(session, 'closed')
       await broker.close()
       const server = await startServer(stage, port)
       let refusals = 0
@@ -114,7 +117,7 @@ describe('e2e: a refused upgrade', () => {
 async function startServer(stage: Stage, port: number): Promise<Server> {
   const server = createServer().listen(port, '127.0.0.1')
   await once(server, 'listening')
-  stage.onClear(() => {
+  stage.onCleanUp(() => {
     server.closeAllConnections()
     server.close()
   })

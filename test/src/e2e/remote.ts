@@ -61,7 +61,7 @@ export async function exitOf(child: ChildProcess): Promise<Exit> {
 
 /** Kills the process after the test, if it still runs. */
 function killAfterTest(stage: Stage, child: ChildProcess): void {
-  stage.onClear(async () => {
+  stage.onCleanUp(async () => {
     child.kill('SIGKILL')
     await exitOf(child)
   })
@@ -128,7 +128,7 @@ export class RemoteClient {
   }
 
   /** Resolves with statistics when the broker has handled all earlier messages of the client. */
-  async untilHandled(): Promise<LockStats> {
+  async untilMessagesHandled(): Promise<LockStats> {
     return (await this.execute({ do: 'stats' })) as LockStats
   }
 

@@ -10,7 +10,7 @@ import { fixedInterval } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
 import { ServeProcess } from './remote.js'
-import { aborted, next, Stage, untilHandled } from './stage.js'
+import { nextEvent, Stage, untilAborted, untilMessagesHandled } from './stage.js'
 
 const reconnect = fixedInterval({ interval: 10 })
 
@@ -19,18 +19,18 @@ describe('e2e: restart of a broker', () => {
 
   it('loses the locks after kill -9, and clients repeat waiting requests in new sessions', async () => {
     const first = await ServeProcess.startListening(stage)
-    const ann = await stage.session(first.url, { reconnect, name: 'ann' })
-    const ben = await stage.session(first.url, { reconnect, name: 'ben' })
+    const ann = await stage.openSession(first.url, { reconnect, name: 'ann' })
+    const ben = await stage.openSession(first.url, { reconnect, name: 'ben' })
     const lockOfAnn = await ann.lock('k')
     const waiting = ben.lock('k')
-    await untilHandled(ben)
+    await untilMessagesHandled(ben)
     const firstId = ben.id
-    const lost = next(ann, 'lost')
-    const newSession = next(ben, 'newSession')
+    const lost = nextEvent(ann, 'lost')
+    const newSession = nextEvent(ben, 'newSession')
     first.kill('SIGKILL')
     expect((await lost).reason).to.equal('session')
     expect(lockOfAnn.held).to.equal(false)
-    expect(await aborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST' })
+    expect(await untilAborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST' })
     await first.exit()
     await ServeProcess.startListening(stage, '--port', first.port)
     await newSession
@@ -43,8 +43,8 @@ describe('e2e: restart of a broker', () => {
   it('is followed by higher fences, even without a fence file', async () => {
     let highest = 0
     for (let start = 0; start < 3; start++) {
-      const { broker, url } = await stage.broker()
-      const session = await stage.session(url)
+      const { broker, url } = await stage.startBroker()
+      const session = await stage.openSession(url)
       for (let i = 0; i < 100; i++) {
         const lock = await session.lock('k')
         expect(lock.fence).to.be.above(highest)
@@ -57,7 +57,7 @@ describe('e2e: restart of a broker', () => {
 
   it('is followed by higher fences after kill -9 with a fence file, although the clock was once ahead', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
-    stage.onClear(() => rmSync(folder, { recursive: true }))
+    stage.onCleanUp(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
     // Writes the file of a broker whose clock was ten years ahead. The fences of a new file begin
     // at 1,024 times the Unix time in ms.
@@ -66,7 +66,7 @@ describe('e2e: restart of a broker', () => {
     let highest = fenceAhead
     for (let start = 0; start < 3; start++) {
       const serveProcess = await ServeProcess.startListening(stage, '--fence-file', file)
-      const session = await stage.session(serveProcess.url, { reconnect: false })
+      const session = await stage.openSession(serveProcess.url, { reconnect: false })
       const { fence } = await session.lock('k')
       expect(fence).to.be.above(highest)
       highest = fence
@@ -79,7 +79,7 @@ describe('e2e: restart of a broker', () => {
 
   it('fails before the broker listens, if the fence file is damaged', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
-    stage.onClear(() => rmSync(folder, { recursive: true }))
+    stage.onCleanUp(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
     writeFileSync(file, 'not a number')
     expect(() => createBroker({ fenceFile: file })).to.throw(/not a fence file/)

@@ -13,13 +13,13 @@ import { expect } from 'chai'
 import { TcpProxy } from '../faults/proxy.js'
 import {
   Collector,
-  next,
+  collectWatchEvents,
+  expectRejection,
+  nextEvent,
   type RunningBroker,
   recordingWebSocket,
-  rejection,
   Stage,
-  untilHandled,
-  watching,
+  untilMessagesHandled,
 } from './stage.js'
 
 const reconnect = fixedInterval({ interval: 5 })
@@ -31,9 +31,9 @@ const reconnect = fixedInterval({ interval: 5 })
 async function brokerBehindProxy(
   stage: Stage,
 ): Promise<RunningBroker & { readonly proxy: TcpProxy }> {
-  const running = await stage.broker()
+  const running = await stage.startBroker()
   const proxy = await TcpProxy.to(running.port)
-  stage.onClear(() => proxy.close())
+  stage.onCleanUp(() => proxy.close())
   return { ...running, proxy }
 }
 
@@ -42,7 +42,7 @@ describe('e2e: a session with a grace, after a cut', () => {
 
   it('is resumed, with its locks and their fences', async () => {
     const { proxy, broker } = await brokerBehindProxy(stage)
-    const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+    const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect })
     const firstId = session.id
     const untimed = await session.lock('untimed')
     const timed = await session.lock('timed', { ttl: 60_000 })
@@ -50,7 +50,7 @@ describe('e2e: a session with a grace, after a cut', () => {
     for (const event of ['jeopardy', 'resumed', 'newSession', 'lost'] as const) {
       session.on(event, () => events.push(event))
     }
-    const resumed = next(session, 'resumed')
+    const resumed = nextEvent(session, 'resumed')
     proxy.cut()
     await resumed
     expect(events).to.deep.equal(['jeopardy', 'resumed'])
@@ -67,14 +67,14 @@ describe('e2e: a session with a grace, after a cut', () => {
 
   it('keeps permits, sets and a waiting request for a set', async () => {
     const { proxy, broker, url } = await brokerBehindProxy(stage)
-    const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
-    const other = await stage.session(url)
+    const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect })
+    const other = await stage.openSession(url)
     const permitLock = await session.lock('permits', { capacity: 3, permits: 2 })
     const set = await session.lockAll(['a', 'b'])
     const blocking = await other.lock('c')
     const waiting = session.lockAll(['c', 'd'])
-    await untilHandled(session)
-    const resumed = next(session, 'resumed')
+    await untilMessagesHandled(session)
+    const resumed = nextEvent(session, 'resumed')
     proxy.cut()
     await resumed
     expect([permitLock.held, permitLock.permits, set.held, set.keys]).to.deep.equal([
@@ -92,15 +92,15 @@ describe('e2e: a session with a grace, after a cut', () => {
 
   it('keeps its locks while it is disconnected', async () => {
     const { proxy } = await brokerBehindProxy(stage)
-    const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+    const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
-    const jeopardy = next(session, 'jeopardy')
+    const jeopardy = nextEvent(session, 'jeopardy')
     proxy.refuseConnections()
     proxy.cut()
     await jeopardy
     expect(session.state).to.equal('disconnected')
     expect(lock.held).to.equal(true)
-    const resumed = next(session, 'resumed')
+    const resumed = nextEvent(session, 'resumed')
     proxy.acceptConnections()
     await resumed
     expect(session.state).to.equal('connected')
@@ -109,19 +109,19 @@ describe('e2e: a session with a grace, after a cut', () => {
 
   it('keeps its places in queues, and gets a grant that the broker made during the outage', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
-    const otherSession = await stage.session(url)
+    const otherSession = await stage.openSession(url)
     const first = await otherSession.lock('k')
-    const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+    const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect })
     const waiting = session.lock('k')
-    await untilHandled(session)
+    await untilMessagesHandled(session)
     const lockBehind = otherSession.lock('k')
-    await untilHandled(otherSession)
+    await untilMessagesHandled(otherSession)
     proxy.refuseConnections()
     proxy.cut()
-    await next(session, 'jeopardy')
+    await nextEvent(session, 'jeopardy')
     await first.unlock()
-    await untilHandled(otherSession)
-    const resumed = next(session, 'resumed')
+    await untilMessagesHandled(otherSession)
+    const resumed = nextEvent(session, 'resumed')
     proxy.acceptConnections()
     await resumed
     const lock = await waiting
@@ -132,24 +132,27 @@ describe('e2e: a session with a grace, after a cut', () => {
 
   it('sends the requests of the outage when it resumes, except those that have ended', async () => {
     const { proxy, broker } = await brokerBehindProxy(stage)
-    const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+    const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect })
     const held = await session.lock('held')
     proxy.refuseConnections()
     proxy.cut()
-    await next(session, 'jeopardy')
+    await nextEvent(session, 'jeopardy')
     const locking = session.lock('requested')
     const unlocking = held.unlock()
     const stats = session.stats()
-    const timedOut = rejection(session.lock('timed out', { timeout: 10 }), 'LOCK_TIMEOUT')
+    const timedOut = expectRejection(session.lock('timed out', { timeout: 10 }), 'LOCK_TIMEOUT')
     const controller = new AbortController()
-    const aborted = rejection(session.lock('aborted', { signal: controller.signal }), 'ABORTED')
+    const aborted = expectRejection(
+      session.lock('aborted', { signal: controller.signal }),
+      'ABORTED',
+    )
     controller.abort()
-    await Promise.all([timedOut, aborted, rejection(session.tryLock('now'), 'UNAVAILABLE')])
+    await Promise.all([timedOut, aborted, expectRejection(session.tryLock('now'), 'UNAVAILABLE')])
     proxy.acceptConnections()
     expect((await locking).held).to.equal(true)
     await unlocking
     await stats
-    await untilHandled(session)
+    await untilMessagesHandled(session)
     expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['requested'])
     // `totalLocks` counts all requests that reached the broker and have ended. Only the requests
     // for `held` and `requested` did.
@@ -161,12 +164,12 @@ describe('e2e: a session with a grace, after a cut', () => {
     // Without the close, the client would reconnect only long after the end of the test.
     const slowReconnect = fixedInterval({ interval: 250_000 })
     const options = { lease: 300_000, grace: 'lease', reconnect: slowReconnect } as const
-    const session = await stage.session(proxy.url, options)
-    const otherSession = await stage.session(url)
+    const session = await stage.openSession(proxy.url, options)
+    const otherSession = await stage.openSession(url)
     const lock = await session.lock('k')
     const waiting = otherSession.lock('k')
-    await untilHandled(otherSession)
-    const jeopardy = next(session, 'jeopardy')
+    await untilMessagesHandled(otherSession)
+    const jeopardy = nextEvent(session, 'jeopardy')
     proxy.cut()
     await jeopardy
     await session.close()
@@ -175,12 +178,12 @@ describe('e2e: a session with a grace, after a cut', () => {
 
   it('ends after a grace of 30 ms, and the client opens a new session', async () => {
     const { proxy, broker, url } = await brokerBehindProxy(stage)
-    const session = await stage.session(proxy.url, { grace: 30, reconnect })
+    const session = await stage.openSession(proxy.url, { grace: 30, reconnect })
     const firstId = session.id
     const lock = await session.lock('k')
-    const lost = next(session, 'lost')
-    const newSession = next(session, 'newSession')
-    const events = await watching(await stage.session(url), 'k')
+    const lost = nextEvent(session, 'lost')
+    const newSession = nextEvent(session, 'newSession')
+    const events = await collectWatchEvents(await stage.openSession(url), 'k')
     proxy.refuseConnections()
     proxy.cut()
     expect(await lost).to.include({ fence: lock.fence, reason: 'session' })
@@ -200,13 +203,13 @@ describe('e2e: a session without a grace, after a cut', () => {
 
   it('loses its lock immediately, and the broker grants the lock to the next waiter', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
-    const session = await stage.session(proxy.url, { reconnect })
-    const otherSession = await stage.session(url)
+    const session = await stage.openSession(proxy.url, { reconnect })
+    const otherSession = await stage.openSession(url)
     const lock = await session.lock('k')
     const waiting = otherSession.lock('k')
-    await untilHandled(otherSession)
-    const lost = next(session, 'lost')
-    const newSession = next(session, 'newSession')
+    await untilMessagesHandled(otherSession)
+    const lost = nextEvent(session, 'lost')
+    const newSession = nextEvent(session, 'newSession')
     proxy.cut()
     expect((await lost).reason).to.equal('session')
     expect(lock.held).to.equal(false)
@@ -217,18 +220,18 @@ describe('e2e: a session without a grace, after a cut', () => {
 
   it('repeats waiting requests in a new session, with their signals and the rest of their timeouts', async () => {
     const { proxy, url, broker } = await brokerBehindProxy(stage)
-    const otherSession = await stage.session(url)
+    const otherSession = await stage.openSession(url)
     const first = await otherSession.lock('k')
     const { frames, WebSocket } = recordingWebSocket()
-    const session = await stage.session(proxy.url, { reconnect, WebSocket })
+    const session = await stage.openSession(proxy.url, { reconnect, WebSocket })
     const controller = new AbortController()
     const granted = session.lock('k', { timeout: 60_000 })
-    const aborted = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
-    await untilHandled(session)
-    const newSession = next(session, 'newSession')
+    const aborted = expectRejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
+    await untilMessagesHandled(session)
+    const newSession = nextEvent(session, 'newSession')
     proxy.cut()
     await newSession
-    await untilHandled(session)
+    await untilMessagesHandled(session)
     expect(broker.query().waitingCount).to.equal(2)
     const timeouts = frames.items.flatMap((frame) => frame.match(/(?<="timeout":)\d+/g) ?? [])
     // Each session sent the request with the timeout once, the second with the rest of the timeout.
@@ -236,7 +239,7 @@ describe('e2e: a session without a grace, after a cut', () => {
     expect(Number(timeouts[1])).to.be.within(1, 60_000)
     controller.abort()
     await aborted
-    await untilHandled(session)
+    await untilMessagesHandled(session)
     expect(broker.query().waitingCount).to.equal(1)
     await first.unlock()
     expect((await granted).held).to.equal(true)
@@ -244,9 +247,9 @@ describe('e2e: a session without a grace, after a cut', () => {
 
   it('resolves a pending unlock, because the end of the session released the lock as well', async () => {
     const { proxy, broker } = await brokerBehindProxy(stage)
-    const session = await stage.session(proxy.url, { reconnect })
+    const session = await stage.openSession(proxy.url, { reconnect })
     const lock = await session.lock('k')
-    const newSession = next(session, 'newSession')
+    const newSession = nextEvent(session, 'newSession')
     const unlocking = lock.unlock()
     proxy.cut()
     await unlocking
@@ -260,14 +263,14 @@ describe('e2e: watching over a cut', () => {
 
   it('reports the state again, marked as resync, and continues', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
-    const otherSession = await stage.session(url)
-    const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+    const otherSession = await stage.openSession(url)
+    const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect })
     const events = new Collector<WatchEvent>()
     session.watch('k', events.add)
     await events.waitForCount(1)
     proxy.refuseConnections()
     proxy.cut()
-    await next(session, 'jeopardy')
+    await nextEvent(session, 'jeopardy')
     const lock = await otherSession.lock('k')
     proxy.acceptConnections()
     const [before, after] = await events.waitForCount(2)
@@ -283,13 +286,13 @@ describe('e2e: a list of URLs', () => {
   const stage = Stage.forEachTest()
 
   it('leads to the next broker when the first broker closes', async () => {
-    const first = await stage.broker()
-    const second = await stage.broker()
-    const session = await stage.session([first.url, second.url], { reconnect })
+    const first = await stage.startBroker()
+    const second = await stage.startBroker()
+    const session = await stage.openSession([first.url, second.url], { reconnect })
     expect(first.broker.query().heldCount).to.equal(0)
     await session.lock('k')
     expect(first.broker.query().heldCount).to.equal(1)
-    const newSession = next(session, 'newSession')
+    const newSession = nextEvent(session, 'newSession')
     await first.broker.close()
     await newSession
     await session.lock('k')

@@ -6,13 +6,13 @@
  */
 import type { HoldfastError, Scope } from '@holdfast/client'
 import { expect } from 'chai'
-import { rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from './stage.js'
 
 describe('e2e: scopes', () => {
   const stage = Stage.forEachTest()
 
   it('release all their locks before they settle, also if the callback throws', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a')
     const [a] = sessions
     const result = await a!.scope(async (scope) => {
       await scope.lock('k')
@@ -30,7 +30,7 @@ describe('e2e: scopes', () => {
   })
 
   it('are re-entrant: the last unlock releases the lock', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a')
     await sessions[0]!.scope(async (scope) => {
       const first = await scope.lock('k')
       const again = await scope.lock('k', { mode: 'shared' })
@@ -41,13 +41,13 @@ describe('e2e: scopes', () => {
       expect(broker.query().heldCount).to.equal(0)
       await scope.lock('s', { mode: 'shared' })
       // An exclusive request would wait for the shared lock of its own scope.
-      const error = await rejection(scope.lock('s'), 'DEADLOCK')
+      const error = await expectRejection(scope.lock('s'), 'DEADLOCK')
       expect(error.message).to.match(/upgrade that lock/)
     })
   })
 
   it('are re-entrant for each key of a set, and for the same set with its keys in any order', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a')
     await sessions[0]!.scope(async (scope) => {
       const sharedY = { key: 'y', mode: 'shared' } as const
       const set = await scope.lockAll(['x', sharedY, { key: 'z', capacity: 2 }])
@@ -61,12 +61,12 @@ describe('e2e: scopes', () => {
         expect([fence, keys]).to.deep.equal([set.fence, ['x', 'y', 'z']])
       // The following requests would wait for the set of their own scope. A request cannot share
       // the set if its mode is stronger, or if it is a `lockAll` with other keys or modes.
-      const error = await rejection(scope.lock('y'), 'DEADLOCK')
+      const error = await expectRejection(scope.lock('y'), 'DEADLOCK')
       expect(error.message).to.match(/unlock that lock, or ask for all keys at once/)
-      await rejection(scope.lockAll(['x']), 'DEADLOCK')
-      await rejection(scope.lockAll(['x', 'y', { key: 'z', capacity: 2 }]), 'DEADLOCK')
-      await rejection(scope.lockAll(['x', 'free']), 'DEADLOCK')
-      await rejection(scope.lock('z'), 'DEADLOCK')
+      await expectRejection(scope.lockAll(['x']), 'DEADLOCK')
+      await expectRejection(scope.lockAll(['x', 'y', { key: 'z', capacity: 2 }]), 'DEADLOCK')
+      await expectRejection(scope.lockAll(['x', 'free']), 'DEADLOCK')
+      await expectRejection(scope.lock('z'), 'DEADLOCK')
       // The set has one of the two permits of `z`, so this request gets a lock of its own.
       const permit = await scope.lock('z', { capacity: 2 })
       expect(permit.fence).to.be.above(set.fence)
@@ -80,7 +80,7 @@ describe('e2e: scopes', () => {
   })
 
   it('are refused a lock that could never be granted, with the cycle in the error', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'b')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'b')
     const [a, b] = sessions
     const order: string[] = []
     let settledScope: Scope | undefined
@@ -91,8 +91,8 @@ describe('e2e: scopes', () => {
         async (second) => {
           await second.lock('l')
           void first.lock('l').then(() => order.push('granted'))
-          await untilHandled(a!)
-          const error: HoldfastError = await rejection(second.lock('k'), 'DEADLOCK')
+          await untilMessagesHandled(a!)
+          const error: HoldfastError = await expectRejection(second.lock('k'), 'DEADLOCK')
           // The key and the session of each request in the cycle.
           expect(error.cycle?.map(({ key, session }) => [key, session])).to.deep.equal([
             ['k', b!.id],
@@ -102,23 +102,23 @@ describe('e2e: scopes', () => {
         },
         { name: 'transfer' },
       )
-      await untilHandled(a!)
+      await untilMessagesHandled(a!)
       order.push('second scope settled')
     })
     expect(order).to.deep.equal(['granted', 'second scope settled'])
     // A scope that has settled refuses each call.
-    await rejection(settledScope!.lock('k'), 'ABORTED')
+    await expectRejection(settledScope!.lock('k'), 'ABORTED')
   })
 
   it('send one request at a time, in the order of the calls', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await b!.lock('k')
     await a!.scope(async (scope) => {
       const first = scope.lock('k')
       const second = scope.lock('free')
-      const otherTimedOut = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
-      await untilHandled(a!)
+      const otherTimedOut = expectRejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
+      await untilMessagesHandled(a!)
       // While the request for `k` waits, the client does not send the other requests. So only the
       // lock of the other session is held.
       expect(broker.query().heldCount).to.equal(1)
@@ -129,14 +129,17 @@ describe('e2e: scopes', () => {
   })
 
   it('reject the calls that still wait when the callback settles', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await b!.lock('k')
     const rejections: Promise<HoldfastError>[] = []
     await a!.scope(async (scope) => {
       await scope.lock('own')
-      rejections.push(rejection(scope.lock('k'), 'ABORTED'), rejection(scope.lock('l'), 'ABORTED'))
-      await untilHandled(a!)
+      rejections.push(
+        expectRejection(scope.lock('k'), 'ABORTED'),
+        expectRejection(scope.lock('l'), 'ABORTED'),
+      )
+      await untilMessagesHandled(a!)
     })
     await Promise.all(rejections)
     expect(broker.query()).to.include({ heldCount: 1, waitingCount: 0 })
@@ -144,31 +147,31 @@ describe('e2e: scopes', () => {
   })
 
   it('abort their signal when one of their locks is lost', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'stealer')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'stealer')
     const [a, stealer] = sessions
     await a!.scope(async (scope) => {
       await scope.lock('k')
       expect(scope.signal.aborted).to.equal(false)
       await stealer!.lock('k', { steal: true })
-      await untilHandled(a!)
+      await untilMessagesHandled(a!)
       expect((scope.signal.reason as HoldfastError).code).to.equal('LOCK_LOST')
     })
   })
 
   it('can upgrade their locks and call withLock, but refuse a steal and unknown options', async () => {
-    const { sessions } = await stage.brokerWithSessions('a')
+    const { sessions } = await stage.startBrokerWithSessions('a')
     const [a] = sessions
     await a!.scope(async (scope) => {
       const lock = await scope.lock('k', { mode: 'shared' })
       await lock.upgrade()
       expect((await scope.lock('k')).fence).to.equal(lock.fence)
-      await rejection(scope.lock('l', { steal: true } as object), 'INVALID_OPTION')
+      await expectRejection(scope.lock('l', { steal: true } as object), 'INVALID_OPTION')
       expect(await scope.withLock('w', () => 3)).to.equal(3)
     })
-    await rejection(
+    await expectRejection(
       a!.scope(() => 1, { nmae: 'typo' } as object),
       'INVALID_OPTION',
     )
-    await rejection(a!.scope(undefined as never), 'INVALID_OPTION')
+    await expectRejection(a!.scope(undefined as never), 'INVALID_OPTION')
   })
 })

@@ -4,9 +4,9 @@
  * setting).
  */
 import { expect } from 'chai'
-import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
+import { openTcp, RawClient, sendAndReadHead, sendAndReadStatus, upgradeHead } from './raw.js'
 import { ServeProcess } from './remote.js'
-import { aborted, next, rejection, Stage } from './stage.js'
+import { expectRejection, nextEvent, Stage, untilAborted } from './stage.js'
 
 describe('e2e: holdfast serve', () => {
   const stage = Stage.forEachTest()
@@ -16,16 +16,16 @@ describe('e2e: holdfast serve', () => {
     expect(serveProcess.lines.items[0]).to.match(
       /^holdfast is listening on ws:\/\/127\.0\.0\.1:\d+$/,
     )
-    const session = await stage.session(serveProcess.url)
+    const session = await stage.openSession(serveProcess.url)
     expect((await session.lock('k')).held).to.equal(true)
   })
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`drains at ${signal}, informs its clients, and exits 0`, async () => {
       const serveProcess = await ServeProcess.startListening(stage, '--drain', '60s')
-      const session = await stage.session(serveProcess.url, { reconnect: false })
+      const session = await stage.openSession(serveProcess.url, { reconnect: false })
       const lock = await session.lock('k')
-      const draining = next(session, 'draining')
+      const draining = nextEvent(session, 'draining')
       serveProcess.kill(signal)
       expect(await draining).to.deep.equal({ within: 60_000 })
       expect(lock.held).to.equal(true)
@@ -42,17 +42,17 @@ describe('e2e: holdfast serve', () => {
 
   it('stops immediately at a second signal', async () => {
     const serveProcess = await ServeProcess.startListening(stage, '--drain', '60s')
-    const session = await stage.session(serveProcess.url, { reconnect: false })
+    const session = await stage.openSession(serveProcess.url, { reconnect: false })
     // Keeps the drain from ending.
     await session.lock('k')
     const timerLock = await session.lock('timer')
-    const draining = next(session, 'draining')
+    const draining = nextEvent(session, 'draining')
     serveProcess.kill('SIGTERM')
     await draining
     // Signals a few milliseconds apart count as one, because one Ctrl-C may send two. So the test
     // waits 1.5 s, until this lock expires, before it sends the second signal.
     await timerLock.refresh(1_500)
-    await aborted(timerLock.signal)
+    await untilAborted(timerLock.signal)
     serveProcess.kill('SIGTERM')
     expect((await serveProcess.exit()).code).to.equal(1)
   })
@@ -75,7 +75,7 @@ describe('e2e: holdfast serve', () => {
 
   it('listens at the address of --host and --port', async () => {
     const first = await ServeProcess.startListening(stage, '--host', 'localhost')
-    const session = await stage.session(first.url)
+    const session = await stage.openSession(first.url)
     await session.close()
     const { port } = first
     first.kill('SIGTERM')
@@ -87,10 +87,10 @@ describe('e2e: holdfast serve', () => {
   it('applies each of several limits', async () => {
     const limits = ['--limit', 'locksPerSession=2', '--limit', 'helloMs=500']
     const serveProcess = await ServeProcess.startListening(stage, ...limits)
-    const session = await stage.session(serveProcess.url)
+    const session = await stage.openSession(serveProcess.url)
     await session.lock('a')
     await session.lock('b')
-    await rejection(session.lock('c'), 'QUOTA_EXCEEDED')
+    await expectRejection(session.lock('c'), 'QUOTA_EXCEEDED')
     // This client sends no hello within the 500 ms of `helloMs`.
     const lateClient = new RawClient(serveProcess.url)
     expect((await lateClient.closed()).code).to.equal(4408)
@@ -104,7 +104,7 @@ describe('e2e: holdfast serve', () => {
       '--dev',
     )
     const statusFrom = (origin: string) =>
-      statusOf(Number(serveProcess.port), upgradeHead('/', { origin }))
+      sendAndReadStatus(Number(serveProcess.port), upgradeHead('/', { origin }))
     expect(await statusFrom('https://app.example')).to.match(/ 101 /)
     expect(await statusFrom('http://localhost:5173')).to.match(/ 101 /)
     expect(await statusFrom('https://evil.example')).to.match(/ 403 /)
@@ -112,9 +112,9 @@ describe('e2e: holdfast serve', () => {
 
   it('grants no lock within the time of --quiet-start, and then grants the waiting requests', async () => {
     const serveProcess = await ServeProcess.startListening(stage, '--quiet-start', '200ms')
-    const session = await stage.session(serveProcess.url)
+    const session = await stage.openSession(serveProcess.url)
     const waiting = session.lock('k')
-    await rejection(session.tryLock('k'), 'LOCK_HELD')
+    await expectRejection(session.tryLock('k'), 'LOCK_HELD')
     expect((await waiting).held).to.equal(true)
   })
 
@@ -125,12 +125,12 @@ describe('e2e: holdfast serve', () => {
     expect(errorLine).to.match(/^holdfast: Cannot listen on 0\.0\.0\.0/)
     const flags = ['--host', '0.0.0.0', '--allow-unauthenticated']
     const serveProcess = await ServeProcess.startListening(stage, ...flags)
-    const session = await stage.session(`ws://127.0.0.1:${serveProcess.port}`)
+    const session = await stage.openSession(`ws://127.0.0.1:${serveProcess.port}`)
     expect(session.state).to.equal('connected')
   })
 
   it('exits 78 when the port is in use', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     const serveProcess = ServeProcess.runCommand(stage, 'serve', '--port', String(port))
     expect((await serveProcess.exit()).code).to.equal(78)
     expect((await serveProcess.errorLines.waitForCount(1))[0]).to.match(
@@ -179,12 +179,12 @@ describe('e2e: holdfast serve', () => {
     const serveProcess = await ServeProcess.startListening(stage, '--drain', '0')
     const status = async () => (await fetch(`http://127.0.0.1:${serveProcess.port}/status`)).json()
     const socket = await openTcp(Number(serveProcess.port))
-    expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
+    expect(await sendAndReadHead(socket, upgradeHead('/'))).to.match(/ 101 /)
     // The head of a text frame with 5 bytes of payload, and 2 of the 4 bytes of its mask.
     socket.write(Buffer.of(0x81, 0x85, 1, 2))
     expect(await status()).to.include({ connections: 1 })
     socket.resetAndDestroy()
-    const session = await stage.session(serveProcess.url)
+    const session = await stage.openSession(serveProcess.url)
     expect((await session.lock('k')).held).to.equal(true)
     // Waits until the broker has noticed the reset of the other connection.
     while (((await status()) as { connections: number }).connections > 1) await session.stats()

@@ -6,8 +6,8 @@
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
-import { untilTurnEnds } from '../support/scriptedSession.js'
-import { Stage, untilHandled } from './stage.js'
+import { turn } from '../support/scriptedSession.js'
+import { Stage, untilMessagesHandled } from './stage.js'
 
 const requestCount = 100
 
@@ -46,7 +46,7 @@ describe('e2e: one signal for many requests', () => {
   const listenerCount = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
   it('causes no warning and keeps no listener when all requests are granted', async () => {
-    const { sessions } = await stage.brokerWithSessions('a')
+    const { sessions } = await stage.startBrokerWithSessions('a')
     const session = sessions[0]!
     const { signal } = new AbortController()
     const warnings = await warningsOf(async () => {
@@ -67,7 +67,7 @@ describe('e2e: one signal for many requests', () => {
   })
 
   it('rejects all waiting requests with one abort', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'b')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'b')
     const [holder, session] = [sessions[0]!, sessions[1]!]
     await holder.lock('k')
     const controller = new AbortController()
@@ -82,7 +82,7 @@ describe('e2e: one signal for many requests', () => {
       // `session.locks` is the Web Locks API, which rejects with the reason of the signal.
       const webLocksRequests = repeat(() => session.locks.request('k', { signal }, () => {}))
       const codes = [codesOf(waiting), codesOf(webLocksRequests)]
-      await untilHandled(session)
+      await untilMessagesHandled(session)
       // The session has one listener for all requests.
       expect(listenerCount(signal)).to.equal(1)
       controller.abort()
@@ -93,7 +93,7 @@ describe('e2e: one signal for many requests', () => {
   })
 
   it('causes no warning when many sessions connect', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const { signal } = new AbortController()
     const warnings = await warningsOf(async () => {
       const sessions = await Promise.all(repeat(() => connect(url, { signal })))

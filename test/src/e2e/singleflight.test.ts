@@ -5,17 +5,17 @@
  * long a lock lasts without a refresh.
  */
 import { expect } from 'chai'
-import { rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from './stage.js'
 
 describe('e2e: session.singleflightLock', () => {
   const stage = Stage.forEachTest()
 
   it('sends one request for many concurrent callers, which share the granted lock', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const calls = Array.from({ length: 10 }, () => ann!.singleflightLock('report'))
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     expect(broker.query().waitingCount).to.equal(1)
     await blocking.unlock()
     const locks = await Promise.all(calls)
@@ -26,7 +26,7 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('releases the lock at the last unlock only', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     const calls = [1, 2, 3].map(() => ann!.singleflightLock('report'))
     const [first, second, third] = await Promise.all(calls)
@@ -42,7 +42,7 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('sends a new request for a caller after the grant, so that other clients do not starve', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.singleflightLock('report')
     const order: string[] = []
@@ -50,19 +50,19 @@ describe('e2e: session.singleflightLock', () => {
       order.push('ben')
       return lock.unlock()
     })
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     const annsLateTurn = ann!.singleflightLock('report').then((lock) => {
       order.push('ann again')
       return lock.unlock()
     })
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     await first.unlock()
     await Promise.all([bensTurn, annsLateTurn])
     expect(order).to.deep.equal(['ben', 'ann again'])
   })
 
   it('shares no request between different modes or ttls', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const calls = [
@@ -72,7 +72,7 @@ describe('e2e: session.singleflightLock', () => {
       ann!.singleflightLock('report', { mode: 'shared' }),
       ann!.singleflightLock('report', { mode: 'shared' }),
     ]
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     // Only the last two calls have the same mode and ttl, and so one request together.
     expect(broker.query().waitingCount).to.equal(4)
     await blocking.unlock()
@@ -80,33 +80,33 @@ describe('e2e: session.singleflightLock', () => {
   })
 
   it('applies the timeout and the signal of each caller to that caller alone', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const controller = new AbortController()
     const withoutLimit = ann!.singleflightLock('report')
     const withTimeout = ann!.singleflightLock('report', { timeout: 10 })
     const withSignal = ann!.singleflightLock('report', { signal: controller.signal })
-    await rejection(withTimeout, 'LOCK_TIMEOUT')
+    await expectRejection(withTimeout, 'LOCK_TIMEOUT')
     controller.abort('changed my mind')
-    expect((await rejection(withSignal, 'ABORTED')).cause).to.equal('changed my mind')
+    expect((await expectRejection(withSignal, 'ABORTED')).cause).to.equal('changed my mind')
     expect(broker.query().waitingCount).to.equal(1)
     await blocking.unlock()
     expect((await withoutLimit).held).to.equal(true)
   })
 
   it('cancels the request when its last caller gives up', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ben!.lock('report')
     const controllers = [new AbortController(), new AbortController()]
     const calls = controllers.map(({ signal }) =>
-      rejection(ann!.singleflightLock('report', { signal }), 'ABORTED'),
+      expectRejection(ann!.singleflightLock('report', { signal }), 'ABORTED'),
     )
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     for (const controller of controllers) controller.abort()
     await Promise.all(calls)
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     expect(broker.query().waitingCount).to.equal(0)
   })
 })

@@ -31,20 +31,20 @@ export interface RunningBroker {
 export class Stage {
   readonly #closing: (() => unknown)[] = []
 
-  /** Makes a stage for the tests of the calling suite, and clears it after each test. */
+  /** Makes a stage for the tests of the calling suite, and cleans up after each test. */
   static forEachTest(): Stage {
     const stage = new Stage()
-    afterEach(() => stage.clear())
+    afterEach(() => stage.cleanUp())
     return stage
   }
 
   /** Registers a function that runs after the test. The function registered last runs first. */
-  onClear(close: () => unknown): void {
+  onCleanUp(close: () => unknown): void {
     this.#closing.push(close)
   }
 
   /** Runs the registered functions, which close the brokers and sessions, the newest first. */
-  async clear(): Promise<void> {
+  async cleanUp(): Promise<void> {
     for (let close = this.#closing.pop(); close; close = this.#closing.pop()) await close()
   }
 
@@ -53,26 +53,26 @@ export class Stage {
    *
    * @param port Default: a free port.
    */
-  async broker(options: BrokerOptions = {}, port = 0): Promise<RunningBroker> {
+  async startBroker(options: BrokerOptions = {}, port = 0): Promise<RunningBroker> {
     const broker = createBroker(options)
-    this.onClear(() => broker.close())
+    this.onCleanUp(() => broker.close())
     const { url, port: actualPort } = await broker.listen({ port })
     return { broker, url, port: actualPort }
   }
 
   /** Connects a client, whose session the stage closes. */
-  async session(url: string | readonly string[], options?: ConnectOptions): Promise<Session> {
+  async openSession(url: string | readonly string[], options?: ConnectOptions): Promise<Session> {
     const session = await connect(url, options)
-    this.onClear(() => session.close())
+    this.onCleanUp(() => session.close())
     return session
   }
 
   /**
    * Starts a broker, and opens one session with each of these names. Returns the sessions in order.
    */
-  async brokerWithSessions(...names: readonly string[]): Promise<BrokerWithSessions> {
-    const running = await this.broker()
-    const sessions = await Promise.all(names.map((name) => this.session(running.url, { name })))
+  async startBrokerWithSessions(...names: readonly string[]): Promise<BrokerWithSessions> {
+    const running = await this.startBroker()
+    const sessions = await Promise.all(names.map((name) => this.openSession(running.url, { name })))
     return { ...running, sessions }
   }
 }
@@ -82,12 +82,12 @@ export interface BrokerWithSessions extends RunningBroker {
 }
 
 /** Resolves when the broker has handled all messages that this session sent before this call. */
-export async function untilHandled(session: Session): Promise<void> {
+export async function untilMessagesHandled(session: Session): Promise<void> {
   await session.stats()
 }
 
 /** Resolves with the argument of the next event of this name. */
-export function next<E extends keyof SessionEvents>(
+export function nextEvent<E extends keyof SessionEvents>(
   session: Session,
   event: E,
 ): Promise<Parameters<SessionEvents[E]>[0]> {
@@ -97,7 +97,7 @@ export function next<E extends keyof SessionEvents>(
 }
 
 /** Resolves with the reason when the signal is aborted, or if it is already. */
-export function aborted(signal: AbortSignal): Promise<unknown> {
+export function untilAborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve(signal.reason)
     else signal.addEventListener('abort', () => resolve(signal.reason), { once: true })
@@ -105,7 +105,7 @@ export function aborted(signal: AbortSignal): Promise<unknown> {
 }
 
 /** Returns the error of a promise that must reject with this code. Throws in all other cases. */
-export async function rejection(
+export async function expectRejection(
   promise: Promise<unknown>,
   code: HoldfastError['code'],
 ): Promise<HoldfastError> {
@@ -161,7 +161,10 @@ export class Collector<T> {
 }
 
 /** Begins a watch, and resolves when its first event, the state of the key, has arrived. */
-export async function watching(session: Session, key: string): Promise<Collector<WatchEvent>> {
+export async function collectWatchEvents(
+  session: Session,
+  key: string,
+): Promise<Collector<WatchEvent>> {
   const events = new Collector<WatchEvent>()
   session.watch(key, events.add)
   await events.waitForCount(1)

@@ -1,12 +1,12 @@
 /** Tests the counters of the broker, which `session.stats` and `broker.stats` return alike. */
 import { expect } from 'chai'
-import { aborted, rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, Stage, untilAborted, untilMessagesHandled } from './stage.js'
 
 describe('e2e: the counters of session.stats and broker.stats', () => {
   const stage = Stage.forEachTest()
 
   it('begin at 0', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const zeros = {
       totalLocks: 0,
       activeLocks: 0,
@@ -25,16 +25,16 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
   })
 
   it('count the requests of all sessions, and are the same for each session', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const held = await ann!.lock('held')
     await held.refresh()
     await held.refresh()
     await (await ben!.lock('given back')).unlock()
     const expiring = await ben!.lock('expired', { ttl: 20 })
-    await rejection(cleo!.tryLock('held'), 'LOCK_HELD')
-    await rejection(cleo!.lock('held', { timeout: 1 }), 'LOCK_TIMEOUT')
-    await aborted(expiring.signal)
+    await expectRejection(cleo!.tryLock('held'), 'LOCK_HELD')
+    await expectRejection(cleo!.lock('held', { timeout: 1 }), 'LOCK_TIMEOUT')
+    await untilAborted(expiring.signal)
     // This lock is granted only when the broker has expired the first lock too.
     await ben!.lock('expired')
     // Six calls requested a lock, and two of them failed.
@@ -56,12 +56,12 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
   })
 
   it('count a waiting request as failed if its session ends, and do not count requests with invalid keys', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')
-    const waiting = rejection(ben!.lock('k'), 'SESSION_CLOSED')
-    await untilHandled(ben!)
-    await rejection(ben!.lock(''), 'INVALID_KEY')
+    const waiting = expectRejection(ben!.lock('k'), 'SESSION_CLOSED')
+    await untilMessagesHandled(ben!)
+    await expectRejection(ben!.lock(''), 'INVALID_KEY')
     await ben!.close()
     await waiting
     expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1 })

@@ -11,7 +11,7 @@ import {
 } from '@holdfast/client'
 import { expect } from 'chai'
 import { TcpProxy } from '../faults/proxy.js'
-import { next, rejection, Stage } from './stage.js'
+import { expectRejection, nextEvent, Stage } from './stage.js'
 
 /** Makes a strategy that records the delays of the original, and waits at most 1 ms. */
 function recordDelays(original: RetryStrategy): { delays: number[]; strategy: RetryStrategy } {
@@ -62,14 +62,14 @@ describe('e2e: the retry strategies for reconnecting', () => {
   ]
   for (const [name, strategy, expected] of strategies) {
     it(`${name} determines the delay before each reconnect`, async () => {
-      const { port } = await stage.broker()
+      const { port } = await stage.startBroker()
       const proxy = await TcpProxy.to(port)
-      stage.onClear(() => proxy.close())
+      stage.onCleanUp(() => proxy.close())
       const { delays, strategy: reconnect } = recordDelays(strategy)
       // Without a grace, the session would end at the cut, and could not resume.
-      const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+      const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect })
       expect(delays).to.deep.equal([])
-      const resumed = next(session, 'resumed')
+      const resumed = nextEvent(session, 'resumed')
       proxy.refuseConnections()
       proxy.cut()
       // The proxy resets two attempts. The third attempt succeeds.
@@ -82,13 +82,13 @@ describe('e2e: the retry strategies for reconnecting', () => {
   }
 
   it('continue with the next delay if the connection was open for less than 1 s', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     const proxy = await TcpProxy.to(port)
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     const { delays, strategy } = recordDelays(linearBackoff({ initial: 100, increment: 50 }))
-    const session = await stage.session(proxy.url, { grace: 'lease', reconnect: strategy })
+    const session = await stage.openSession(proxy.url, { grace: 'lease', reconnect: strategy })
     for (let drop = 0; drop < 3; drop++) {
-      const resumed = next(session, 'resumed')
+      const resumed = nextEvent(session, 'resumed')
       proxy.cut()
       await resumed
     }
@@ -96,28 +96,28 @@ describe('e2e: the retry strategies for reconnecting', () => {
   })
 
   it('end the session after their maximum number of retries', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     const proxy = await TcpProxy.to(port)
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     const reconnect = fixedInterval({ interval: 1, maxRetries: 3 })
-    const session = await stage.session(proxy.url, { reconnect })
-    const waiting = rejection(session.lock('k'), 'UNAVAILABLE')
-    const closed = next(session, 'closed')
+    const session = await stage.openSession(proxy.url, { reconnect })
+    const waiting = expectRejection(session.lock('k'), 'UNAVAILABLE')
+    const closed = nextEvent(session, 'closed')
     const countBefore = proxy.connectionCount
     proxy.refuseConnections()
     proxy.cut()
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
     expect(proxy.connectionCount - countBefore).to.equal(3)
     await waiting
-    await rejection(session.lock('k'), 'SESSION_CLOSED')
+    await expectRejection(session.lock('k'), 'SESSION_CLOSED')
   })
 
   it('can be replaced by false: the session then never reconnects', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     const proxy = await TcpProxy.to(port)
-    stage.onClear(() => proxy.close())
-    const session = await stage.session(proxy.url, { reconnect: false })
-    const closed = next(session, 'closed')
+    stage.onCleanUp(() => proxy.close())
+    const session = await stage.openSession(proxy.url, { reconnect: false })
+    const closed = nextEvent(session, 'closed')
     proxy.cut()
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
     expect(proxy.connectionCount).to.equal(1)

@@ -3,13 +3,13 @@
  * error that names the holder. A fence is the number of a grant.
  */
 import { expect } from 'chai'
-import { rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from './stage.js'
 
 describe('e2e: session.tryLock', () => {
   const stage = Stage.forEachTest()
 
   it('acquires a free lock', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.tryLock('orders:42', { ttl: 60_000 })
     expect(lock).to.include({ key: 'orders:42', mode: 'exclusive', held: true })
     expect(lock.fence).to.be.a('number').that.is.above(0)
@@ -17,10 +17,10 @@ describe('e2e: session.tryLock', () => {
   })
 
   it('rejects with LOCK_HELD immediately if the lock is held, and names the holder', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.tryLock('orders:42', { ttl: 60_000, metadata: { job: 7 } })
-    const { holders, message } = await rejection(ben!.tryLock('orders:42'), 'LOCK_HELD')
+    const { holders, message } = await expectRejection(ben!.tryLock('orders:42'), 'LOCK_HELD')
     const [holder] = holders ?? []
     expect(holders).to.have.length(1)
     expect(holder).to.deep.include({
@@ -35,21 +35,21 @@ describe('e2e: session.tryLock', () => {
   })
 
   it('names all holders of a shared lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
     await ben!.tryLock('k', { mode: 'shared' })
-    const { holders } = await rejection(cleo!.tryLock('k'), 'LOCK_HELD')
+    const { holders } = await expectRejection(cleo!.tryLock('k'), 'LOCK_HELD')
     expect(holders?.map(({ name }) => name)).to.deep.equal(['ann', 'ben'])
   })
 
   it('does not overtake waiting requests, even if its mode is compatible with the held lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
     const waiting = ben!.lock('k')
-    await untilHandled(ben!)
-    await rejection(cleo!.tryLock('k', { mode: 'shared' }), 'LOCK_HELD')
+    await untilMessagesHandled(ben!)
+    await expectRejection(cleo!.tryLock('k', { mode: 'shared' }), 'LOCK_HELD')
     await ann!.close()
     expect((await waiting).held).to.equal(true)
   })

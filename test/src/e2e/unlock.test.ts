@@ -4,13 +4,20 @@
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
-import { aborted, Collector, rejection, Stage, untilHandled, watching } from './stage.js'
+import {
+  Collector,
+  collectWatchEvents,
+  expectRejection,
+  Stage,
+  untilAborted,
+  untilMessagesHandled,
+} from './stage.js'
 
 describe('e2e: lock.unlock', () => {
   const stage = Stage.forEachTest()
 
   it('releases the lock, and resolves when the broker has confirmed the release', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const unlocking = lock.unlock()
     expect(lock.held, 'not held after the call of unlock').to.equal(false)
@@ -21,7 +28,7 @@ describe('e2e: lock.unlock', () => {
   })
 
   it('has no effect when it is called again', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k')
     await Promise.all([lock.unlock(), lock.unlock()])
@@ -36,7 +43,7 @@ describe('e2e: await using', () => {
   const stage = Stage.forEachTest()
 
   it('releases the lock at every exit of the block', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     {
       await using lock = await ann!.lock('k')
@@ -54,11 +61,11 @@ describe('e2e: await using', () => {
   })
 
   it('does not throw for a lost or an unlocked lock', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     {
       await using lock = await ann!.lock('a', { ttl: 20 })
-      await aborted(lock.signal)
+      await untilAborted(lock.signal)
       expect(lock.held).to.equal(false)
     }
     {
@@ -70,9 +77,9 @@ describe('e2e: await using', () => {
   })
 
   it('closes a session, which releases all its locks', async () => {
-    const { broker, url } = await stage.broker()
+    const { broker, url } = await stage.startBroker()
     {
-      await using session = await stage.session(url)
+      await using session = await stage.openSession(url)
       await session.lock('a')
       await session.lock('b')
       expect(broker.query().heldCount).to.equal(2)
@@ -85,7 +92,7 @@ describe('e2e: session.withLock', () => {
   const stage = Stage.forEachTest()
 
   it("holds the lock during the callback, and returns the callback's result after the release", async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const result = await sessions[0]!.withLock(
       'k',
       async (lock) => {
@@ -100,7 +107,7 @@ describe('e2e: session.withLock', () => {
   })
 
   it('rejects with the error of the callback after the release', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('ann')
+    const { sessions, broker } = await stage.startBrokerWithSessions('ann')
     const failing = sessions[0]!.withLock('k', () => {
       throw new RangeError('error of the caller')
     })
@@ -109,14 +116,14 @@ describe('e2e: session.withLock', () => {
   })
 
   it('rejects with LOCK_LOST if the lock was lost, unless the callback threw', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann')
+    const { sessions } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
-    const afterLoss = ann!.withLock('k', (lock) => aborted(lock.signal), { ttl: 20 })
-    await rejection(afterLoss, 'LOCK_LOST')
+    const afterLoss = ann!.withLock('k', (lock) => untilAborted(lock.signal), { ttl: 20 })
+    await expectRejection(afterLoss, 'LOCK_LOST')
     const afterLossAndError = ann!.withLock(
       'k',
       async (lock) => {
-        await aborted(lock.signal)
+        await untilAborted(lock.signal)
         throw new RangeError('error of the caller')
       },
       { ttl: 20 },
@@ -125,11 +132,11 @@ describe('e2e: session.withLock', () => {
   })
 
   it('does not run the callback if the lock is refused', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben')
     await sessions[0]!.lock('k')
     let calls = 0
     const refused = sessions[1]!.withLock('k', () => calls++, { timeout: 0 })
-    await rejection(refused, 'LOCK_HELD')
+    await expectRejection(refused, 'LOCK_HELD')
     expect(calls).to.equal(0)
   })
 })
@@ -138,12 +145,12 @@ describe('e2e: session.watch', () => {
   const stage = Stage.forEachTest()
 
   it('reports the state first and then every event, also to a client without locks', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'eve')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'ben', 'eve')
     const [ann, ben, eve] = sessions
     const lockOfAnn = await ann!.lock('k', { metadata: 'first' })
-    const events = await watching(eve!, 'k')
+    const events = await collectWatchEvents(eve!, 'k')
     const requestOfBen = ben!.lock('k')
-    await untilHandled(ben!)
+    await untilMessagesHandled(ben!)
     await lockOfAnn.unlock()
     await (await requestOfBen).unlock()
     await events.waitForCount(4)
@@ -162,7 +169,7 @@ describe('e2e: session.watch', () => {
   })
 
   it('reports the events of keys with a prefix, until it is closed', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'eve')
+    const { sessions } = await stage.startBrokerWithSessions('ann', 'eve')
     const [ann, eve] = sessions
     const events = new Collector<WatchEvent>()
     const watch = eve!.watch({ prefix: 'orders:' }, events.add)
@@ -170,10 +177,10 @@ describe('e2e: session.watch', () => {
     await ann!.lock('orders:1')
     await ann!.lock('invoices:1')
     await ann!.lock('orders:2')
-    await untilHandled(eve!)
+    await untilMessagesHandled(eve!)
     watch.close()
     await ann!.lock('orders:3')
-    await untilHandled(eve!)
+    await untilMessagesHandled(eve!)
     const keys = events.items.map((event) => ('key' in event ? event.key : event.event))
     expect(keys).to.deep.equal(['state', 'orders:1', 'orders:2'])
   })

@@ -7,7 +7,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createBroker, type HoldfastBroker, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
-import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
+import { openTcp, RawClient, sendAndReadHead, sendAndReadStatus, upgradeHead } from './raw.js'
 
 /** The connection stays open on the side of the client when the broker has ended its side. */
 const allowHalfOpen = true
@@ -34,7 +34,7 @@ describe('upgrade: a broker with its own port', () => {
 
   it('answers 101 and names the subprotocol', async () => {
     const socket = await openTcp(port)
-    const head = await headOf(socket, upgradeHead('/'))
+    const head = await sendAndReadHead(socket, upgradeHead('/'))
     socket.destroy()
     expect(head).to.match(/^HTTP\/1\.1 101 /)
     expect(head).to.match(/^sec-websocket-protocol: holdfast\.v1\r$/im)
@@ -49,7 +49,7 @@ describe('upgrade: a broker with its own port', () => {
   })
 
   it('refuses a foreign origin with 403, and admits a listed origin', async () => {
-    const from = (origin: string) => statusOf(port, upgradeHead('/', { origin }))
+    const from = (origin: string) => sendAndReadStatus(port, upgradeHead('/', { origin }))
     expect(await from('https://evil.example')).to.match(/^HTTP\/1\.1 403 /)
     expect(await from('http://localhost')).to.match(/^HTTP\/1\.1 403 /)
     expect(await from('https://app.example')).to.match(/^HTTP\/1\.1 101 /)
@@ -68,11 +68,15 @@ describe('upgrade: a broker with its own port', () => {
     const { port } = await other.listen({ port: 0 })
     const refused = await openTcp(port, allowHalfOpen)
     const origin = 'https://evil.example'
-    expect(await headOf(refused, upgradeHead('/', { origin }))).to.match(/^HTTP\/1\.1 403 /)
+    expect(await sendAndReadHead(refused, upgradeHead('/', { origin }))).to.match(
+      /^HTTP\/1\.1 403 /,
+    )
     // The broker accepts this upgrade, and sends the close code 4406. The client does not reply.
     const otherProtocol = await openTcp(port, allowHalfOpen)
     const offer = { 'sec-websocket-protocol': 'another' }
-    expect(await headOf(otherProtocol, upgradeHead('/', offer))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadHead(otherProtocol, upgradeHead('/', offer))).to.match(
+      /^HTTP\/1\.1 101 /,
+    )
     try {
       await other.close()
     } finally {
@@ -88,13 +92,15 @@ describe('upgrade: a broker with its own port', () => {
       { upgrade: 'h2c' },
     ]
     for (const headers of invalidHeaders) {
-      expect(await statusOf(port, upgradeHead('/', headers))).to.match(/^HTTP\/1\.1 4\d\d /)
+      expect(await sendAndReadStatus(port, upgradeHead('/', headers))).to.match(
+        /^HTTP\/1\.1 4\d\d /,
+      )
     }
   })
 
   it('accepts headers up to the limit of Node, and answers larger headers with 431 and the reason', async () => {
     const withCookie = (bytes: number) => upgradeHead('/', { cookie: 'x'.repeat(bytes) })
-    expect(await statusOf(port, withCookie(15_000))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(port, withCookie(15_000))).to.match(/^HTTP\/1\.1 101 /)
     expect(await answerTo(port, withCookie(17_000))).to.deep.equal([
       'HTTP/1.1 431 Request Header Fields Too Large',
       'The headers have more than 16384 bytes: send fewer cookies, or a shorter token',
@@ -113,7 +119,7 @@ describe('upgrade: a broker with its own port', () => {
     ]
     const from = (address: string) => upgradeHead('/', { 'x-forwarded-for': address })
     // This upgrade uses up the limit of its address.
-    expect(await statusOf(limitedPort, from('203.0.113.1'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(limitedPort, from('203.0.113.1'))).to.match(/^HTTP\/1\.1 101 /)
     const refusals: [port: number, request: string, status: string, reason: RegExp][] = [
       [
         defaultPort,
@@ -173,7 +179,7 @@ describe('upgrade: a broker with its own port', () => {
       socket.resetAndDestroy()
       await once(socket, 'close')
     }
-    expect(await statusOf(port, upgradeHead('/'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/'))).to.match(/^HTTP\/1\.1 101 /)
   })
 })
 
@@ -198,8 +204,8 @@ describe('upgrade: a broker attached to a server of the user', () => {
   })
 
   it("serves the broker's path with any query, and keeps the user's routes working", async () => {
-    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
-    expect(await statusOf(port, upgradeHead('/locks?x=1'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/locks?x=1'))).to.match(/^HTTP\/1\.1 101 /)
     const response = await fetch(`http://127.0.0.1:${port}/locks`)
     expect(await response.text()).to.equal('mine: /locks')
   })
@@ -208,18 +214,18 @@ describe('upgrade: a broker attached to a server of the user', () => {
     server.on('upgrade', (request, socket) => {
       if (request.url === '/mine') socket.end('HTTP/1.1 418 I am a teapot\r\n\r\n')
     })
-    expect(await statusOf(port, upgradeHead('/mine'))).to.match(/^HTTP\/1\.1 418 /)
-    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/mine'))).to.match(/^HTTP\/1\.1 418 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
   })
 
   it('answers 404 to an upgrade of a path without a handler', async () => {
-    expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
-    expect(await statusOf(port, upgradeHead('/locks/'))).to.match(/^HTTP\/1\.1 404 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/locks/'))).to.match(/^HTTP\/1\.1 404 /)
   })
 
   it('closes refused connections, even if the client keeps its end open', async () => {
     const socket = await openTcp(port, allowHalfOpen)
-    expect(await headOf(socket, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
+    expect(await sendAndReadHead(socket, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     try {
       server.close()
       await once(server, 'close')
@@ -236,7 +242,7 @@ describe('upgrade: a broker attached to a server of the user', () => {
       socket.resetAndDestroy()
       await once(socket, 'close')
     }
-    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
   })
 
   it('shares a server with another broker on another path', async () => {
@@ -250,9 +256,9 @@ describe('upgrade: a broker attached to a server of the user', () => {
     await otherClient.receive('granted')
     expect(broker.query().heldCount).to.equal(1)
     expect(otherBroker.query().heldCount).to.equal(1)
-    expect(await statusOf(port, upgradeHead('/unknown'))).to.match(/^HTTP\/1\.1 404 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/unknown'))).to.match(/^HTTP\/1\.1 404 /)
     await otherBroker.close()
-    expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     client.send({ type: 'stats', id: 2 })
     await client.receive('stats')
   })
@@ -270,7 +276,7 @@ describe('upgrade: a broker attached to a server of the user', () => {
     expect(server.listenerCount('upgrade')).to.equal(0)
     broker = createBroker()
     broker.attach(server, { path: '/locks' })
-    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
   })
 
   it("keeps the user's server open when the broker closes", async () => {

@@ -5,7 +5,7 @@
  */
 import type { QueuedInfo } from '@holdfast/client'
 import { expect } from 'chai'
-import { rejection, Stage, untilHandled } from './stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from './stage.js'
 
 const shared = { mode: 'shared' } as const
 
@@ -13,14 +13,14 @@ describe('e2e: upgrades', () => {
   const stage = Stage.forEachTest()
 
   it('make a shared lock exclusive with a higher fence, until a downgrade', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'b')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'b')
     const [a, b] = sessions
     const lock = await a!.lock('k', shared)
     const fenceBefore = lock.fence
     await lock.upgrade()
     expect(lock.mode).to.equal('exclusive')
     expect(lock.fence).to.be.above(fenceBefore)
-    const error = await rejection(b!.tryLock('k', shared), 'LOCK_HELD')
+    const error = await expectRejection(b!.tryLock('k', shared), 'LOCK_HELD')
     expect(error.holders?.map(({ fence }) => fence)).to.deep.equal([lock.fence])
     await lock.downgrade()
     expect(lock.mode).to.equal('shared')
@@ -29,13 +29,13 @@ describe('e2e: upgrades', () => {
   })
 
   it('wait for the other readers, and keep new readers out', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'b', 'c')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)
     const other = await b!.lock('k', shared)
     const upgraded = lock.upgrade()
-    await untilHandled(a!)
-    await rejection(c!.tryLock('k', shared), 'LOCK_HELD')
+    await untilMessagesHandled(a!)
+    await expectRejection(c!.tryLock('k', shared), 'LOCK_HELD')
     expect(lock.mode).to.equal('shared')
     await other.unlock()
     await upgraded
@@ -43,26 +43,26 @@ describe('e2e: upgrades', () => {
   })
 
   it('fail with a deadlock error if another reader of the key waits for an upgrade', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'b')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'b')
     const [a, b] = sessions
     const first = await a!.lock('k', shared)
     const second = await b!.lock('k', shared)
     const upgraded = first.upgrade()
-    await untilHandled(a!)
-    const error = await rejection(second.upgrade(), 'DEADLOCK')
+    await untilMessagesHandled(a!)
+    const error = await expectRejection(second.upgrade(), 'DEADLOCK')
     expect([error.key, error.retryable]).to.deep.equal(['k', false])
     await second.unlock()
     await upgraded
   })
 
   it('leave the lock shared after a timeout, an abort and a refusal', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'b', 'c')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)
     await b!.lock('k', shared)
-    await rejection(lock.upgrade({ timeout: 1 }), 'LOCK_TIMEOUT')
-    await rejection(lock.upgrade({ signal: AbortSignal.abort() }), 'ABORTED')
-    const error = await rejection(lock.upgrade({ timeout: 0 }), 'LOCK_HELD')
+    await expectRejection(lock.upgrade({ timeout: 1 }), 'LOCK_TIMEOUT')
+    await expectRejection(lock.upgrade({ signal: AbortSignal.abort() }), 'ABORTED')
+    const error = await expectRejection(lock.upgrade({ timeout: 0 }), 'LOCK_HELD')
     expect(error.holders).to.have.length(1)
     // No upgrade waits any longer, so a new reader is admitted.
     await c!.tryLock('k', shared)
@@ -70,14 +70,14 @@ describe('e2e: upgrades', () => {
   })
 
   it('and downgrades are refused with the reason if the lock has the new mode already', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a')
     const [a] = sessions
     const exclusive = await a!.lock('k')
     const sharedLock = await a!.lock('s', shared)
     const fences = [exclusive.fence, sharedLock.fence]
     const errors = [
-      await rejection(exclusive.upgrade(), 'INVALID_OPTION'),
-      await rejection(sharedLock.downgrade(), 'INVALID_OPTION'),
+      await expectRejection(exclusive.upgrade(), 'INVALID_OPTION'),
+      await expectRejection(sharedLock.downgrade(), 'INVALID_OPTION'),
     ]
     expect(errors.map(({ message }) => message)).to.deep.equal([
       'the mode of this lock cannot change: the lock is exclusive already',
@@ -88,7 +88,7 @@ describe('e2e: upgrades', () => {
   })
 
   it('and downgrades are refused for permits, sets, leaderships and locks of singleflightLock', async () => {
-    const { sessions } = await stage.brokerWithSessions('a')
+    const { sessions } = await stage.startBrokerWithSessions('a')
     const [a] = sessions
     // The capacity 2 makes the lock one of two permits of its key.
     const permit = await a!.lock('p', { capacity: 2 })
@@ -97,23 +97,23 @@ describe('e2e: upgrades', () => {
     const single = await a!.singleflightLock('s', shared)
     const leadership = await a!.campaign('e')
     for (const lock of [permit, set, single, leadership]) {
-      await rejection(lock.upgrade(), 'INVALID_OPTION')
-      await rejection(lock.downgrade(), 'INVALID_OPTION')
+      await expectRejection(lock.upgrade(), 'INVALID_OPTION')
+      await expectRejection(lock.downgrade(), 'INVALID_OPTION')
     }
     // The client checks the options before it checks the lock.
-    await rejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
+    await expectRejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
     expect([leadership.mode, leadership.held]).to.deep.equal(['exclusive', true])
   })
 
   it('are listed before the other waiting requests by a query, and are in the queue of a new watch', async () => {
-    const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'c')
+    const { sessions, broker } = await stage.startBrokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)
     const other = await b!.lock('k', shared)
     const queued = b!.lock('k')
-    await untilHandled(b!)
+    await untilMessagesHandled(b!)
     const upgraded = lock.upgrade()
-    await untilHandled(a!)
+    await untilMessagesHandled(a!)
     const sessionIds = [a!.id, b!.id]
     // The queries ask for a key, for a prefix, and for a page of results.
     for (const query of [{ key: 'k' }, { prefix: '' }, { prefix: '', limit: 5, after: '' }]) {
@@ -128,7 +128,7 @@ describe('e2e: upgrades', () => {
       if (event.event === 'state') for (const info of event.waiting!) queue.add(idOf(info))
       if (event.event === 'dequeued') expect(queue.delete(idOf(event))).to.equal(true)
     })
-    await untilHandled(c!)
+    await untilMessagesHandled(c!)
     expect(queue.size).to.equal(2)
     await other.unlock()
     await upgraded
@@ -136,25 +136,25 @@ describe('e2e: upgrades', () => {
     expect(held?.fence).to.equal(lock.fence)
     await lock.unlock()
     await (await queued).unlock()
-    await untilHandled(c!)
+    await untilMessagesHandled(c!)
     watch.close()
     expect(queue.size).to.equal(0)
   })
 
   it('reach watchers as events with the new mode and the new fence', async () => {
-    const { sessions } = await stage.brokerWithSessions('a', 'b')
+    const { sessions } = await stage.startBrokerWithSessions('a', 'b')
     const [a, b] = sessions
     const seen: unknown[] = []
     const watch = b!.watch('k', (event) => {
       if ('mode' in event) seen.push([event.event, event.mode, event.fence])
     })
-    await untilHandled(b!)
+    await untilMessagesHandled(b!)
     const lock = await a!.lock('k', shared)
     const fenceBefore = lock.fence
     await lock.upgrade()
     await lock.downgrade()
     await lock.unlock()
-    await untilHandled(b!)
+    await untilMessagesHandled(b!)
     watch.close()
     expect(seen).to.deep.equal([
       ['locked', 'shared', fenceBefore],

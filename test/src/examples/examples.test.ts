@@ -93,14 +93,14 @@ describe('the first program', () => {
    * broker, because the port in that URL may be in use.
    */
   async function outputOfPage(path: string, mark?: string): Promise<string> {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const { code = '' } = firstExample(read(path), mark) ?? {}
     expect(code).to.include("'ws://127.0.0.1:7420'")
     // The program must be in a folder from which Node finds the packages.
     const temporary = new URL('../../tmp/', import.meta.url)
     await mkdir(temporary, { recursive: true })
     const folder = await mkdtemp(fileURLToPath(new URL('first-', temporary)))
-    stage.onClear(() => rm(folder, { recursive: true }))
+    stage.onCleanUp(() => rm(folder, { recursive: true }))
     const file = join(folder, 'first.mjs')
     await writeFile(file, code.replace('ws://127.0.0.1:7420', url))
     return outputOfNode([file])

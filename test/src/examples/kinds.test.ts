@@ -54,7 +54,7 @@ describe('the examples of client/docs/kinds.md', () => {
   for (const [name, code] of examples) {
     it(`have at most twelve lines and return the expected result: ${name}`, async () => {
       expect(code.split('\n').length).to.be.at.most(maxLines)
-      const { sessions } = await stage.brokerWithSessions('example')
+      const { sessions } = await stage.startBrokerWithSessions('example')
       expect(await compile(code)(sessions[0]!)).to.deep.equal(results[name])
     })
   }

@@ -23,7 +23,7 @@ describe('the example orderService', () => {
   beforeEach(async () => {
     const { Database } = await initSqlJs()
     database = new Database()
-    stage.onClear(() => database.close())
+    stage.onCleanUp(() => database.close())
     database.run(schema)
     database.run(`INSERT INTO orders (id, status) VALUES (1, 'new')`)
   })
@@ -31,7 +31,7 @@ describe('the example orderService', () => {
   /** Starts a service over the database of the test. Returns a function that pays for order 1. */
   function startService(session: Session, charge: () => Promise<void>, lockTimeout = 2_000) {
     const service = createOrderService({ session, database, charge, lockTimeout })
-    stage.onClear(() => service.close())
+    stage.onCleanUp(() => service.close())
     return async () => {
       const { statusCode, headers, body } = await service.inject({
         method: 'POST',
@@ -42,7 +42,7 @@ describe('the example orderService', () => {
   }
 
   it('refuses to save a payment if the service lost its lock during the charge', async () => {
-    const { sessions } = await stage.brokerWithSessions('slow', 'fast', 'operator')
+    const { sessions } = await stage.startBrokerWithSessions('slow', 'fast', 'operator')
     const [slow, fast, operator] = sessions as [Session, Session, Session]
     /** For each charge, the function that resolves its promise. */
     const endsOfCharges = new Collector<() => void>()
@@ -63,7 +63,7 @@ describe('the example orderService', () => {
   })
 
   it('answers with 503 if another request holds the lock of the order for too long', async () => {
-    const { sessions } = await stage.brokerWithSessions('holder', 'service')
+    const { sessions } = await stage.startBrokerWithSessions('holder', 'service')
     const [holder, session] = sessions as [Session, Session]
     await holder.lock('order:1')
     const lockTimeout = 50
@@ -88,7 +88,7 @@ describe('the example collaborativePage', () => {
   }
 
   it('shows who reads and who edits, and shows a reader again after the loss of its lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('ada', 'grace')
+    const { sessions } = await stage.startBrokerWithSessions('ada', 'grace')
     const [ada, grace] = sessions as [Session, Session]
     const atAda = open(ada, 'teal')
     await atAda.untilShown('ada teal me; free')
@@ -115,9 +115,9 @@ describe('the example collaborativePage', () => {
 
     it('draws the readers and the editor in two tabs', async () => {
       const site = await openSite()
-      stage.onClear(() => site.close())
+      stage.onCleanUp(() => site.close())
       const chromium = await openContext()
-      stage.onClear(() => chromium.close())
+      stage.onCleanUp(() => chromium.close())
       const openTab = async (name: string, color: string) => {
         const page = await openPage(chromium.context, `${site.origin}/page.html`)
         await page.evaluate(

@@ -64,7 +64,7 @@ describe('the examples that are programs', () => {
   let url: string
 
   beforeEach(async () => {
-    url = (await stage.broker()).url
+    url = (await stage.startBroker()).url
   })
 
   /** Starts an example, whose process is killed after the test if it still runs. */
@@ -74,7 +74,7 @@ describe('the examples that are programs', () => {
     environment: Readonly<Record<string, string>> = {},
   ): Program {
     const program = new Program(example, args, { HOLDFAST_URL: url, ...environment })
-    stage.onClear(async () => {
+    stage.onCleanUp(async () => {
       const { child } = program
       if (child.exitCode !== null || child.signalCode !== null) return
       child.kill('SIGKILL')
@@ -91,7 +91,7 @@ describe('the examples that are programs', () => {
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    stage.onClear(() => {
+    stage.onCleanUp(() => {
       server.closeAllConnections()
       server.close()
     })
@@ -113,7 +113,7 @@ describe('the examples that are programs', () => {
   }
 
   it('nightlyReport: one of three machines runs the job, also if the first machine dies', async () => {
-    const observer = await stage.session(url)
+    const observer = await stage.openSession(url)
     const { requests, origin } = await httpServer()
     const start = (machine: string) =>
       run('nightlyReport', [origin, '2026-11-29'], { MACHINE: machine })
@@ -141,7 +141,7 @@ describe('the examples that are programs', () => {
   })
 
   it('fetchAtMostThree: two processes have at most three requests in flight', async () => {
-    const observer = await stage.session(url)
+    const observer = await stage.openSession(url)
     const { requests, origin } = await httpServer()
     const pages = (name: string) => [1, 2, 3, 4].map((page) => `${origin}/${name}/${page}`)
     const programs = ['a', 'b'].map((name) => run('fetchAtMostThree', pages(name)))
@@ -176,7 +176,7 @@ describe('the examples that are programs', () => {
     const b = run('scheduler', ['b'])
     await b.waitForLine('waits to lead')
     await b.waitForLine('a leads')
-    const observer = await stage.session(url)
+    const observer = await stage.openSession(url)
     await untilWaiting(observer, 1)
     const c = run('scheduler', ['c'])
     await untilWaiting(observer, 2)
@@ -194,7 +194,7 @@ describe('the examples that are programs', () => {
   })
 
   it('exchangeRates: asks the source once for many requests, and again after an error', async () => {
-    const observer = await stage.session(url)
+    const observer = await stage.openSession(url)
     const { requests, origin } = await httpServer()
     const servers = [1, 2].map(() => run('exchangeRates', [origin, anyPort]))
     const addresses = await Promise.all(

@@ -43,7 +43,7 @@ async function outcomeOf(
         throw error
       }
     } finally {
-      await stage.clear()
+      await stage.cleanUp()
     }
   }
   return () => {}

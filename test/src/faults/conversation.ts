@@ -7,7 +7,7 @@
 import { connect, fixedInterval, HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker } from '@holdfast/server'
 import { expect } from 'chai'
-import { untilHandled } from '../e2e/stage.js'
+import { untilMessagesHandled } from '../e2e/stage.js'
 import { type ConnectionFilters, TcpProxy } from './proxy.js'
 
 /** The result of a conversation. */
@@ -91,7 +91,7 @@ async function checkConversation(
   const settlements = new SettlementLog()
   const held = await sendRequests(session, other, settlements)
   // Waits until the broker has handled all messages of the session.
-  await untilHandled(session)
+  await untilMessagesHandled(session)
   expect(unexpectedEvents).to.deep.equal([])
   expect(session.id).to.equal(id)
   expect([...settlements.settled].sort()).to.deep.equal(expectedSettlements)
@@ -118,7 +118,7 @@ async function sendRequests(
   const waitingForB = settlements.record('lock b', session.lock('b'))
   const lockC = await settlements.record('lock c', session.lock('c'))
   const lockD = await settlements.record('lock d', session.lock('d', { mode: 'shared' }))
-  await untilHandled(session)
+  await untilMessagesHandled(session)
   await otherLockB.unlock()
   const lockB = await waitingForB
   await Promise.all([
@@ -131,7 +131,7 @@ async function sendRequests(
     'lock aborted',
     session.lock('e', { signal: controller.signal }),
   )
-  await untilHandled(session)
+  await untilMessagesHandled(session)
   controller.abort()
   await expectCode(aborted, 'ABORTED')
   const timedOut = settlements.record('lock timed out', session.lock('e', { timeout: 1 }))

@@ -64,14 +64,14 @@ async function contend(
   protection: Protection,
   rounds: number,
 ): Promise<ContentionResult> {
-  const { url } = await stage.broker()
+  const { url } = await stage.startBroker()
   const sql = postgres({ ...database.address, database: 'postgres', max: 1, onnotice: () => {} })
-  stage.onClear(() => sql.end())
+  stage.onCleanUp(() => sql.end())
   await sql`drop table if exists counter`
   await sql`create table counter (value bigint not null, fence bigint not null)`
   await sql`insert into counter values (0, 0)`
   const writers = [1, 2].map(() => new Writer(url, database, protection))
-  for (const writer of writers) stage.onClear(() => writer.kill('SIGKILL'))
+  for (const writer of writers) stage.onCleanUp(() => writer.kill('SIGKILL'))
   for (const writer of writers) expect(await writer.nextMessage()).to.equal('ready')
   const outcomes: WriterMessage[] = []
   for (let round = 0; round < rounds; round++) {

@@ -7,8 +7,8 @@
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { aborted, next, type Stage, untilHandled } from '../e2e/stage.js'
-import { quickOrFull } from '../support/counts.js'
+import { nextEvent, type Stage, untilAborted, untilMessagesHandled } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'
@@ -51,17 +51,17 @@ async function openScene(
   grace: number | 'lease',
   lease = 2_000,
 ): Promise<Scene> {
-  const { url, port } = await stage.broker()
+  const { url, port } = await stage.startBroker()
   const valves = { up: new Valve(), down: new Valve() }
   const silentDirections = (['up', 'down'] as const).filter((direction) => silence[direction])
   const proxy = await TcpProxy.to(port, () => ({
     up: silence.up ? valves.up.filter : undefined,
     down: silence.down ? valves.down.filter : undefined,
   }))
-  stage.onClear(() => proxy.close())
+  stage.onCleanUp(() => proxy.close())
   return {
-    far: await stage.session(proxy.url, { lease, grace, reconnect }),
-    near: await stage.session(url),
+    far: await stage.openSession(proxy.url, { lease, grace, reconnect }),
+    near: await stage.openSession(url),
     fallSilent: () => {
       for (const direction of silentDirections) valves[direction].shut()
     },
@@ -88,7 +88,7 @@ async function expectLossBeforeGrant(
     order.push(`granted, old lock held: ${lock.held}`)
     return newLock
   })
-  await untilHandled(near)
+  await untilMessagesHandled(near)
   fallSilent()
   expect((await granted).fence).to.be.above(lock.fence)
   expect(order).to.deep.equal(['lost', 'granted, old lock held: false'])
@@ -104,11 +104,11 @@ async function expectLockKept(stage: Stage, silence: Silence): Promise<void> {
   const lock = await far.lock('k')
   const losses: string[] = []
   far.on('lost', () => losses.push('lost'))
-  const resumed = next(far, 'resumed')
+  const resumed = nextEvent(far, 'resumed')
   // With a grace, the client tries another connection after half a lease of silence. Until the
   // client has resumed its session, the session is in jeopardy: the client cannot know whether the
   // session still exists.
-  const jeopardy = next(far, 'jeopardy')
+  const jeopardy = nextEvent(far, 'jeopardy')
   fallSilent()
   await jeopardy
   expect(lock.held).to.equal(true)
@@ -147,9 +147,9 @@ describe('faults: half-open connections, behind a proxy', function () {
           (lock) => lock.held,
           () => false,
         )
-        await untilHandled(far)
+        await untilMessagesHandled(far)
         const laterRequest = near.lock('k')
-        await untilHandled(near)
+        await untilMessagesHandled(near)
         fallSilent()
         await firstLock.unlock()
         // The broker grants the lock first to `far`, which cannot receive the grant. When the lease
@@ -165,7 +165,7 @@ describe('faults: half-open connections, behind a proxy', function () {
         const { far, near, fallSilent } = await openScene(stage, silenceBothWays, 'lease')
         const order: string[] = []
         const lock = await far.lock('k', { ttl: 500 })
-        const lost = aborted(lock.signal).then(() => order.push('lost'))
+        const lost = untilAborted(lock.signal).then(() => order.push('lost'))
         const granted = near.lock('k').then(() => order.push('granted'))
         fallSilent()
         await Promise.all([lost, granted])

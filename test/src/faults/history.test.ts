@@ -190,11 +190,11 @@ describe('faults: histories of contending processes', function () {
   const stage = Stage.forEachTest()
 
   it('are valid by their fences and by a linear order, while holders are paused and killed', async () => {
-    for (let run = 0; run < quickOrFull(1, 12); run++) {
-      const { url } = await stage.broker()
+    for (let run = 0; run < count(1, 12); run++) {
+      const { url } = await stage.startBroker()
       const rounds = 12
       const contenders = [1, 2, 3, 4].map(() => new Contender(url, rounds))
-      for (const contender of contenders) stage.onClear(() => contender.halt('SIGKILL'))
+      for (const contender of contenders) stage.onCleanUp(() => contender.halt('SIGKILL'))
       // Process 0 dies early. Process 1 is paused while the others do most of their work.
       const [killed, paused, ...others] = contenders
       await killed!.untilRequested(3)
@@ -210,7 +210,7 @@ describe('faults: histories of contending processes', function () {
       expect(history.length).to.be.within(20, contenders.length * rounds)
       expect(findFenceViolations(history)).to.deep.equal([])
       expect(isLinearizable(history)).to.equal(true)
-      await stage.clear()
+      await stage.cleanUp()
     }
   })
 })

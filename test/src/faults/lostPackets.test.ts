@@ -41,9 +41,9 @@ interface Scene {
  */
 async function openScene(stage: Stage, lease: number, grace: number | 'lease'): Promise<Scene> {
   const farMachine = new Namespace()
-  stage.onClear(() => farMachine.remove())
+  stage.onCleanUp(() => farMachine.remove())
   // By default, the broker would refuse a client of another machine without authentication.
-  const { url, broker } = await stage.broker({ allowUnauthenticated: true })
+  const { url, broker } = await stage.startBroker({ allowUnauthenticated: true })
   // `here` is the address of this machine on the link to the far machine.
   const { url: farUrl } = await broker.listen({ port: 0, host: farMachine.here })
   const holder = await RemoteClient.start(stage, farUrl, { lease, grace }, farMachine.command)
@@ -62,7 +62,7 @@ async function expectLockLossBeforeGrant(
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')
   const granted = other.lock('k')
-  await other.untilHandled()
+  await other.untilMessagesHandled()
   farMachine.lose(packetLoss)
   const nextFence = await granted
   const { at: grantedAt } = await other.event('granted', nextFence)

@@ -64,13 +64,13 @@ describe('faults: the broker, while clients do not read,', function () {
     const watchers: RawClient[] = []
     for (let i = 0; i < watcherCount; i++) {
       const watcher = await RawClient.open(served.url, { lease: 300_000 })
-      stage.onClear(() => watcher.drop())
+      stage.onCleanUp(() => watcher.drop())
       watcher.send({ type: 'watch', id: 1 })
       await watcher.receive('watching')
       watcher.socket.pause()
       watchers.push(watcher)
     }
-    const locker = await stage.session(served.url)
+    const locker = await stage.openSession(served.url)
     const initialBytes = memoryOf(pid, 'VmRSS')
     await causeEvents(locker)
     const peakBytes = memoryOf(pid, 'VmHWM')
@@ -98,11 +98,11 @@ describe('faults: the broker, while clients do not read,', function () {
     ])
     const served = await ServeProcess.startListening(stage, ...flags)
     const watcher = await RawClient.open(served.url, { lease: 300_000 })
-    stage.onClear(() => watcher.drop())
+    stage.onCleanUp(() => watcher.drop())
     watcher.send({ type: 'watch', id: 1 })
     await watcher.receive('watching')
     watcher.socket.pause()
-    const eventCount = await causeEvents(await stage.session(served.url))
+    const eventCount = await causeEvents(await stage.openSession(served.url))
     watcher.socket.resume()
     // A fence is the number of a grant. For each fence, `locked` must come before `unlocked`.
     const lastEventByFence = new Map<number, string>()

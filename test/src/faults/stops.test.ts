@@ -31,12 +31,12 @@ async function pauseHolder(
   options: { ttl?: number },
   grace: number | 'lease',
 ): Promise<void> {
-  const { url } = await stage.broker()
+  const { url } = await stage.startBroker()
   const pausedHolder = await RemoteClient.start(stage, url, { lease: 2_000, grace })
   const other = await RemoteClient.start(stage, url)
   const fence = await pausedHolder.lock('k', options)
   const granted = other.lock('k')
-  await other.untilHandled()
+  await other.untilMessagesHandled()
   pausedHolder.kill('SIGSTOP')
   const nextFence = await granted
   expect(nextFence).to.be.above(fence)
@@ -64,7 +64,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
   const fence = await holder.lock('k')
   const keptFence = await otherHolder.lock('kept', { ttl: 60_000 })
   const granted = waiter.lock('k')
-  await waiter.untilHandled()
+  await waiter.untilMessagesHandled()
   broker.kill('SIGSTOP')
   // The holder hears nothing from the broker, so the holder gives up its lock after the lease.
   const lost = await holder.event('lost', fence)
@@ -78,8 +78,8 @@ async function pauseBroker(stage: Stage): Promise<void> {
   // The broker kept the sessions: the clients resumed them and opened no new sessions.
   for (const client of [holder, waiter]) await client.event('resumed')
   expect(await otherHolder.execute({ do: 'isHeld', fence: keptFence })).to.equal(true)
-  // `untilHandled` resolves with the statistics of the broker.
-  expect(await otherHolder.untilHandled()).to.include({ expiredLocks: 0 })
+  // `untilMessagesHandled` resolves with the statistics of the broker.
+  expect(await otherHolder.untilMessagesHandled()).to.include({ expiredLocks: 0 })
   const events = [holder, waiter].flatMap(({ events }) => events.items.map(({ event }) => event))
   expect(events).not.to.include('newSession')
   // `started` is the start of the process. No event reports a loss or a new connection.
@@ -102,14 +102,14 @@ describe('faults: processes that are paused', function () {
     [
       'a holder that is paused for less than its lease keeps its lock',
       async (stage) => {
-        const { url } = await stage.broker()
+        const { url } = await stage.startBroker()
         // The pause of 1,500 ms is much shorter than this lease, also on a slow machine.
         const pausedHolder = await RemoteClient.start(stage, url, { lease: 6_000 })
         const fence = await pausedHolder.lock('k')
         pausedHolder.kill('SIGSTOP')
         await letTimePass(1_500)
         pausedHolder.kill('SIGCONT')
-        await pausedHolder.untilHandled()
+        await pausedHolder.untilMessagesHandled()
         expect(await pausedHolder.execute({ do: 'isHeld', fence })).to.equal(true)
         expect(pausedHolder.events.items.map(({ event }) => event)).to.deep.equal([
           'started',
@@ -133,12 +133,12 @@ describe('faults: processes that are paused', function () {
           // A remote client passes on only the code of an error, as the message.
           (error: Error) => error.message,
         )
-        await waiter.untilHandled()
+        await waiter.untilMessagesHandled()
         broker.kill('SIGSTOP')
         await letTimePass(2_000)
         broker.kill('SIGCONT')
         expect(await outcome).to.equal('LOCK_TIMEOUT')
-        expect(await holder.untilHandled()).to.include({ failedLocks: 1, expiredLocks: 0 })
+        expect(await holder.untilMessagesHandled()).to.include({ failedLocks: 1, expiredLocks: 0 })
       },
     ],
   ])

@@ -8,8 +8,8 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { next, Stage } from '../e2e/stage.js'
-import { quickOrFull } from '../support/counts.js'
+import { nextEvent, Stage } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
 import { maxSockets } from '../support/openFiles.js'
 
 const sessionCount = Math.min(quickOrFull(500, 10_000), maxSockets())
@@ -40,7 +40,7 @@ describe('faults: a storm of resumes', function () {
 
   it(`resumes all ${sessionCount} sessions, with all their locks and places in queues`, async () => {
     const broker = fork(fileURLToPath(new URL('./programs/resettingBroker.js', import.meta.url)))
-    stage.onClear(() => broker.kill('SIGKILL'))
+    stage.onCleanUp(() => broker.kill('SIGKILL'))
     const [port] = (await once(broker, 'message')) as [number]
     const sessions = await connectAll(stage, `ws://127.0.0.1:${port}`)
     // The sessions form a ring: each session holds a lock and waits for the lock of the next
@@ -61,7 +61,7 @@ describe('faults: a storm of resumes', function () {
       session.on('lost', () => losses.push('lost'))
       session.on('newSession', () => losses.push('newSession'))
     }
-    const resumed = sessions.map((session) => next(session, 'resumed'))
+    const resumed = sessions.map((session) => nextEvent(session, 'resumed'))
     await countsAfter('reset', broker)
     await Promise.all(resumed)
     expect(losses).to.deep.equal([])
@@ -90,7 +90,7 @@ async function connectAll(stage: Stage, url: string): Promise<Session[]> {
   const sessions: Session[] = []
   for (let i = 0; i < sessionCount; i += 100) {
     const batch = Array.from({ length: Math.min(100, sessionCount - i) }, () =>
-      stage.session(url, options),
+      stage.openSession(url, options),
     )
     sessions.push(...(await Promise.all(batch)))
   }

@@ -66,7 +66,7 @@ describe('names of session.locks', () => {
   it('may be any 101 UTF-16 units, and are refused if their key would be too long', async () => {
     // A key has at most 512 bytes in UTF-8: the prefix has 6 bytes, and each escape has 5.
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
-    const { sessions } = await stage.brokerWithSessions('one')
+    const { sessions } = await stage.startBrokerWithSessions('one')
     // With the prefix, the keys would have 519, 516 and 519 bytes.
     for (const longName of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
       expect(keyForName(longName)).to.equal(undefined)
@@ -76,7 +76,7 @@ describe('names of session.locks', () => {
   })
 
   it('have escaped keys that session.lock refuses', async () => {
-    const { sessions } = await stage.brokerWithSessions('one')
+    const { sessions } = await stage.startBrokerWithSessions('one')
     const session = sessions[0]!
     const requests: ((key: string) => Promise<unknown>)[] = [
       (key) => session.lock(key),
@@ -95,7 +95,7 @@ describe('names of session.locks', () => {
   })
 
   it('stand for the same locks as equal keys of session.lock', async () => {
-    const { sessions } = await stage.brokerWithSessions('one', 'other')
+    const { sessions } = await stage.startBrokerWithSessions('one', 'other')
     const [session, otherSession] = sessions
     const lock = await session!.lock('orders:42', { metadata: { page: 7 } })
     const isFree = () =>

@@ -14,7 +14,7 @@ describe('session.locks compared with the specification', () => {
 
   for (const { title, run, log: expectedLog } of scenarios) {
     it(title, async () => {
-      const { sessions } = await stage.brokerWithSessions('one')
+      const { sessions } = await stage.startBrokerWithSessions('one')
       const { locks } = sessions[0]!
       // A scenario has two clients; here the same session plays both. The names of the locks need
       // no prefix, because each test has its own broker.
@@ -24,7 +24,7 @@ describe('session.locks compared with the specification', () => {
     })
 
     it(`${title} (with two sessions)`, async () => {
-      const { sessions, broker } = await stage.brokerWithSessions('one', 'other')
+      const { sessions, broker } = await stage.startBrokerWithSessions('one', 'other')
       const script = new Script(sessions[0]!.locks, sessions[1]!.locks, 'ours:')
       await run(script)
       // A quiet point is a point of the log at which all earlier effects have ended. Between quiet

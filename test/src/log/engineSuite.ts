@@ -7,8 +7,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Engine } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { rejection } from '../e2e/stage.js'
-import { quickOrFull } from '../support/counts.js'
+import { expectRejection } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
 import { logConfig, Reader } from './etcdStage.js'
 
 /** Makes engines. The engines of one test share one log. */
@@ -138,7 +138,7 @@ function testOrdering(stage: EngineStage): void {
     const storedDeadMs = deadTimes[results.findIndex(({ status }) => status === 'fulfilled')]!
     for (const result of results) {
       if (result.status === 'fulfilled') continue
-      const { message } = await rejection(Promise.reject(result.reason), 'INVALID_OPTION')
+      const { message } = await expectRejection(Promise.reject(result.reason), 'INVALID_OPTION')
       expect(message).to.match(
         new RegExp(
           `has a log with a dead time of ${storedDeadMs} ms, not \\d+ ms: set deadMs to the dead time of the log$`,

@@ -23,7 +23,7 @@ describe('log: the certificates and the password for etcd', function () {
   /** Starts an etcd cluster, which is stopped after the test. */
   async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
     const newCluster = await EtcdCluster.start(options)
-    stage.onClear(() => newCluster.stop())
+    stage.onCleanUp(() => newCluster.stop())
     return newCluster
   }
 
@@ -34,7 +34,7 @@ describe('log: the certificates and the password for etcd', function () {
   } {
     const clock = new FakeClock()
     const engine = new EtcdEngine({ prefix: 'p', ...options }, { ...nodeEnvironment, clock })
-    stage.onClear(() => engine.close())
+    stage.onCleanUp(() => engine.close())
     return { engine, clock }
   }
 

@@ -5,7 +5,7 @@
  * of a broker in the log, and writes its entries to a key of its own, its slot.
  */
 import { expect } from 'chai'
-import { rejection } from '../e2e/stage.js'
+import { expectRejection } from '../e2e/stage.js'
 import { slowClock } from '../support/slowClock.js'
 import { engineSuite } from './engineSuite.js'
 import { EtcdStage, logConfig, Reader } from './etcdStage.js'
@@ -21,11 +21,11 @@ describe('log: the engine on etcd and its keys', function () {
   it('refuses keys of another cluster, format or program', async () => {
     await stage.opened()
     const open = (change: object) => stage.engine().open({ ...logConfig, ...change })
-    const clusterError = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
+    const clusterError = await expectRejection(open({ cluster: 'east' }), 'INVALID_OPTION')
     expect(clusterError.message).to.equal(
       `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east": choose another prefix`,
     )
-    const formatError = await rejection(open({ format: 3 }), 'INVALID_OPTION')
+    const formatError = await expectRejection(open({ format: 3 }), 'INVALID_OPTION')
     expect(formatError.message).to.include(
       'has a log of format 2, but this Holdfast needs format 3',
     )
@@ -36,7 +36,7 @@ describe('log: the engine on etcd and its keys', function () {
     const key = Buffer.from(`${stage.prefix}y/settings`).toString('base64')
     await member.ask('/v3/kv/put', { key, value: '' })
     const other = stage.engine({ prefix: `${stage.prefix}y` })
-    const { message } = await rejection(other.open(logConfig), 'INVALID_OPTION')
+    const { message } = await expectRejection(other.open(logConfig), 'INVALID_OPTION')
     expect(message).to.equal(
       `The prefix ${stage.prefix}y on etcd has keys of another program ("${stage.prefix}y/settings"): choose an unused prefix`,
     )
@@ -51,7 +51,7 @@ describe('log: the engine on etcd and its keys', function () {
       upper.follow(0, reader)
       await upper.append('b', 'one')
       const lower = stage.engine({ prefix: `${stage.prefix}/${subPath}` })
-      const { message } = await rejection(lower.open(logConfig), 'INVALID_OPTION')
+      const { message } = await expectRejection(lower.open(logConfig), 'INVALID_OPTION')
       expect(message).to.equal(
         `The prefix ${stage.prefix}/${subPath} on etcd lies below the prefix ${stage.prefix} of another log: choose a prefix beside it`,
       )
@@ -65,7 +65,7 @@ describe('log: the engine on etcd and its keys', function () {
   it('refuses the prefix p if p/a is the prefix of a log', async () => {
     const lower = stage.engine({ prefix: `${stage.prefix}/a` })
     await lower.open(logConfig)
-    const { message } = await rejection(stage.opened(), 'INVALID_OPTION')
+    const { message } = await expectRejection(stage.opened(), 'INVALID_OPTION')
     expect(message).to.equal(
       `The prefix ${stage.prefix} on etcd lies above the prefix ${stage.prefix}/a of another log: choose a prefix beside it`,
     )
@@ -118,7 +118,7 @@ describe('log: the engine on etcd and its keys', function () {
     const readFirstChunk = async () => {
       for await (const _ of oldSnapshot!.parts) throw new Error('A removed chunk was read')
     }
-    const { message } = await rejection(readFirstChunk(), 'UNAVAILABLE')
+    const { message } = await expectRejection(readFirstChunk(), 'UNAVAILABLE')
     expect(message).to.match(/^The snapshot of the shared log is damaged at the key .*\/chunks\//)
   })
 })

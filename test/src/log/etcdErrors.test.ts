@@ -16,7 +16,7 @@ import {
   Transport,
 } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
 import { EtcdCluster } from '../support/etcd.js'
@@ -42,7 +42,7 @@ describe('log: a faulty etcd', function () {
       { endpoints, prefix: 'p', openTimeoutMs: 20_000, ...options },
       nodeEnvironment,
     )
-    stage.onClear(() => newEngine.close())
+    stage.onCleanUp(() => newEngine.close())
     return newEngine
   }
 
@@ -58,7 +58,7 @@ describe('log: a faulty etcd', function () {
   /** Starts an etcd cluster, which is stopped after the test. */
   async function cluster(options: Parameters<typeof EtcdCluster.start>[0]): Promise<EtcdCluster> {
     const newCluster = await EtcdCluster.start(options)
-    stage.onClear(() => newCluster.stop())
+    stage.onCleanUp(() => newCluster.stop())
     return newCluster
   }
 
@@ -66,8 +66,8 @@ describe('log: a faulty etcd', function () {
   async function standIn(answer: RequestListener): Promise<string> {
     const server = createServer(answer).listen(0, '127.0.0.1')
     await once(server, 'listening')
-    stage.onClear(() => server.close())
-    stage.onClear(() => server.closeAllConnections())
+    stage.onCleanUp(() => server.close())
+    stage.onCleanUp(() => server.closeAllConnections())
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 
@@ -77,7 +77,7 @@ describe('log: a faulty etcd', function () {
     // Another try may help after UNAVAILABLE, but not after INVALID_OPTION.
     code: 'UNAVAILABLE' | 'INVALID_OPTION',
   ) {
-    return (await rejection(refusedEngine.open(logConfig), code)).message
+    return (await expectRejection(refusedEngine.open(logConfig), code)).message
   }
 
   it('is reported by an error if it is unreachable', async () => {
@@ -123,7 +123,7 @@ describe('log: a faulty etcd', function () {
     it(`is reported as unauthenticated if it ends a stream with the status ${status} and ${body.trim()}`, async () => {
       const endpoint = await standIn((_, response) => response.writeHead(status).end(body))
       const transport = new Transport(nodeEnvironment.clock, /* isTls */ false, undefined)
-      stage.onClear(() => transport.close())
+      stage.onCleanUp(() => transport.close())
       const call = { endpoint, path: '/v3/watch', body: {}, token: undefined, deadlineMs: 20_000 }
       const error = await new Promise<Error>((resolve) => {
         transport.listen(call, { onData: () => {}, onLine: () => {}, onBroken: resolve })
@@ -139,7 +139,7 @@ describe('log: a faulty etcd', function () {
       socket.once('data', () => socket.end('-ERR unknown command'))
     }).listen(0, '127.0.0.1')
     await once(server, 'listening')
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.close())
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     expect(await refusal(engine([url]), 'INVALID_OPTION')).to.match(
       /^etcd at \S+ does not answer like etcd \(HPE_\w+\): correct the address of the log$/,
@@ -209,7 +209,7 @@ describe('log: a faulty etcd', function () {
       const { endpoints } = await cluster({ members: 1, tls: true, flags })
       const server = createTlsServer({ cert: untrusted.cert, key: untrusted.key }).listen(0)
       await once(server, 'listening')
-      stage.onClear(() => server.close())
+      stage.onCleanUp(() => server.close())
       const untrustedUrl = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
       expect(await warningOf([untrustedUrl, ...endpoints], { tls: { ca: cert } })).to.match(
         /has an untrusted certificate, or/,
@@ -230,7 +230,7 @@ describe('log: a faulty etcd', function () {
       expect(warnedEngine.warning).to.equal(warning)
       // The engine tries both members of its cluster in vain, but never the foreign member.
       for (const member of ownCluster.members) member.freeze()
-      await rejection(warnedEngine.append('b', 'entry'), 'UNAVAILABLE')
+      await expectRejection(warnedEngine.append('b', 'entry'), 'UNAVAILABLE')
       for (const member of ownCluster.members) member.thaw()
       const found = await otherCluster.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', allKeys)
       expect(found.kvs).to.equal(undefined)
@@ -265,7 +265,7 @@ describe('log: a faulty etcd', function () {
     const problem = `etcd at ${endpoints[0]} has used up its quota: `
     const disarm = ', then run "etcdctl alarm disarm"'
     const raiseQuota = `${problem}restart each member with a larger --quota-backend-bytes${disarm}`
-    expect((await rejection(appendForever(), 'UNAVAILABLE')).message).to.equal(raiseQuota)
+    expect((await expectRejection(appendForever(), 'UNAVAILABLE')).message).to.equal(raiseQuota)
     expect(await refusal(impatientEngine(endpoints), 'UNAVAILABLE')).to.equal(raiseQuota)
     // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
@@ -405,7 +405,7 @@ describe('log: a faulty etcd', function () {
     for (const entry of ['a', 'b', 'c']) await proxiedEngine.append('b', entry)
     await reader.entries.waitForCount(3)
     target = second.endpoints[0]!
-    const { message } = await rejection(proxiedEngine.append('b', 'd'), 'UNAVAILABLE')
+    const { message } = await expectRejection(proxiedEngine.append('b', 'd'), 'UNAVAILABLE')
     const pattern = /^The log on etcd was replaced \(revision 2 followed 5, as/
     expect(message).to.match(pattern)
     expect((await reader.ends.waitForCount(1))[0]).to.match(pattern)

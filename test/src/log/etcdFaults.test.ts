@@ -159,7 +159,7 @@ describe('log: the engine on a failing etcd', function () {
         TcpProxy.to(Number(new URL(endpoint).port), filters),
       ),
     )
-    stage.onClear(() => Promise.all(proxies.map((proxy) => proxy.close())))
+    stage.onCleanUp(() => Promise.all(proxies.map((proxy) => proxy.close())))
     return { proxies, endpoints: proxies.map(({ url }) => url.replace('ws:', 'http:')) }
   }
 

@@ -54,7 +54,7 @@ export async function etcdGateway(
     })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  stage.onClear(() => server.close())
-  stage.onClear(() => server.closeAllConnections())
+  stage.onCleanUp(() => server.close())
+  stage.onCleanUp(() => server.closeAllConnections())
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }

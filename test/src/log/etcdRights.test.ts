@@ -31,8 +31,8 @@ describe('log: an etcd that refuses compaction and status', function () {
     })
     const { prefix } = etcd
     const log = etcdLog({ endpoints: [endpoint], prefix, snapshotEntries: 20 })
-    const { url } = await stage.broker({ log })
-    const session = await stage.session(url, { grace: 'lease' })
+    const { url } = await stage.startBroker({ log })
+    const session = await stage.openSession(url, { grace: 'lease' })
     const status = () => log.membership!.status
     const lockUntil = async (condition: () => boolean): Promise<void> => {
       while (!condition()) await (await session.lock('busy')).unlock()

@@ -24,13 +24,13 @@ describe('log: snapshots on etcd', function () {
     const { endpoints } = etcd.cluster
     const { prefix } = etcd
     const log = etcdLog({ endpoints, prefix, snapshotEntries, sharedEtcd })
-    return { log, ...(await stage.broker({ log, cell })) }
+    return { log, ...(await stage.startBroker({ log, cell })) }
   }
 
   it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
     // The log stores the cell, so the thread can open the log only with the cell of the broker.
     const first = await startBroker({ cell: '1/1' })
-    const session = await stage.session(first.url, { grace: 'lease' })
+    const session = await stage.openSession(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
     // The log keeps the newest two snapshots, and may have a third snapshot that is not announced
@@ -47,7 +47,7 @@ describe('log: snapshots on etcd', function () {
 
     const second = await startBroker({ cell: '1/1' })
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
-    const secondSession = await stage.session(second.url)
+    const secondSession = await stage.openSession(second.url)
     const { held } = await secondSession.query({ key: 'kept' })
     expect(held).to.have.length(1)
     expect(held[0]).to.deep.include({ fence: keptLock.fence, metadata: { of: 'the first' } })
@@ -60,7 +60,7 @@ describe('log: snapshots on etcd', function () {
     // A revision before all snapshots, whose positions are revisions too. Without `sharedEtcd`, the
     // broker would compact etcd beyond this revision.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
-    const session = await stage.session(url)
+    const session = await stage.openSession(url)
     const positions = new Set<number>()
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
@@ -78,14 +78,14 @@ describe('log: snapshots on etcd', function () {
   it('are made for a joining broker if etcd has compacted the entries that the broker needs', async () => {
     // The first broker makes no snapshot by itself, because the log has fewer than 100,000 entries.
     const first = await startBroker({ snapshotEntries: 100_000 })
-    const session = await stage.session(first.url, { grace: 'lease' })
+    const session = await stage.openSession(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept')
     // Compacts the log, as an etcd with automatic compaction does.
     const leader = await etcd.cluster.leader()
     const { header } = (await leader.status())!
     await leader.ask('/v3/kv/compaction', { revision: header.revision })
     const second = await startBroker()
-    const { held } = await (await stage.session(second.url)).query({ key: 'kept' })
+    const { held } = await (await stage.openSession(second.url)).query({ key: 'kept' })
     expect(held.map(({ fence }) => fence)).to.deep.equal([keptLock.fence])
     expect(keptLock.held).to.equal(true)
   })

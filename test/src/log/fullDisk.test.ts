@@ -21,7 +21,7 @@ import { fixedInterval, type Session } from '@holdfast/client'
 import { journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { ServeProcess } from '../e2e/remote.js'
-import { next, Stage } from '../e2e/stage.js'
+import { nextEvent, Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
@@ -39,7 +39,7 @@ describe('journal: a full disk', () => {
   function smallDisk(): string {
     const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
     mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
-    stage.onClear(() => {
+    stage.onCleanUp(() => {
       // LMDB keeps the file of a failed journal open until the process ends, so only a lazy unmount
       // succeeds.
       execFileSync('umount', ['--lazy', disk])
@@ -55,7 +55,7 @@ describe('journal: a full disk', () => {
    */
   async function embeddedBroker(dir: string) {
     const child = fork(program, [dir])
-    stage.onClear(() => void child.kill('SIGKILL'))
+    stage.onCleanUp(() => void child.kill('SIGKILL'))
     const exited = once(child, 'exit').then(([code, signal]) => {
       throw new Error(`the broker exited with code ${code} and signal ${signal}`)
     })
@@ -67,7 +67,7 @@ describe('journal: a full disk', () => {
       while (messages[name] === undefined) await Promise.race([once(child, 'message'), exited])
       return String(messages[name])
     }
-    const session = await stage.session(await received('url'))
+    const session = await stage.openSession(await received('url'))
     // 500 locks with 4 kB each are more than the disk of 1 MiB can store.
     const metadata = 'x'.repeat(4_000)
     const keys = Array.from({ length: 500 }, (_, i) => `key ${i}`)
@@ -103,13 +103,13 @@ describe('journal: a full disk', () => {
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
     const firstBroker = await ServeProcess.startListening(stage, ...args)
     const reconnect = fixedInterval({ interval: 20 })
-    const session = await stage.session(firstBroker.url, {
+    const session = await stage.openSession(firstBroker.url, {
       grace: 'lease',
       lease: 60_000,
       reconnect,
     })
     // The client emits `jeopardy` when it loses the broker and may lose its locks.
-    const fences = await fill(session, next(session, 'jeopardy'))
+    const fences = await fill(session, nextEvent(session, 'jeopardy'))
     expect(fences.size).to.be.greaterThan(10)
     expect(await firstBroker.exit()).to.deep.equal({ code: 74, signal: null })
     const errorLines = await firstBroker.errorLines.waitUntil((lines) =>
@@ -122,7 +122,7 @@ describe('journal: a full disk', () => {
 
     // The operator makes the disk larger.
     mount('-o', 'remount,size=64m', disk)
-    const resumed = next(session, 'resumed')
+    const resumed = nextEvent(session, 'resumed')
     await ServeProcess.startListening(stage, ...args)
     await resumed
     const { held } = await session.query()
@@ -150,13 +150,13 @@ describe('journal: a full disk', () => {
       ],
     })
     truncateSync(filler, 0)
-    await stage.broker({ log: journalLog({ dir: journal }) })
+    await stage.startBroker({ log: journalLog({ dir: journal }) })
   })
 
   it('does not block the close of a broker that is embedded in a program', async () => {
     const dir = join(smallDisk(), 'journal')
     const { failure, session, requestLocks, close } = await embeddedBroker(dir)
-    const lost = next(session, 'lost')
+    const lost = nextEvent(session, 'lost')
     const answers = requestLocks()
     expect(await failure).to.contain('cannot be written')
     await lost

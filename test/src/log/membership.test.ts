@@ -10,8 +10,8 @@ import { createBroker, type HoldfastBroker, type Metrics } from '@holdfast/serve
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
-import { next, Stage } from '../e2e/stage.js'
-import { Random, runRandomTest } from '../support/counts.js'
+import { nextEvent, Stage } from '../e2e/stage.js'
+import { Random, seeded } from '../support/counts.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 const reconnect = fixedInterval({ interval: 10 })
@@ -36,7 +36,7 @@ describe('brokers that share a log, on real sockets', () => {
       const log = new ReplicatedLog(source, { deadMs, snapshotEntries: 50 }, nodeEnvironment)
       const metrics = brokerMetrics()
       const broker = createBroker({ log, metrics })
-      stage.onClear(() => broker.close())
+      stage.onCleanUp(() => broker.close())
       const { url } = await broker.listen({ port: 0 })
       return { broker, url, source, metrics }
     }
@@ -46,7 +46,7 @@ describe('brokers that share a log, on real sockets', () => {
   it('grant a lock to clients of other brokers after a client of one broker has released it', async () => {
     const [a, b, c] = await threeBrokers()
     const sessions: Session[] = []
-    for (const { url } of [a, b, c]) sessions.push(await stage.session(url))
+    for (const { url } of [a, b, c]) sessions.push(await stage.openSession(url))
     const first = await sessions[0]!.lock('k')
     const waiting = [sessions[1]!.lock('k'), sessions[2]!.lock('k')] as const
     await first.unlock()
@@ -61,14 +61,14 @@ describe('brokers that share a log, on real sockets', () => {
   it('keep the locks, fences and requests of a session when its broker closes', async () => {
     const [a, b, c] = await threeBrokers()
     const urls = [a.url, b.url, c.url]
-    const session = await stage.session(urls, { grace: 'lease', reconnect })
-    const other = await stage.session(c.url, { grace: 'lease', reconnect })
+    const session = await stage.openSession(urls, { grace: 'lease', reconnect })
+    const other = await stage.openSession(c.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k', { ttl: 60_000 })
     const otherLock = await other.lock('taken')
     const waiting = session.lock('taken')
     // This request is newer than the waiting request, but is granted first.
     await session.lock('free')
-    const resumed = next(session, 'resumed')
+    const resumed = nextEvent(session, 'resumed')
     await a.broker.close()
     await resumed
     expect(lock.held).to.equal(true)
@@ -84,28 +84,28 @@ describe('brokers that share a log, on real sockets', () => {
 
   it('keep a session when its broker loses the log and so cannot announce that it leaves', async () => {
     const [a, b, c] = await threeBrokers()
-    const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
+    const session = await stage.openSession([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
-    const resumed = next(session, 'resumed')
+    const resumed = nextEvent(session, 'resumed')
     // Without the log, the membership of broker `a` ends. The broker then disconnects its clients.
     a.source.cut()
     await resumed
     expect(lock.held).to.equal(true)
     await lock.unlock()
-    const rival = await stage.session(c.url)
+    const rival = await stage.openSession(c.url)
     const rivalLock = await rival.lock('k', { timeout: 0 })
     expect(rivalLock.fence).to.be.greaterThan(lock.fence)
   })
 
   it('accept a broker again that was cut off from the log, and its client resumes', async () => {
     const [a] = await threeBrokers()
-    const session = await stage.session(a.url, { grace: 'lease', reconnect })
+    const session = await stage.openSession(a.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     // The client emits `jeopardy` when it loses the broker and may lose its locks.
-    const jeopardy = next(session, 'jeopardy')
+    const jeopardy = nextEvent(session, 'jeopardy')
     a.source.cut()
     await jeopardy
-    const resumed = next(session, 'resumed')
+    const resumed = nextEvent(session, 'resumed')
     a.source.mend()
     await resumed
     expect(lock.held).to.equal(true)
@@ -125,7 +125,7 @@ describe('brokers that share a log, on real sockets', () => {
         // The order of the brokers is rotated, so that the workers begin at different brokers.
         const workerUrls = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
         for (let round = 0; round < 3; round++) {
-          const session = await stage.session(workerUrls, { grace: 'lease', reconnect })
+          const session = await stage.openSession(workerUrls, { grace: 'lease', reconnect })
           // A session begins at the first broker of its list, so the next session of this worker
           // begins at another broker.
           workerUrls.push(workerUrls.shift()!)
@@ -152,7 +152,7 @@ describe('brokers that share a log, on real sockets', () => {
       await Promise.all(work)
       expect(violations).to.equal(0)
       for (const { broker, url } of brokers) {
-        const lastSession = await stage.session(url)
+        const lastSession = await stage.openSession(url)
         // When this broker grants a lock, it has applied all earlier entries of the log.
         await (await lastSession.lock('last')).unlock()
         const { heldCount, waitingCount } = broker.query()
@@ -172,16 +172,16 @@ describe('brokers that share a log, on real sockets', () => {
     // The self-lease is the time for which a broker knows that it is a member, here less than 1 s.
     expect(text).to.match(/holdfast_log_self_lease_seconds 0\.\d/)
     const brokerWithoutLog = createBroker()
-    stage.onClear(() => brokerWithoutLog.close())
+    stage.onCleanUp(() => brokerWithoutLog.close())
     expect(brokerWithoutLog.logStatus()).to.equal(undefined)
   })
 
   it('keep a session while two of the three brokers close one after another', async () => {
     const [a, b, c] = await threeBrokers()
-    const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
+    const session = await stage.openSession([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     for (const { broker } of [a, b]) {
-      const resumed = next(session, 'resumed')
+      const resumed = nextEvent(session, 'resumed')
       // `drain` is how long sessions with locks may take to finish, in ms.
       await broker.close({ drain: 200 })
       await resumed

@@ -7,7 +7,7 @@ import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { postgresLog } from '@holdfast/server'
 import { nodeEnvironment, PostgresEngine, parsePostgresAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
 import { needs } from '../support/needs.js'
@@ -44,10 +44,10 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     await sql.unsafe(`alter role changing password 'new '`)
     await endConnections()
     // The file still has the old password.
-    const wrong = await rejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
+    const wrong = await expectRejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
     expect(wrong.message).to.match(/password authentication failed for user "changing"/)
     rmSync(passwordFile)
-    const missing = await rejection(engine.append('s', 'two'), 'UNAVAILABLE')
+    const missing = await expectRejection(engine.append('s', 'two'), 'UNAVAILABLE')
     expect(missing.message).to.match(/the password cannot be read \(Error: ENOENT/)
     writeFileSync(passwordFile, 'new \r\n')
     await appendUntilKnown(engine, 's', 'two')
@@ -72,13 +72,13 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     const address = { ...parsePostgresAddress(postgres.url), sslMode: 'verify-ca' } as const
     const options = { ...address, tls: { caFile }, openTimeoutMs: 20_000 }
     const engine = new PostgresEngine(options, { ...nodeEnvironment, clock })
-    stage.onClear(() => engine.close())
+    stage.onCleanUp(() => engine.close())
     await engine.open(logConfig)
     await engine.append('s', 'one')
     server.installCertificate(second)
     await server.end()
     await server.start()
-    const untrusted = await rejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
+    const untrusted = await expectRejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
     expect(untrusted.message).to.match(/has an untrusted certificate/)
     copyFileSync(second.certPath, caFile)
     addedMs += 5_000

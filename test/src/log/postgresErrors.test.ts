@@ -8,7 +8,7 @@ import { createConnection, createServer } from 'node:net'
 import { postgresLog } from '@holdfast/server'
 import type { PostgresEngine, PostgresEngineOptions } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
@@ -26,7 +26,7 @@ describe('log: a faulty PostgreSQL', function () {
 
   /** The message of the error with which the engine refuses to open: one line, no full stop. */
   async function refusal(engine: PostgresEngine, code: Code): Promise<string> {
-    const { message } = await rejection(engine.open(logConfig), code)
+    const { message } = await expectRejection(engine.open(logConfig), code)
     expect(message).to.match(/^[^\n]*[^.\n]$/)
     return message
   }
@@ -51,9 +51,9 @@ describe('log: a faulty PostgreSQL', function () {
     const server = createServer((socket) => {
       socket.on('error', () => {})
       socket.once('data', () => onData((text) => socket.end(text)))
-      stage.onClear(() => socket.destroy())
+      stage.onCleanUp(() => socket.destroy())
     })
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.close())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return (server.address() as { port: number }).port
   }
@@ -61,7 +61,7 @@ describe('log: a faulty PostgreSQL', function () {
   /** Starts a proxy in front of the server. */
   async function startProxy(filters: () => { up?: Filter; down?: Filter }): Promise<TcpProxy> {
     const proxy = await TcpProxy.to(postgres.server.port, filters)
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     return proxy
   }
 
@@ -218,7 +218,7 @@ describe('log: a faulty PostgreSQL', function () {
   it('is reported if its log has other settings than the broker', async () => {
     await postgres.opened()
     const open = (change: object) =>
-      rejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
+      expectRejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
     expect((await open({ deadMs: 2_000 })).message).to.equal(
       `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 6000 ms, not 2000 ms: set deadMs to the dead time of the log`,
     )
@@ -238,7 +238,7 @@ describe('log: a faulty PostgreSQL', function () {
     const reading = (async () => {
       for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')
     })()
-    const { message } = await rejection(reading, 'UNAVAILABLE')
+    const { message } = await expectRejection(reading, 'UNAVAILABLE')
     expect(message).to.match(/^The snapshot of the shared log is damaged at chunk 0 of /)
   })
 
@@ -288,7 +288,7 @@ describe('log: a faulty PostgreSQL', function () {
       )
       // If the point is after the start, the engine opens the log before the database disappears.
       if (openError !== undefined) {
-        await rejection(Promise.reject(openError), 'UNAVAILABLE')
+        await expectRejection(Promise.reject(openError), 'UNAVAILABLE')
         expect(openError.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)
       }
       await engine.close()
@@ -319,7 +319,7 @@ describe('log: PostgreSQL over TLS', function () {
       for (const side of [socket, upstream]) side.on('error', () => {})
       socket.pipe(upstream).pipe(socket)
     })
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.close())
     await new Promise<void>((resolve) => server.listen(0, host, resolve))
     return (server.address() as { port: number }).port
   }
@@ -328,7 +328,7 @@ describe('log: PostgreSQL over TLS', function () {
     const open = (options: Partial<PostgresEngineOptions>) =>
       postgres.engine({ openTimeoutMs: 600, ...options }).open(logConfig)
     const refusal = async (options: Partial<PostgresEngineOptions>) =>
-      (await rejection(open(options), 'INVALID_OPTION')).message
+      (await expectRejection(open(options), 'INVALID_OPTION')).message
     expect(await refusal({ sslMode: 'require' })).to.match(
       /does not use TLS: turn it on there, or set sslmode=disable$/,
     )

@@ -6,7 +6,7 @@
  * lose entries); `postgresPitfalls.test.ts` has the other pitfalls.
  */
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { needs } from '../support/needs.js'
 import { PgBouncer } from '../support/pgbouncer.js'
@@ -23,14 +23,17 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   /** Starts a pooler, which is stopped after the test. */
   async function pooler(mode: 'session' | 'transaction' | 'statement'): Promise<PgBouncer> {
     const pgBouncer = await PgBouncer.start(postgres.server, mode)
-    stage.onClear(() => pgBouncer.stop())
+    stage.onCleanUp(() => pgBouncer.stop())
     return pgBouncer
   }
 
   for (const mode of ['transaction', 'statement'] as const) {
     it(`7: the engine refuses a pooler in the mode "${mode}"`, async () => {
       const { port } = await pooler(mode)
-      const { message } = await rejection(postgres.through(port).open(logConfig), 'INVALID_OPTION')
+      const { message } = await expectRejection(
+        postgres.through(port).open(logConfig),
+        'INVALID_OPTION',
+      )
       expect(message).to.equal(
         `PostgreSQL at 127.0.0.1:${port} is reached through a pooler in transaction mode, which ` +
           'loses LISTEN: give the address of the server, or set the pooler to session mode',
@@ -41,7 +44,7 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   it('7: the engine refuses a pooler that does not know the database', async () => {
     const { port } = await pooler('session')
     const engine = postgres.through(port, { database: 'missing' })
-    const { message } = await rejection(engine.open(logConfig), 'INVALID_OPTION')
+    const { message } = await expectRejection(engine.open(logConfig), 'INVALID_OPTION')
     expect(message).to.match(/; correct the address of the log, or the settings of the pooler$/)
   })
 
@@ -68,14 +71,14 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   /** Starts a standby of the server, which is stopped after the test. */
   async function standbyOf(server: Postgres): Promise<Postgres> {
     const standby = await server.startStandby()
-    stage.onClear(() => standby.stop())
+    stage.onCleanUp(() => standby.stop())
     return standby
   }
 
   /** Starts a primary and its standby for one test, because the test ends the primary. */
   async function primaryAndStandby() {
     const primary = await Postgres.start()
-    stage.onClear(() => primary.stop())
+    stage.onCleanUp(() => primary.stop())
     const standby = await standbyOf(primary)
     const hosts = [primary, standby].map(({ host, port }) => ({ host, port }))
     return { primary, standby, hosts }
@@ -135,7 +138,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   it('8: the engine refuses a standby', async () => {
     const { host, port } = await standbyOf(postgres.server)
     const engine = postgres.engine({ hosts: [{ host, port }] })
-    const { message } = await rejection(engine.open(logConfig), 'INVALID_OPTION')
+    const { message } = await expectRejection(engine.open(logConfig), 'INVALID_OPTION')
     expect(message).to.equal(
       `PostgreSQL at 127.0.0.1:${port} is a standby: give the address of the primary`,
     )
@@ -160,13 +163,13 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     engine.follow(0, reader)
     await engine.append('s', 'before')
     await makeCommitsWait()
-    const appending = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
+    const appending = expectRejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
     await cancelWait(await untilCommitWaits())
     expect((await appending).message).to.match(
       /committed an entry without its synchronous standby, so the entry is not safe yet$/,
     )
     // The entry is in the log, but the second attempt must wait for the standby too.
-    const secondAttempt = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
+    const secondAttempt = expectRejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
     await cancelWait(await untilCommitWaits())
     await secondAttempt
     await postgres.server.set('synchronous_standby_names', '')
@@ -230,7 +233,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       const { primary, standby, hosts } = await primaryAndStandby()
       // The first broker reaches the standby through a proxy, which the test can shut.
       const proxy = await TcpProxy.to(standby.port)
-      stage.onClear(() => proxy.close())
+      stage.onCleanUp(() => proxy.close())
       const proxied = { host: '127.0.0.1', port: Number(new URL(proxy.url).port) }
       const engine = await postgres.opened({ hosts: [hosts[0]!, proxied] })
       const otherEngine = await postgres.opened({ hosts })
@@ -265,11 +268,11 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       otherEngine.follow(0, otherReader)
       const [otherMessage] = await otherReader.ends.waitForCount(1)
       expect(otherMessage).to.equal(message)
-      await rejection(engine.append('s', 'more'), 'INVALID_OPTION')
+      await expectRejection(engine.append('s', 'more'), 'INVALID_OPTION')
       const lateEngine = postgres.engine({ hosts })
-      expect((await rejection(lateEngine.open(logConfig), 'INVALID_OPTION')).message).to.equal(
-        message,
-      )
+      expect(
+        (await expectRejection(lateEngine.open(logConfig), 'INVALID_OPTION')).message,
+      ).to.equal(message)
     })
   }
 

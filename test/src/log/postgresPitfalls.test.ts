@@ -7,7 +7,7 @@
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
 import { quickOrFull } from '../support/counts.js'
@@ -22,7 +22,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   /** Starts a proxy in front of the server. `filtersOf` returns the filters of each connection. */
   async function startProxy(filtersOf: (index: number) => { up?: Filter; down?: Filter }) {
     const proxy = await TcpProxy.to(postgres.server.port, filtersOf)
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     return { proxy, port: Number(new URL(proxy.url).port) }
   }
 
@@ -115,7 +115,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     await engine.open(logConfig)
     await engine.append('s', 'before')
     losesNextAnswer = true
-    await rejection(engine.append('s', 'again'), 'UNAVAILABLE')
+    await expectRejection(engine.append('s', 'again'), 'UNAVAILABLE')
     expect(losesNextAnswer).to.equal(false)
     await engine.append('s', 'again')
     await engine.append('s', 'after')

@@ -21,12 +21,12 @@ describe('log: snapshots in PostgreSQL', function () {
    */
   async function startBroker() {
     const log = postgresLog({ url: postgres.url, snapshotEntries: 20 })
-    return { log, ...(await stage.broker({ log, cell: '1/1' })) }
+    return { log, ...(await stage.startBroker({ log, cell: '1/1' })) }
   }
 
   it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
     const first = await startBroker()
-    const session = await stage.session(first.url, { grace: 'lease' })
+    const session = await stage.openSession(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept', { metadata: { of: 'the first broker' } })
     const positions = new Set<number>()
     // The fourth snapshot removes the first. The log keeps the newest two, and may already have a
@@ -49,7 +49,7 @@ describe('log: snapshots in PostgreSQL', function () {
 
     const second = await startBroker()
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
-    const other = await stage.session(second.url)
+    const other = await stage.openSession(second.url)
     const { held } = await other.query({ key: 'kept' })
     expect(held).to.have.length(1)
     expect(held[0]).to.deep.include({ fence: keptLock.fence, metadata: { of: 'the first broker' } })

@@ -11,8 +11,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { next } from '../e2e/stage.js'
-import { quickOrFull, runRandomTest } from '../support/counts.js'
+import { nextEvent } from '../e2e/stage.js'
+import { count, seeded } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { holdfastFile } from '../support/programs.js'
 
@@ -72,7 +72,7 @@ describe('journal: a broker that is killed', () => {
     await bob.lock('bob')
     const requestOfCarol = carol.lock('orders:42')
     await carol.lock('carol')
-    const resumed = [alice, bob, carol].map((session) => next(session, 'resumed'))
+    const resumed = [alice, bob, carol].map((session) => nextEvent(session, 'resumed'))
     await kill()
     await start()
     await Promise.all(resumed)
@@ -93,7 +93,7 @@ describe('journal: a broker that is killed', () => {
     await start()
     const alice = await openSession()
     const lock = await alice.lock('k')
-    const resumed = next(alice, 'resumed')
+    const resumed = nextEvent(alice, 'resumed')
     const exited = once(broker!, 'exit')
     broker!.kill('SIGTERM')
     expect(await exited).to.deep.equal([0, null])
@@ -130,7 +130,7 @@ describe('journal: a broker that is killed', () => {
         // Kills the broker after a random number of grants, at least five.
         const grantsAtKill = counts.grants + 5 + random.below(40)
         while (counts.grants < grantsAtKill) await workers[0]!.stats()
-        const resumed = workers.map((session) => next(session, 'resumed'))
+        const resumed = workers.map((session) => nextEvent(session, 'resumed'))
         await kill()
         await start()
         await Promise.all(resumed)

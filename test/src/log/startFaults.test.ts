@@ -11,7 +11,7 @@ import {
   ReplicatedLog,
 } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { quickOrFull } from '../support/counts.js'
 import { EtcdStage } from './etcdStage.js'
@@ -58,7 +58,7 @@ class VanishingStorage {
     let storage: VanishingStorage
     const down: Filter = (bytes, connection) => storage.#onAnswer(bytes, connection)
     const proxy = await TcpProxy.to(port, () => ({ down }))
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     storage = new VanishingStorage(proxy)
     return storage
   }
@@ -154,7 +154,7 @@ describe('log: the start of a broker', function () {
           // At the last points, the log has started already, and may be closing.
           if (error === undefined) continue
           failedStarts++
-          await rejection(start, 'UNAVAILABLE')
+          await expectRejection(start, 'UNAVAILABLE')
           // The message is one line of a reasonable length, without a full stop at the end.
           expect(error.message, `point ${point}`).to.match(/^[^\n]{20,250}[^.\n]$/)
         }

@@ -6,7 +6,7 @@
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
-import { openTcp, type RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
+import { openTcp, type RawClient, sendAndReadStatus, upgradeHead } from '../e2e/raw.js'
 import type { Collector } from '../e2e/stage.js'
 
 /** The secret of the issuer of the tokens. */
@@ -274,7 +274,7 @@ async function closeOf(client: RawClient): Promise<string> {
 
 /** The HTTP status of an upgrade with these headers. */
 async function statusFor(port: number, headers: Record<string, string>): Promise<string> {
-  const [, code] = (await statusOf(port, upgradeHead('/', headers))).split(' ')
+  const [, code] = (await sendAndReadStatus(port, upgradeHead('/', headers))).split(' ')
   return `${code} before the upgrade`
 }
 

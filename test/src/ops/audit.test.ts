@@ -9,7 +9,7 @@ import { createBroker, tokenLine } from '@holdfast/server'
 import { type AuditKind, AuditLog, auditKinds } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { ServeProcess } from '../e2e/remote.js'
-import { aborted, rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage, untilAborted } from '../e2e/stage.js'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
 import { BrokerHarness, type Client } from '../server/harness.js'
 import { FakeClock } from '../support/fakeClock.js'
@@ -48,21 +48,21 @@ describe('the audit log', () => {
       file,
     )
     const { url } = serving
-    const ops = await stage.session(url, { name: 'op', token: 'secret-of-ops' })
-    const web = await stage.session(url, { name: 'page\u001b', token: 'secret-of-web' })
+    const ops = await stage.openSession(url, { name: 'op', token: 'secret-of-ops' })
+    const web = await stage.openSession(url, { name: 'page\u001b', token: 'secret-of-web' })
 
     const stolenLock = await web.lock('web:a')
     const { fence: fenceOfOps } = await ops.lock('web:a', { steal: true })
     const revokedLock = await web.lock('web:b')
     await ops.revoke('web:b', { fence: revokedLock.fence, reason: 'maintenance' })
-    await Promise.all([aborted(stolenLock.signal), aborted(revokedLock.signal)])
-    await rejection(web.lock('other'), 'FORBIDDEN')
-    await rejection(web.authenticate('wrong-secret'), 'UNAUTHORIZED')
+    await Promise.all([untilAborted(stolenLock.signal), untilAborted(revokedLock.signal)])
+    await expectRejection(web.lock('other'), 'FORBIDDEN')
+    await expectRejection(web.authenticate('wrong-secret'), 'UNAUTHORIZED')
     await web.authenticate('secret-of-web')
     await causeDeadlock(ops)
     // The broker reads the changed file when the next client sends a token.
     appendFileSync(tokens, tokenLine('secret-of-new', 'new'))
-    await rejection(stage.session(url, { token: 'wrong-secret' }), 'UNAUTHORIZED')
+    await expectRejection(stage.openSession(url, { token: 'wrong-secret' }), 'UNAUTHORIZED')
     serving.kill('SIGTERM')
     expect((await serving.exit()).code).to.equal(0)
 
@@ -121,7 +121,7 @@ describe('the audit log', () => {
       await session.scope(async (second) => {
         await second.lock('deadlock:b')
         first.lock('deadlock:b').catch(() => {})
-        await rejection(second.lock('deadlock:a'), 'DEADLOCK')
+        await expectRejection(second.lock('deadlock:a'), 'DEADLOCK')
       })
       // The second scope has ended, so the broker now grants the request of the first scope.
       await first.lock('deadlock:b')
@@ -132,10 +132,10 @@ describe('the audit log', () => {
     const lines: Line[] = []
     const audit = new AuditLog((line) => lines.push(JSON.parse(line)))
     const broker = createBroker({ observer: audit })
-    stage.onClear(() => broker.close())
+    stage.onCleanUp(() => broker.close())
     const { url } = await broker.listen({ port: 0 })
-    const holder = await stage.session(url)
-    const stealer = await stage.session(url)
+    const holder = await stage.openSession(url)
+    const stealer = await stage.openSession(url)
     await holder.lockAll(['a', 'b'])
     await stealer.lock('a', { steal: true })
     expect(lines.map(({ event, key }) => `${event} ${key}`)).to.have.members([
@@ -190,7 +190,10 @@ describe('the audit log', () => {
     const file = scratch(stage).path('audit.jsonl')
     writeFileSync(file, '{"event":"earlier"}\n')
     const serving = await ServeProcess.startListening(stage, '--drain', '0', '--audit', file)
-    const [holder, stealer] = [await stage.session(serving.url), await stage.session(serving.url)]
+    const [holder, stealer] = [
+      await stage.openSession(serving.url),
+      await stage.openSession(serving.url),
+    ]
     await holder.lock('a')
     await stealer.lock('a', { steal: true })
     serving.kill('SIGTERM')

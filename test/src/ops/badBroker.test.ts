@@ -34,7 +34,7 @@ describe('a command against a bad broker', () => {
     const restore = () => {
       globalThis.setTimeout = realSetTimeout
     }
-    stage.onClear(restore)
+    stage.onCleanUp(restore)
     globalThis.setTimeout = ((callback: () => void, ms?: number, ...others: []) =>
       realSetTimeout(callback, (ms ?? 0) >= answerLimitMs ? 0 : ms, ...others)) as typeof setTimeout
     try {
@@ -227,8 +227,8 @@ describe('a command against a bad broker', () => {
       response.on('drain', send)
       send()
     })
-    stage.onClear(() => server.closeAllConnections())
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.closeAllConnections())
+    stage.onCleanUp(() => server.close())
     await once(server.listen(0, '127.0.0.1'), 'listening')
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     for (const command of ['status', 'rebalance']) {

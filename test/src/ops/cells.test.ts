@@ -9,7 +9,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { cellOfSlot, slotOf } from '@holdfast/shared'
 import { expect } from 'chai'
 import type * as Connecting from '../../../server/src/cli/connecting.js'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { type Ended, Holdfast, type StartOptions } from './command.js'
 
@@ -33,7 +33,7 @@ describe('holdfast over cells', () => {
   /** Starts the broker of each cell. `list` is the list of the cells for `--cells`. */
   async function startCells() {
     const cells = await Promise.all(
-      [1, 2].map((cell) => stage.broker({ cell: `${cell}/${cellCount}` })),
+      [1, 2].map((cell) => stage.startBroker({ cell: `${cell}/${cellCount}` })),
     )
     return { cells, list: cells.map(({ url }) => url).join(';') }
   }
@@ -139,7 +139,7 @@ describe('holdfast over cells', () => {
     const { connectTo } = (await import(file)) as typeof Connecting
     const options = { signal: AbortSignal.abort() }
     for (const choice of [{ cell: 1 }, { key: 'k' }]) {
-      await rejection(connectTo({ cells: urlA }, choice, options), 'ABORTED')
+      await expectRejection(connectTo({ cells: urlA }, choice, options), 'ABORTED')
     }
   })
 
@@ -247,7 +247,7 @@ describe('holdfast over cells', () => {
   it('names only the brokers of the cell of the key if none of them answers in time', async () => {
     // A server that accepts connections and never answers.
     const silentServer = createServer().listen(0, '127.0.0.1')
-    stage.onClear(() => silentServer.close())
+    stage.onCleanUp(() => silentServer.close())
     await once(silentServer, 'listening')
     const url = `ws://127.0.0.1:${(silentServer.address() as AddressInfo).port}`
     const args = ['run', '--timeout', '50ms', keys[1], 'true']

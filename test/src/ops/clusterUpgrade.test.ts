@@ -90,7 +90,7 @@ async function upgradeWithoutLoss(stage: Stage, logAddress: string): Promise<voi
   const losses: string[] = []
   const open = async (name: string) => {
     const session = await connect(cluster.urls, { grace: 'lease', name })
-    stage.onClear(() => session.close())
+    stage.onCleanUp(() => session.close())
     for (const event of ['lost', 'newSession', 'closed'] as const) {
       session.on(event, () => losses.push(`${name}: ${event}`))
     }

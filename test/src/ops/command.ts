@@ -81,7 +81,7 @@ export class Holdfast {
   /** Starts the command. The command is killed at the end of the test if it still runs. */
   static start(stage: Stage, args: readonly string[], options: StartOptions = {}): Holdfast {
     const command = new Holdfast(args, options)
-    stage.onClear(async () => {
+    stage.onCleanUp(async () => {
       command.process.kill('SIGKILL')
       await command.ended()
     })

@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { RawClient } from '../e2e/raw.js'
-import { type BrokerWithSessions, Stage, untilHandled } from '../e2e/stage.js'
+import { type BrokerWithSessions, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
@@ -26,12 +26,12 @@ describe('the command holdfast', () => {
    * `orders:1`.
    */
   async function busyBroker(): Promise<BrokerWithSessions & { readonly fence: number }> {
-    const brokerAndSessions = await stage.brokerWithSessions('ann', 'bob')
+    const brokerAndSessions = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = brokerAndSessions.sessions
     const { fence } = await ann!.lock('orders:1', { metadata: { job: 7 } })
     await ann!.lock('report', { mode: 'shared' })
     bob!.lock('orders:1').catch(() => {})
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     return { ...brokerAndSessions, fence }
   }
 
@@ -63,13 +63,13 @@ describe('the command holdfast', () => {
   })
 
   it('shows with ls, show and top the permits and the sets', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('gpu', { capacity: 3 })
     await bob!.lock('gpu', { capacity: 3 })
     bob!.lock('gpu', { capacity: 3, permits: 2 }).catch(() => {})
     const set = await ann!.lockAll(['a', { key: 'b', mode: 'shared' }])
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const { out } = await run(url, 'ls')
     expect(out[1]).to.match(new RegExp(`^a +exclusive, set of 2 +ann +\\S+ +- +${set.fence} +0$`))
     expect(out[2]).to.match(new RegExp(`^b +shared, set of 2 +ann +\\S+ +- +${set.fence} +0$`))
@@ -84,11 +84,11 @@ describe('the command holdfast', () => {
   })
 
   it('shows with ls, show and top the maxHold of a lock', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('k', { maxHold: 600_000 })
     bob!.lock('k', { mode: 'shared', maxHold: 5_000 }).catch(() => {})
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const row = /^k +exclusive, at most 10m +ann +\S+ +(9m 5\ds|10m) +\d+ +1$/
     expect((await run(url, 'ls')).out[1]).to.match(row)
     const shown = (await run(url, 'show', 'k')).out
@@ -100,7 +100,7 @@ describe('the command holdfast', () => {
   })
 
   it('shows with ls and show the ttl of a lock and the time left', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     await ann!.lock('k', { ttl: 600_000 })
     await ann!.lock('l', { ttl: 900_000, maxHold: 60_000 })
@@ -118,11 +118,11 @@ describe('the command holdfast', () => {
   })
 
   it('shows with ls, show and top who leads, and the value of the leader', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const leadership = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
     bob!.campaign('scheduler', { value: 'next' }).catch(() => {})
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const row = /^scheduler +election: {"url":"http:\/\/a"} +ann +\S+ +- +\d+ +1$/
     expect((await run(url, 'ls')).out[1]).to.match(row)
     const shown = (await run(url, 'show', 'scheduler')).out
@@ -138,10 +138,10 @@ describe('the command holdfast', () => {
   })
 
   it('counts with ls a long queue, and with show the waiting requests that it does not list', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const waitingClient = await RawClient.open(url)
-    stage.onClear(() => waitingClient.drop())
+    stage.onCleanUp(() => waitingClient.drop())
     waitingClient.send(
       ...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })),
     )
@@ -162,7 +162,7 @@ describe('the command holdfast', () => {
   })
 
   it('escapes control characters in names and keys', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann\u001b[2J')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann\u001b[2J')
     await sessions[0]!.lock('k\u202e')
     const [, line] = (await run(url, 'ls')).out
     expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)
@@ -196,7 +196,7 @@ describe('the command holdfast', () => {
 
   it('exits 77 without a token, and names the ways to give the token', async () => {
     // A cell is a broker that serves a part of the keys. `--cells` takes only URLs of cells.
-    const { url } = await stage.broker({ authenticate: ({ token }) => token, cell: '1/1' })
+    const { url } = await stage.startBroker({ authenticate: ({ token }) => token, cell: '1/1' })
     const missing =
       'holdfast: The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE'
     for (const flags of [
@@ -209,7 +209,7 @@ describe('the command holdfast', () => {
   })
 
   it('exits 77 if the broker does not know the token, and names the source of the token', async () => {
-    const { url } = await stage.broker({ authenticate: () => undefined })
+    const { url } = await stage.startBroker({ authenticate: () => undefined })
     const file = scratch(stage).write('token', 'wrong')
     chmodSync(file, 0o600)
     const message = (source: string) =>
@@ -223,7 +223,7 @@ describe('the command holdfast', () => {
   })
 
   it('takes several URLs, separated by commas, and tries one after another', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const list = `ws://127.0.0.1:${await freePort()}, ${url}`
     for (const name of ['ls', 'stats']) {
       const { code, err } = await Holdfast.run(stage, [name, '--url', list])
@@ -234,7 +234,7 @@ describe('the command holdfast', () => {
   })
 
   it('exits 77 if the broker does not permit the request', async () => {
-    const { url } = await stage.broker({ authorize: () => false })
+    const { url } = await stage.startBroker({ authorize: () => false })
     for (const args of [
       ['stats'],
       ['show', 'k'],
@@ -270,16 +270,16 @@ describe('the command holdfast', () => {
   })
 
   it('exits 1 if unlock finds no lock with the fence, even without the permission to query', async () => {
-    const { url } = await stage.broker({ authorize: (_, operation) => operation === 'revoke' })
+    const { url } = await stage.startBroker({ authorize: (_, operation) => operation === 'revoke' })
     const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
     expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with this fence'])
   })
 
   it('prints with watch only the events that the client has permission to see', async () => {
-    const { url } = await stage.broker({
+    const { url } = await stage.startBroker({
       authorize: (_, operation, key) => operation !== 'watch' || !key.startsWith('secret'),
     })
-    const session = await stage.session(url)
+    const session = await stage.openSession(url)
     for (const key of ['secret:1', 'open:1']) await session.lock(key)
     const watch = Holdfast.start(stage, ['watch', '--url', url])
     await watch.out.waitForCount(2)
@@ -309,7 +309,7 @@ describe('the command holdfast', () => {
   it('ends top at Ctrl-C with exit code 0, even while the broker does not answer', async () => {
     // The server answers the hello of the client, but not the query that follows.
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.close())
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
     const top = Holdfast.start(stage, ['top', '--url', `ws://127.0.0.1:${port}`])
@@ -339,7 +339,7 @@ describe('the command holdfast', () => {
   })
 
   it('prints with ping the time of each handshake, and exits 69 if no broker answers', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const { code, out } = await run(url, 'ping', '--count', '2')
     expect(code).to.equal(0)
     expect(out).to.have.length(3)
@@ -352,7 +352,7 @@ describe('the command holdfast', () => {
   })
 
   it('pings every URL of a list, and exits 0 if at least one broker answers', async () => {
-    const [a, b] = [await stage.broker(), await stage.broker()]
+    const [a, b] = [await stage.startBroker(), await stage.startBroker()]
     const urls = `${a.url},ws://127.0.0.1:${await freePort()},${b.url}`
     const { code, out, err } = await run(urls, 'ping', '--count', '1', '--json')
     expect(out.map((line) => JSON.parse(line).url)).to.deep.equal([a.url, b.url])
@@ -360,7 +360,7 @@ describe('the command holdfast', () => {
   })
 
   it('prints with bench the figures of a load, and leaves no locks behind', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     for (const flags of [[], ['--contended']]) {
       const args = ['bench', '--json', '--sessions', '3', '--time', '200ms', ...flags, url]
       const { code, out } = await Holdfast.run(stage, args)
@@ -382,7 +382,7 @@ describe('the command holdfast', () => {
   })
 
   it('exits 69 if the broker refuses some sessions of bench', async () => {
-    const { url } = await stage.broker({ limits: { sessionsPerAddress: 2 } })
+    const { url } = await stage.startBroker({ limits: { sessionsPerAddress: 2 } })
     const { code, err } = await Holdfast.run(stage, ['bench', '--sessions', '3', url])
     expect(code).to.equal(69)
     expect(err).to.have.length(1)

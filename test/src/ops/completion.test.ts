@@ -73,7 +73,7 @@ describe('holdfast completion', () => {
       env: { ...process.env, TERM: 'dumb', PS1: '', INPUTRC: '/dev/null' },
       stdio: ['pipe', 'pipe', 'pipe'],
     })
-    stage.onClear(() => terminal.kill('SIGKILL'))
+    stage.onCleanUp(() => terminal.kill('SIGKILL'))
     let shown = ''
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
       shown += text
@@ -136,7 +136,7 @@ describe('holdfast completion', () => {
       )
       const program = `set -x PATH $PWD $PATH; source script.fish; ${fishCommands.join('; ')}`
       const fish = spawn('fish', ['--no-config', '-c', program], { cwd: files.folder })
-      stage.onClear(() => fish.kill('SIGKILL'))
+      stage.onCleanUp(() => fish.kill('SIGKILL'))
       let out = ''
       fish.stdout.setEncoding('utf8').on('data', (text: string) => {
         out += text

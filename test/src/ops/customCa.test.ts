@@ -6,7 +6,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
 import { certificate } from './certificate.js'
 import { Holdfast } from './command.js'
@@ -20,7 +20,7 @@ describe('the certificate of a private authority', () => {
   async function startSecureBroker() {
     const files = scratch(stage)
     const { cert, key, certPath } = certificate(files)
-    const { url } = await stage.broker({ tls: { cert, key } })
+    const { url } = await stage.startBroker({ tls: { cert, key } })
     return { files, cert, key, certPath, url }
   }
 
@@ -32,7 +32,7 @@ describe('the certificate of a private authority', () => {
       [cert],
       [cert, new Uint8Array(Buffer.from(cert))],
     ]) {
-      const session = await stage.session(url, { ca })
+      const session = await stage.openSession(url, { ca })
       expect((await session.lock('k')).held).to.equal(true)
       await session.close()
     }
@@ -42,7 +42,7 @@ describe('the certificate of a private authority', () => {
     const { url } = await startSecureBroker()
     const otherAuthority = certificate(scratch(stage))
     for (const options of [{}, { ca: otherAuthority.cert }]) {
-      const error = await rejection(stage.session(url, options), 'UNAVAILABLE')
+      const error = await expectRejection(stage.openSession(url, options), 'UNAVAILABLE')
       expect(error.message).to.match(/self-signed certificate|unable to verify|issuer/)
       expect(error.message).to.contain('option ca')
     }
@@ -54,11 +54,14 @@ describe('the certificate of a private authority', () => {
     const broken = cert.replace(/\n[^\n]{20}/, '\n?')
     for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
       // No error contains the private key, which a program may pass by mistake.
-      const error = await rejection(stage.session(url, { ca }), 'INVALID_OPTION')
+      const error = await expectRejection(stage.openSession(url, { ca }), 'INVALID_OPTION')
       expect(error.message).to.contain('ca ').and.not.contain('PRIVATE')
     }
     const { TrustingWebSocket: WebSocket } = certificate(scratch(stage))
-    const error = await rejection(stage.session(url, { ca: cert, WebSocket }), 'INVALID_OPTION')
+    const error = await expectRejection(
+      stage.openSession(url, { ca: cert, WebSocket }),
+      'INVALID_OPTION',
+    )
     expect(error.message).to.contain('your own WebSocket class')
   })
 

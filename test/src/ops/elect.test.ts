@@ -5,7 +5,7 @@
  * lost).
  */
 import { expect } from 'chai'
-import { Stage, untilHandled } from '../e2e/stage.js'
+import { Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { Holdfast, type StartOptions } from './command.js'
 import { isAlive } from './processes.js'
@@ -18,7 +18,7 @@ describe('holdfast elect', () => {
     Holdfast.start(stage, ['elect', '--url', url, ...args], options)
 
   it('leads while the command runs, publishes the value, and resigns at the end', async () => {
-    const { url, broker, sessions } = await stage.brokerWithSessions('ann')
+    const { url, broker, sessions } = await stage.startBrokerWithSessions('ann')
     // `cat` runs until standard input ends.
     const script = 'echo "$HOLDFAST_KEY $HOLDFAST_FENCE"; cat; exit 7'
     const value = { url: 'http://a' }
@@ -39,17 +39,17 @@ describe('holdfast elect', () => {
   })
 
   it('leads only after another session has unlocked a plain lock with the name of the election', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const plainLock = await sessions[0]!.lock('scheduler')
     const holdfast = start(url, ['scheduler', '-c', 'echo leads'])
-    await untilHandled(sessions[0]!)
+    await untilMessagesHandled(sessions[0]!)
     await plainLock.unlock()
     const { code, out } = await holdfast.ended()
     expect([code, out]).to.deep.equal([0, ['leads']])
   })
 
   it('kills the command when the leadership is revoked, and exits 76', async () => {
-    const { url, broker, sessions } = await stage.brokerWithSessions('ann')
+    const { url, broker, sessions } = await stage.startBrokerWithSessions('ann')
     const holdfast = start(url, ['scheduler', '-c', 'echo $$; exec sleep 60'])
     const [pid] = await holdfast.out.waitForCount(1)
     const { fence } = broker.query().held[0]!
@@ -59,9 +59,9 @@ describe('holdfast elect', () => {
   })
 
   it('when the broker is unreachable, kills the command before another session can lead', async () => {
-    const { port, broker, sessions } = await stage.brokerWithSessions('ann')
+    const { port, broker, sessions } = await stage.startBrokerWithSessions('ann')
     const proxy = await TcpProxy.to(port)
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     const holdfast = start(proxy.url, [
       '--lease',
       '2s',
@@ -71,7 +71,7 @@ describe('holdfast elect', () => {
     ])
     const [pid] = await holdfast.out.waitForCount(1)
     const nextLeadership = sessions[0]!.campaign('scheduler')
-    await untilHandled(sessions[0]!)
+    await untilMessagesHandled(sessions[0]!)
     // First refuse new connections, so that `holdfast` cannot reconnect after the cut.
     proxy.refuseConnections()
     proxy.cut()
@@ -93,7 +93,7 @@ describe('holdfast elect', () => {
   ]
   for (const [args, message] of wrongUsages) {
     it(`refuses ${args.join(' ').slice(0, 30)} before the command runs`, async () => {
-      const { url } = await stage.broker()
+      const { url } = await stage.startBroker()
       const { code, out, err } = await Holdfast.runRefused(stage, ['elect', '--url', url, ...args])
       expect([code, out]).to.deep.equal([64, []])
       expect(err.join('\n')).to.match(message)

@@ -40,7 +40,7 @@ export const welcome = {
 /** Starts a server that calls `answer` for each message of a client. Returns its URL. */
 export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-  stage.onClear(() => {
+  stage.onCleanUp(() => {
     for (const client of server.clients) client.terminate()
     server.close()
   })

@@ -84,7 +84,7 @@ describe('the names of options in messages of the command', () => {
   })
 
   it('become --port or --admin-port, depending on which of these ports is in use', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     const hint = 'perhaps another Holdfast broker: stop that program, or set'
     const withPort = await Holdfast.run(stage, ['serve', '--port', String(port)])
     expect(withPort.err[0]).to.contain(`${hint} --port N to another port`)

@@ -14,7 +14,7 @@ describe('holdfast hold', () => {
     Holdfast.start(stage, ['hold', '--url', url, ...args], options)
 
   it('holds the lock until standard input ends', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const command = start(url, ['--name', 'deployer', 'k'], { keepStdinOpen: true })
     const [line] = await command.out.waitForCount(1)
     const [lock] = broker.query().held
@@ -27,7 +27,7 @@ describe('holdfast hold', () => {
 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     it(`holds the lock until ${signal}, with /dev/null as standard input`, async () => {
-      const { url, broker } = await stage.broker()
+      const { url, broker } = await stage.startBroker()
       const command = start(url, ['--json', 'k'], { stdin: 'ignore' })
       const [line] = await command.out.waitForCount(1)
       const fence = broker.query().held[0]?.fence
@@ -41,7 +41,7 @@ describe('holdfast hold', () => {
   }
 
   it('exits 76 and prints the reason when the lock is revoked', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ops')
+    const { url, sessions } = await stage.startBrokerWithSessions('ops')
     const command = start(url, ['k'], { keepStdinOpen: true })
     const fence = Number((await command.out.waitForCount(1))[0]!.split(' ').at(-1))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
@@ -62,7 +62,7 @@ describe('holdfast hold', () => {
   })
 
   it('waits for a lock that another session holds, and with --try exits without waiting', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const waitingCommand = start(url, ['k'], { keepStdinOpen: true })
     // `-E 3` sets the exit code for a lock that another session holds.
@@ -76,7 +76,7 @@ describe('holdfast hold', () => {
   })
 
   it('refuses a command after the key', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const { code, err } = await start(url, ['k', 'echo', 'x']).ended()
     expect(code).to.equal(64)
     expect(err[0]).to.match(/too many arguments/)

@@ -60,7 +60,7 @@ async function runNow(
   const [out, err] = [new Output(), new Output()]
   const restore = replaceProcess(args, env, out, err)
   // Restores the standard output for the next test even if a test times out during its command.
-  stage.onClear(restore)
+  stage.onCleanUp(restore)
   let code: number
   try {
     await createProgram().parseAsync([...args], { from: 'user' })

@@ -25,7 +25,7 @@ describe('a long listing of holdfast', () => {
 
   /** Makes a broker with `lockCount` locks, acquired in mixed order. */
   async function crowdedBroker(): Promise<{ url: string; ann: Session; newestKey: string }> {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const ann = sessions[0]!
     const keys = Array.from({ length: lockCount }, (_, i) => keyOf((i * stride) % lockCount))
     await Promise.all(keys.map((key) => ann.lock(key)))
@@ -78,11 +78,11 @@ describe('a long listing of holdfast', () => {
   })
 
   it('has all holders of one key and the length of its queue with ls --all', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('a')
     await sessions[0]!.lock('z')
     const client = await RawClient.open(url)
-    stage.onClear(() => client.drop())
+    stage.onCleanUp(() => client.drop())
     const count = 2_100
     const lock = (id: number, mode: string) => ({ type: 'lock', id, key: 'k', mode })
     const requests = Array.from({ length: count }, (_, i) => lock(i + 1, 'shared'))
@@ -112,7 +112,7 @@ describe('a long listing of holdfast', () => {
 
   it('is reported as incomplete by top, and read completely by top --all', async () => {
     const { url, ann, newestKey } = await crowdedBroker()
-    const bob = await stage.session(url)
+    const bob = await stage.openSession(url)
     bob.lock(newestKey).catch(() => {})
     // The answer to `stats` shows that the broker has queued the request.
     await bob.stats()
@@ -138,8 +138,8 @@ describe('a long listing of holdfast', () => {
   // time for so many keys.
   if (isFullRun) {
     it('has each lock once while locks are granted and released during a query', async () => {
-      const { url } = await stage.broker({ authorize: () => true })
-      const [ann, bob] = [await stage.session(url), await stage.session(url)]
+      const { url } = await stage.startBroker({ authorize: () => true })
+      const [ann, bob] = [await stage.openSession(url), await stage.openSession(url)]
       const permanentKeys = Array.from({ length: 9_000 }, (_, i) => keyOf(2 * i))
       await Promise.all(permanentKeys.map((key) => ann.lock(key)))
       let isOver = false
@@ -166,9 +166,9 @@ describe('a long listing of holdfast', () => {
   }
 
   it('has each lock once, if its session holds the lock from the first page to the last', async () => {
-    const { url, sessions, broker } = await stage.brokerWithSessions('ann')
+    const { url, sessions, broker } = await stage.startBrokerWithSessions('ann')
     const ann = sessions[0]!
-    const bob = await stage.session(url)
+    const bob = await stage.openSession(url)
     // Ann holds 40 keys with even numbers from 0 to 78. Bob locks keys with odd numbers.
     const permanentKeys = Array.from({ length: 40 }, (_, i) => keyOf(2 * i))
     for (const key of permanentKeys) await ann.lock(key)

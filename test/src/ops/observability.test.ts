@@ -14,8 +14,8 @@ import {
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { pino } from 'pino'
-import { RawClient, statusOf } from '../e2e/raw.js'
-import { aborted, rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { RawClient, sendAndReadStatus } from '../e2e/raw.js'
+import { expectRejection, Stage, untilAborted, untilMessagesHandled } from '../e2e/stage.js'
 import { Cluster } from '../log/cluster.js'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 
@@ -178,7 +178,7 @@ describe('the endpoints for operators', () => {
   /** Starts a broker, which is closed after the test. */
   async function startBroker(options: BrokerOptions = {}) {
     const broker = createBroker(options)
-    stage.onClear(() => broker.close())
+    stage.onCleanUp(() => broker.close())
     const { port } = await broker.listen({ port: 0 })
     return { broker, http: `http://127.0.0.1:${port}`, url: `ws://127.0.0.1:${port}` }
   }
@@ -229,8 +229,8 @@ describe('the endpoints for operators', () => {
       expect(await status(http + path)).to.equal(426)
       expect(await status(admin.url + path, { origin: 'http://evil.example' })).to.equal(426)
       const requestWithForeignHostHeader = `GET ${path} HTTP/1.1\r\nHost: evil.example:${admin.port}\r\n\r\n`
-      // `statusOf` returns the status line as text.
-      expect(await statusOf(admin.port, requestWithForeignHostHeader)).to.match(/ 426 /)
+      // `sendAndReadStatus` returns the status line as text.
+      expect(await sendAndReadStatus(admin.port, requestWithForeignHostHeader)).to.match(/ 426 /)
     }
   })
 
@@ -241,8 +241,8 @@ describe('the endpoints for operators', () => {
       authorize: (_, __, key) => key !== 'secret-forbidden',
     })
     const sessions = [
-      await stage.session(url, { name: 'secret-name', token: 'secret-token' }),
-      await stage.session(url, { name: 'secret-name', token: 'secret-token' }),
+      await stage.openSession(url, { name: 'secret-name', token: 'secret-token' }),
+      await stage.openSession(url, { name: 'secret-name', token: 'secret-token' }),
     ]
     const [ann, bob] = sessions as [Session, Session]
     const metadata = { job: 'secret-metadata' }
@@ -250,12 +250,12 @@ describe('the endpoints for operators', () => {
     const locks = [await ann.lock('secret-key', terms), await bob.lock('secret-key', terms)]
     // Each of the two sharers waits for the other to end its lock, which is a deadlock.
     locks[0]!.upgrade().catch(() => {})
-    await untilHandled(ann)
-    await rejection(locks[1]!.upgrade(), 'DEADLOCK')
-    await rejection(bob.lock('secret-forbidden'), 'FORBIDDEN')
+    await untilMessagesHandled(ann)
+    await expectRejection(locks[1]!.upgrade(), 'DEADLOCK')
+    await expectRejection(bob.lock('secret-forbidden'), 'FORBIDDEN')
     const revoked = await ann.lock('secret-revoked')
     await bob.revoke('secret-revoked', { fence: revoked.fence, reason: 'secret-reason' })
-    await aborted(revoked.signal)
+    await untilAborted(revoked.signal)
 
     const texts = async (address: string): Promise<Record<string, string>> => {
       const answers: Record<string, string> = {}

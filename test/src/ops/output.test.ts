@@ -57,7 +57,7 @@ describe('holdfast with output that cannot be written', () => {
 
   it('exits 74 with a message for every command', async function () {
     this.timeout(60_000)
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const { fence } = await sessions[0]!.lock('k')
     const urlFlag = ['--url', url]
     // A quick run tests one command for each way to print. Only a full run tests these commands.
@@ -98,7 +98,7 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   it('exits silently with its usual exit code if the reader has closed the pipe', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const env = { HOLDFAST_URL: url }
     const runs = [['ls'], ['--help'], ['stats']].map(async (args) => {
       const { err } = await Holdfast.run(stage, args, { wrapper: withClosedPipe, env })
@@ -108,7 +108,7 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   it('ignores messages that cannot be written to standard error', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     expect((await runInto(fullDevice, ['ls', '--url', url], standardError)).code).to.equal(0)
     // No broker listens at this URL, so the exit code is 69.
     const wrongUrl = ['--url', 'ws://127.0.0.1:1']
@@ -122,7 +122,7 @@ describe('holdfast with output that cannot be written', () => {
     function mountDisk(): string {
       const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk])
-      stage.onClear(() => {
+      stage.onCleanUp(() => {
         execFileSync('umount', [disk])
         rmdirSync(disk)
       })
@@ -131,7 +131,7 @@ describe('holdfast with output that cannot be written', () => {
 
     it('exits 74 if only the start of a line could be written', async () => {
       const disk = mountDisk()
-      const { url, sessions } = await stage.brokerWithSessions('ann')
+      const { url, sessions } = await stage.startBrokerWithSessions('ann')
       // With its other fields, the JSON is larger than the disk of 4 KiB.
       await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
       const { code, err } = await runInto(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
@@ -140,7 +140,7 @@ describe('holdfast with output that cannot be written', () => {
     })
 
     it('exits 74 if only the start of the output of `once` could be written', async () => {
-      const { url } = await stage.broker()
+      const { url } = await stage.startBroker()
       const args = ['once', '--url', url, 'k', '--', 'printf', '%6000s', 'x']
       const { code, err } = await runInto(join(mountDisk(), 'out'), args)
       expect(code).to.equal(74)

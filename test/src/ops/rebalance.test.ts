@@ -108,7 +108,7 @@ describe('holdfast rebalance with a shared log', function () {
     const { url: secondUrl } = await serve(stage, ...logFlags)
     // No broker runs at the URL `unreachable`, so the session connects to `firstUrl`.
     const session = await connect([unreachable, firstUrl, secondUrl], { grace: 'lease' })
-    stage.onClear(() => session.close())
+    stage.onCleanUp(() => session.close())
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
     const { code, out, err } = await Holdfast.run(stage, ['rebalance', '--json', '--url', firstUrl])

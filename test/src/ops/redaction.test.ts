@@ -56,7 +56,7 @@ describe('the secrets of a URL', () => {
   })
 
   it('are in no output of ping, ls, status and bench', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const urlWithSecrets = `${url.replace('//', '//user:secret@')}/?token=secret`
     const urlWithoutBroker = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
     const commands = [

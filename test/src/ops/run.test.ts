@@ -9,7 +9,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
-import { Stage, untilHandled } from '../e2e/stage.js'
+import { Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { Holdfast, type StartOptions } from './command.js'
 import { isAlive } from './processes.js'
@@ -23,7 +23,7 @@ describe('holdfast run', () => {
     Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('runs the command with its input, output, environment and exit code', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const script = 'cat; echo "$HOLDFAST_KEY $HOLDFAST_FENCE $1"; echo oops >&2; exit 7'
     const args = ['orders:42', '--', 'sh', '-c', script, 'sh', 'an argument']
     const { code, out, err } = await run(url, args, { input: 'from stdin\n' })
@@ -36,7 +36,7 @@ describe('holdfast run', () => {
   })
 
   it('shows the command and the machine in the metadata of the lock', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const command = start(url, ['k', '--', 'sh', '-c', 'echo up; sleep 60'])
     await command.out.waitForCount(1)
     const [lock] = broker.query().held
@@ -47,7 +47,7 @@ describe('holdfast run', () => {
   })
 
   it('exits 128 + n for signal n, and 127 for a command that does not exist', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     expect((await run(url, ['k', '--', 'sh', '-c', 'kill -9 $$'])).code).to.equal(137)
     // This name has the greatest length of a file name, and is too long for a session name.
     const { code, err } = await run(url, ['k', '--', 'x'.repeat(255)])
@@ -57,14 +57,14 @@ describe('holdfast run', () => {
   })
 
   it('acquires a shared lock with --shared', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k', { mode: 'shared' })
     expect((await run(url, ['--shared', '--try', 'k', '--', 'true'])).code).to.equal(0)
     expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
   })
 
   it('runs a command only if enough permits are free, with --capacity and --permits', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const heldLock = await sessions[0]!.lock('render', { capacity: 2 })
     const withTwoPermits = ['--capacity', '2', '--permits', '2', '--try', 'render', '--', 'true']
     const refused = await run(url, withTwoPermits)
@@ -79,7 +79,7 @@ describe('holdfast run', () => {
   })
 
   it('locks all keys of --also in one step, or none', async () => {
-    const { url, sessions, broker } = await stage.brokerWithSessions('ann')
+    const { url, sessions, broker } = await stage.startBrokerWithSessions('ann')
     const heldLock = await sessions[0]!.lock('b')
     const args = [
       '--also',
@@ -108,7 +108,7 @@ describe('holdfast run', () => {
   })
 
   it('stops the command before --max-hold is over', async () => {
-    const { url, broker, sessions } = await stage.brokerWithSessions('next')
+    const { url, broker, sessions } = await stage.startBrokerWithSessions('next')
     const options = ['--max-hold', '2s', '--kill-after', '300ms']
     const command = start(url, [...options, 'k', '--', 'sh', '-c', 'echo $$; sleep 60'])
     const [pid] = await command.out.waitForCount(1)
@@ -134,7 +134,7 @@ describe('holdfast run', () => {
   ]
   for (const [options, message] of wrongOptions) {
     it(`refuses ${options.slice(0, 4).join(' ')} before the command runs`, async () => {
-      const { url } = await stage.broker()
+      const { url } = await stage.startBroker()
       const args = ['run', '--url', url, ...options, 'k', '--', 'echo', 'ran']
       const { code, out, err } = await Holdfast.runRefused(stage, args)
       expect([code, out]).to.deep.equal([64, []])
@@ -143,7 +143,7 @@ describe('holdfast run', () => {
   }
 
   it('passes signals to the whole process group of the command', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     // If only the shell got the signal, its child process would sleep on and keep the output open.
     const script = "trap 'echo got it; exit 3' TERM; (trap - TERM; echo up; exec sleep 60) & wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])
@@ -197,9 +197,9 @@ describe('holdfast run', () => {
     // `$$` is the id of the shell, even in the child process. The line `child` only shows that the
     // child process ignores SIGTERM. The line `background` has the id of the child process, `$!`.
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
-    const waiter = await stage.session(brokerUrl)
+    const waiter = await stage.openSession(brokerUrl)
     const granted = waiter.lock('k')
-    await untilHandled(waiter)
+    await untilMessagesHandled(waiter)
     expect(pids.map(isAlive), 'before').to.not.include(false)
     blockTraffic()
     await granted
@@ -218,7 +218,7 @@ describe('holdfast run', () => {
     const args = ['--lease', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
     await command.out.waitForCount(1)
-    const waiter = await stage.session(brokerUrl)
+    const waiter = await stage.openSession(brokerUrl)
     const granted = waiter.lock('k')
     blockTraffic()
     await granted
@@ -240,7 +240,7 @@ describe('holdfast run', () => {
   }
 
   it('stops the command and prints the reason when the lock is revoked', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ops')
+    const { url, sessions } = await stage.startBrokerWithSessions('ops')
     const [ops] = sessions
     const script =
       "trap 'echo clean; exit 0' TERM; echo $HOLDFAST_FENCE; while :; do sleep 0.05; done"
@@ -253,7 +253,7 @@ describe('holdfast run', () => {
   })
 
   it('kills the child processes that outlive the command after SIGTERM', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ops')
+    const { url, sessions } = await stage.startBrokerWithSessions('ops')
     const script =
       "(trap '' TERM; echo up; while :; do sleep 0.05; done) & echo $HOLDFAST_FENCE; wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])
@@ -266,7 +266,7 @@ describe('holdfast run', () => {
   })
 
   it('refuses a --kill-after that is too long for the lease, and acquires no lock', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const args = ['--lease', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.runRefused(stage, ['run', '--url', url, ...args])
     expect([code, out]).to.deep.equal([64, []])
@@ -276,7 +276,7 @@ describe('holdfast run', () => {
 
   /** Starts a broker behind a proxy that can cut connections and stop passing bytes. */
   async function startBrokerBehindProxy() {
-    const { broker, url: brokerUrl, port } = await stage.broker()
+    const { broker, url: brokerUrl, port } = await stage.startBroker()
     let isBlocked = false
     const proxy = await TcpProxy.to(port, () => ({
       up: (bytes, connection) => {
@@ -286,7 +286,7 @@ describe('holdfast run', () => {
         if (!isBlocked) connection.pass(bytes)
       },
     }))
-    stage.onClear(() => proxy.close())
+    stage.onCleanUp(() => proxy.close())
     const blockTraffic = () => {
       isBlocked = true
     }

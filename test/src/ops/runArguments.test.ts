@@ -42,7 +42,7 @@ describe('the arguments of holdfast run', () => {
   const stage = Stage.forEachTest()
 
   it('pass each option that stands after the key to the command', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     // A quick run tests every 40th spelling.
     const chosenSpellings = spellings.filter((_, i) => i % quickOrFull(40, 1) === 0)
     const variants = chosenSpellings.flatMap((words) => [
@@ -68,7 +68,7 @@ describe('the arguments of holdfast run', () => {
   }).timeout(120_000)
 
   it('pass all options together to the command if they stand after the key', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])
     expect(out).to.deep.equal([JSON.stringify(words)])
@@ -86,7 +86,7 @@ describe('the arguments of holdfast run', () => {
   ]
   it('run the command in each form of the command line', async () => {
     const runs = chooseSome(forms).map(async ([form, args]) => {
-      const { url } = await stage.broker()
+      const { url } = await stage.startBroker()
       const ended = await Holdfast.run(stage, ['run', '--url', url, ...args])
       expect(ended, form).to.deep.include({ code: 0, out: ['ok'], err: [] })
     })
@@ -94,7 +94,7 @@ describe('the arguments of holdfast run', () => {
   })
 
   it('can be -c and a line, which the shell in the variable SHELL runs, as with flock', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     // In place of a shell, `echo` prints the arguments that a shell would get.
     const env = { SHELL: '/bin/echo' }
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c', 'a b'], { env })
@@ -120,7 +120,7 @@ describe('the arguments of holdfast run', () => {
   })
 
   it('have the command right after the key, and the error explains this for an option after the key', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)
     expect({ code, out }).to.deep.equal({ code: 127, out: [] })

@@ -32,7 +32,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
   if (process.platform !== 'linux') this.pending = true
 
   it('passes the bytes in arguments and in variables to the command', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const wrapper = shell('export X="$a"; exec "$@" "$a" "$b" "$c" "" ü')
     const args = ['run', '--url', url, 'k', ...printer]
     // Either the launcher script of `holdfast` or Node itself starts `holdfast`.
@@ -46,7 +46,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
   })
 
   it('runs a shell line with such bytes, and exits 127 if a program with such bytes in its name is missing', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const wrapper = shell('exec "$@" "printf %s $a | od -An -tx1"')
     const shellLine = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { wrapper })
     expect(shellLine).to.deep.include({ code: 0, out: [' ff fe'] })
@@ -56,7 +56,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
   })
 
   it('refuses such bytes in a key and in the value of an option', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     for (const line of ['exec "$@" "$a" true', 'exec "$@" --name "$a" k true']) {
       const ended = await Holdfast.run(stage, ['run', '--url', url], { wrapper: shell(line) })
       expect(ended).to.deep.include({ code: 64, out: [] })
@@ -66,7 +66,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
   })
 
   it('lets `once` refuse such bytes in all its arguments', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const wrapper = shell('exec "$@" echo "$a"')
     const ended = await Holdfast.run(stage, ['once', '--url', url, 'k'], { wrapper })
     expect(ended).to.deep.include({ code: 64, out: [] })
@@ -74,7 +74,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
   })
 
   it('passes a variable whose name is not valid in a shell, also in a large environment', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     // Some shells drop such a variable, so the launcher encodes it in a variable of its own. BIG
     // would not fit too, because Linux allows 128 KiB for one variable.
     const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }

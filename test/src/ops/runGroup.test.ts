@@ -19,7 +19,7 @@ describe('holdfast run with a process group', () => {
     Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('keeps the lock and prints one message while a background process lives', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const fifo = makeFifo()
     // Two background processes wait for the pipe: one writes to the output, and one does not.
     const line = `(cat ${fifo}; echo late) & (cat ${fifo}) >/dev/null & echo early; exit 5`
@@ -35,7 +35,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('passes signals to the group while it waits for the group', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const line = "(trap 'echo got it; exit' USR1; echo up; while :; do sleep 0.05; done) & exit 3"
     const holdfast = start(url, ['k', '-c', line])
     await holdfast.err.waitForCount(1)
@@ -46,7 +46,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('stops the group too when the lock is revoked after the command has ended', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ops')
+    const { url, sessions } = await stage.startBrokerWithSessions('ops')
     const holdfast = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
     // The first message says that the command has ended and its group still runs.
     await holdfast.err.waitForCount(1)
@@ -58,18 +58,18 @@ describe('holdfast run with a process group', () => {
   })
 
   it('with --leader-only, neither waits for the process group nor stops the group', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const line = 'sleep 600 >/dev/null 2>&1 & echo $!'
     const { code, out, err } = await start(url, ['--leader-only', 'k', '-c', line]).ended()
     const pid = Number(out[0])
-    stage.onClear(() => process.kill(pid, 'SIGKILL'))
+    stage.onCleanUp(() => process.kill(pid, 'SIGKILL'))
     expect({ code, err }).to.deep.equal({ code: 0, err: [] })
     expect(isAlive(pid)).to.equal(true)
     expect(broker.query().heldCount).to.equal(0)
   })
 
   it('waits neither for processes that have left the group nor for zombies', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const pids = scratch(stage).path('pids')
     // A subshell starts `sleep 0`, leaves the group by setsid(1), and becomes `sleep 600`, which
     // reads no exit code. So `sleep 0` stays a zombie in the group.
@@ -77,7 +77,7 @@ describe('holdfast run with a process group', () => {
     const line = `(sleep 0 & echo $! >> ${pids}; ${leaveGroup}) >/dev/null 2>&1 & while [ "$(wc -l < ${pids})" != 2 ]; do :; done; cat ${pids}`
     const { code, out, err } = await start(url, ['k', '-c', `: > ${pids}; ${line}`]).ended()
     const [zombie, escaped] = out.map(Number) as [number, number]
-    stage.onClear(() => process.kill(escaped, 'SIGKILL'))
+    stage.onCleanUp(() => process.kill(escaped, 'SIGKILL'))
     // If `holdfast run` sees the subshell in the group, it prints that it keeps the lock.
     expect({ code, err: err.filter((message) => !message.includes('is kept')) }).to.deep.equal({
       code: 0,
@@ -88,7 +88,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('keeps the lock for --min-hold, although the command ends earlier', async () => {
-    const { url, broker, sessions } = await stage.brokerWithSessions('ann')
+    const { url, broker, sessions } = await stage.startBrokerWithSessions('ann')
     const holdfast = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
     await holdfast.out.waitForCount(1)
     const granted = sessions[0]!.lock('k')
@@ -101,7 +101,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('exits with the code of the command although the broker has stopped', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const holdfast = start(url, ['k', '-c', 'echo up; cat'], { keepStdinOpen: true })
     await holdfast.out.waitForCount(1)
     await broker.close()
@@ -110,7 +110,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('releases the lock after --min-hold', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const { code } = await start(url, ['--min-hold', '200ms', 'k', 'true']).ended()
     expect([code, broker.query().heldCount]).to.deep.equal([0, 0])
   })
@@ -128,7 +128,7 @@ describe('holdfast run with a command that runs as another user', () => {
   const stage = Stage.forEachTest()
 
   it('keeps the lock until the command ends by itself', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const fifo = scratch(stage).path('fifo')
     spawnSync('mkfifo', [fifo])
     // The other user, 65534 (nobody), must be able to open the pipe.

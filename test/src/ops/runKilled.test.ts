@@ -5,8 +5,8 @@
  * how long the broker keeps a silent session.
  */
 import { expect } from 'chai'
-import { Stage, untilHandled, watching } from '../e2e/stage.js'
-import { quickOrFull } from '../support/counts.js'
+import { collectWatchEvents, Stage, untilMessagesHandled } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { isAlive, parentOf, processesWithArgument } from './processes.js'
 
@@ -17,8 +17,8 @@ describe('holdfast run after a kill', () => {
   const stage = Stage.forEachTest()
 
   it('leaves no command alive when the next session gets the lock', async () => {
-    const { url } = await stage.broker()
-    const rounds = quickOrFull(parallelRounds, 100)
+    const { url } = await stage.startBroker()
+    const rounds = count(parallelRounds, 100)
     // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const keys = Array.from({ length: parallelRounds }, (_, i) => `k${firstRound + i}`)
@@ -36,9 +36,9 @@ describe('holdfast run after a kill', () => {
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const holdfastRun = Holdfast.start(stage, args)
     const pids = (await holdfastRun.out.waitForCount(2)).map(Number)
-    const waiter = await stage.session(url)
+    const waiter = await stage.openSession(url)
     const granted = waiter.lock(key)
-    await untilHandled(waiter)
+    await untilMessagesHandled(waiter)
     expect(pids.map(isAlive), 'before').to.deep.equal([true, true])
     holdfastRun.process.kill('SIGKILL')
     await granted
@@ -46,20 +46,20 @@ describe('holdfast run after a kill', () => {
   }
 
   it('leaves no command alive after a kill during the start of the command', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('watcher')
-    const rounds = quickOrFull(parallelRounds, 50)
+    const { url, sessions } = await stage.startBrokerWithSessions('watcher')
+    const rounds = count(parallelRounds, 50)
     // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {
         const key = `k${firstRound + i}`
-        const events = await watching(sessions[0]!, key)
+        const events = await collectWatchEvents(sessions[0]!, key)
         // The command sleeps for about 600 s. The digits after the point mark its process.
         const marker = `600.${process.pid}${firstRound + i}`
         const args = ['run', '--url', url, '--lease', '2s', key, 'sleep', marker]
         const holdfastRun = Holdfast.start(stage, args)
         await events.waitUntil((items) => items.some(({ event }) => event === 'locked'))
         holdfastRun.process.kill('SIGKILL')
-        const waiter = await stage.session(url)
+        const waiter = await stage.openSession(url)
         await waiter.lock(key)
         expect(processesWithArgument(marker)).to.deep.equal([])
       })
@@ -73,7 +73,7 @@ describe('holdfast run after a kill', () => {
     ['a segmentation fault', 'SIGSEGV'],
   ] as const) {
     it(`leaves no command alive after ${cause}`, async () => {
-      const { url } = await stage.broker()
+      const { url } = await stage.startBroker()
       const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
       const holdfastRun = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
       const [pid] = (await holdfastRun.out.waitForCount(1)).map(Number)
@@ -86,7 +86,7 @@ describe('holdfast run after a kill', () => {
   }
 
   it('starts another watchdog process when the first watchdog is killed', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
     const holdfastRun = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
     await holdfastRun.out.waitForCount(1)
@@ -103,7 +103,7 @@ describe('holdfast run after a kill', () => {
   })
 
   it('leaves no watchdog process alive after the end of the command', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const args = ['run', '--url', url, 'k', '-c', 'echo up; cat']
     const holdfastRun = Holdfast.start(stage, args, { keepStdinOpen: true })
     await holdfastRun.out.waitForCount(1)

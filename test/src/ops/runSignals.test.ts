@@ -31,7 +31,7 @@ describe('holdfast run with signals', () => {
     Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('passes on every signal that it can catch, with few exceptions', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const traps = passedSignals.map((signal) => `trap 'echo ${signal}' ${signal}`).join('; ')
     // While the shell waits for its child, it handles a signal at once. The child ignores the
     // signals, which `holdfast run` sends to the whole process group.
@@ -49,7 +49,7 @@ describe('holdfast run with signals', () => {
   })
 
   it('ignores SIGHUP and SIGINT if they were ignored at its start, and so does its command', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; cat']
     // This shell ignores SIGHUP and SIGINT, and so does the program that the shell starts.
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
@@ -64,7 +64,7 @@ describe('holdfast run with signals', () => {
   })
 
   it('ignores a SIGHUP under nohup while it waits for the lock', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const run = start(url, ['k', 'echo', 'up'], { wrapper: ['nohup'], launched: true })
     await run.err.waitUntil((lines) => lines.some((line) => line.includes('Waiting for k')))
@@ -85,14 +85,14 @@ describe('holdfast run with signals', () => {
   })
 
   it('starts the command with no ignored signals if none were ignored before', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const args = ['k', 'grep', 'SigIgn', '/proc/self/status']
     const { out } = await start(url, args, { launched: true }).ended()
     expect(out[0]).to.match(/^SigIgn:\s0+$/)
   })
 
   it('passes the environment without the token to the command', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     // Some shells drop variables whose names are invalid in a shell. The launcher must keep them.
     // The launcher must also not use names such as `name` and `value` for its own variables.
     const env = {
@@ -117,7 +117,7 @@ describe('holdfast run with signals', () => {
   })
 
   it('passes the token to the command with --pass-token', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const env = { HOLDFAST_TOKEN: 'secret' }
     const { out } = await start(url, ['--pass-token', 'k', '-c', 'echo $HOLDFAST_TOKEN'], {
       env,
@@ -134,7 +134,7 @@ describe('holdfast run with a command that cannot be started', () => {
    * run` and the first line of its message.
    */
   async function runFailing(command: readonly string[], env?: Record<string, string>) {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const args = ['run', '--url', url, 'k', ...command]
     const { code, out, err } = await Holdfast.run(stage, args, { env })
     expect(out).to.deep.equal([])
@@ -185,7 +185,7 @@ describe('holdfast run with a command that cannot be started', () => {
     const path = scratch(stage).path('busy')
     spawnSync('cp', ['/bin/true', path])
     const writing = await open(path, 'r+')
-    stage.onClear(() => writing.close())
+    stage.onCleanUp(() => writing.close())
     const { code, firstLine } = await runFailing([path])
     expect(code).to.equal(126)
     expect(firstLine).to.match(/busy/)

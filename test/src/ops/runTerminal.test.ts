@@ -25,7 +25,7 @@ describe('holdfast run at a terminal', () => {
 
   /** Starts a broker, and a terminal that runs this command line. */
   async function terminalWith(line: string) {
-    const runningBroker = await stage.broker()
+    const runningBroker = await stage.startBroker()
     // `PS1` is the prompt of the shell. With an empty `ENV`, the shell reads no file at its start.
     const env = { HOLDFAST_URL: runningBroker.url, PS1: '[ready] ', ENV: '' }
     return { ...runningBroker, terminal: Terminal.start(stage, line, env) }
@@ -167,7 +167,7 @@ describe('holdfast run at a terminal', () => {
     const [lock] = broker.query().held
     process.kill((lock!.metadata as { pid: number }).pid, 'SIGKILL')
     await terminal.until(/=137=\s/)
-    const session = await stage.session(url)
+    const session = await stage.openSession(url)
     await session.lock('k')
     expect(isAlive(pid!)).to.equal(false)
     terminal.type('echo st""ill here\n')

@@ -21,7 +21,7 @@ describe('holdfast run before the grant', () => {
     Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
   it('prints the key and its holder while it waits, and then runs the command', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const waitingCommand = start(url, ['k', 'echo', 'at last'])
     const [message] = await waitingCommand.err.waitForCount(1)
@@ -32,7 +32,7 @@ describe('holdfast run before the grant', () => {
   })
 
   it('prints the names of at most three holders', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('a', 'b', 'c', 'd')
+    const { url, sessions } = await stage.startBrokerWithSessions('a', 'b', 'c', 'd')
     for (const session of sessions) await session.lock('k', { mode: 'shared' })
     const { code, err } = await run(url, ['--timeout', '100ms', 'k', 'echo', 'never'])
     expect(code).to.equal(75)
@@ -45,7 +45,7 @@ describe('holdfast run before the grant', () => {
 
   for (const option of ['--try', '--timeout=0']) {
     it(`does not wait with ${option}, and prints the holder`, async () => {
-      const { url, sessions } = await stage.brokerWithSessions('ann')
+      const { url, sessions } = await stage.startBrokerWithSessions('ann')
       await sessions[0]!.lock('k')
       const { code, out, err } = await run(url, [option, 'k', 'echo', 'never'])
       expect({ code, out }).to.deep.equal({ code: 75, out: [] })
@@ -54,7 +54,7 @@ describe('holdfast run before the grant', () => {
   }
 
   it('prints the key and its holder after --timeout', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k')
     // Within this time, `holdfast run` can connect and also ask who holds the lock.
     const timeout = ['--timeout', '2500ms']
@@ -71,14 +71,14 @@ describe('holdfast run before the grant', () => {
   })
 
   it('exits with the code of -E (--conflict-exit-code) if the lock is held, and prints nothing with -q', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])
     expect(quiet).to.deep.include({ code: 3, out: [], err: [] })
   })
 
   it('uses the value of --name as the name of its session', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     const command = start(url, ['--name', 'billing-3', 'k', '-c', 'echo up; cat'], {
       keepStdinOpen: true,
     })
@@ -89,7 +89,7 @@ describe('holdfast run before the grant', () => {
   })
 
   it('prints no holder while it waits if it has no permission to query', async () => {
-    const { url, broker } = await stage.broker({
+    const { url, broker } = await stage.startBroker({
       authenticate: ({ token }) => ({
         principal: token ?? 'anonymous',
         may: (operation) => operation === 'lock',
@@ -132,7 +132,7 @@ describe('holdfast run before the grant', () => {
   })
 
   it('leaves the queue when a signal ends it, and opens no debugger at SIGUSR1', async () => {
-    const { url, sessions, broker } = await stage.brokerWithSessions('ann')
+    const { url, sessions, broker } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const runs = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
       const waitingCommand = start(url, ['k', 'echo', 'never'])
@@ -155,7 +155,7 @@ describe('holdfast run before the grant', () => {
       sockets.push(socket.on('error', () => {}))
       onConnection()
     })
-    stage.onClear(() => {
+    stage.onCleanUp(() => {
       for (const socket of sockets) socket.destroy()
       server.close()
     })

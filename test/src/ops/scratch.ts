@@ -16,7 +16,7 @@ export interface Scratch {
 /** Each call makes another temporary folder. The stage removes the folder after the test. */
 export function scratch(stage: Stage): Scratch {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-'))
-  stage.onClear(() => rmSync(folder, { recursive: true, force: true }))
+  stage.onCleanUp(() => rmSync(folder, { recursive: true, force: true }))
   const path = (name: string) => join(folder, name)
   return {
     path,

@@ -10,7 +10,7 @@ import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { RawClient } from '../e2e/raw.js'
-import { Collector, Stage, untilHandled } from '../e2e/stage.js'
+import { Collector, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { attacks, jwt, origin, secret, type Target } from './attacks.js'
 
 describe('the broker under attack', () => {
@@ -28,15 +28,15 @@ describe('the broker under attack', () => {
       allowInsecure: true,
       logger: pino({ level: 'info', base: null }, { write: logged.add }),
     })
-    stage.onClear(() => broker.close())
+    stage.onCleanUp(() => broker.close())
     const { url, port } = await broker.listen({ port: 0 })
     const token = await jwt({ sub: 'honest' })
     const honestSession = await connect(url, { token, grace: 'lease' })
-    stage.onClear(() => honestSession.close())
+    stage.onCleanUp(() => honestSession.close())
     const honestLock = await honestSession.lock('honest:k')
     const raw = async (headers: Record<string, string> = {}, path = '') => {
       const client = new RawClient(`${url}${path}`, { protocols: [subprotocol], headers })
-      stage.onClear(() => client.drop())
+      stage.onCleanUp(() => client.drop())
       await client.opened()
       return client
     }
@@ -58,7 +58,7 @@ describe('the broker under attack', () => {
       await target.honestLock.refresh()
       expect((await target.honestSession.lock('honest:other')).held).to.equal(true)
       // The broker still answers the honest client.
-      await untilHandled(target.honestSession)
+      await untilMessagesHandled(target.honestSession)
     })
   }
 })

@@ -6,7 +6,7 @@
 import { connect } from '@holdfast/client'
 import { type Operation, tokenLine } from '@holdfast/server'
 import { expect } from 'chai'
-import { Stage, untilHandled } from '../e2e/stage.js'
+import { Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
@@ -23,15 +23,15 @@ describe('holdfast session', () => {
   }
 
   it('prints the client, the locks and the waiting requests of a session', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
-    const cleo = await stage.session(url, { name: 'cleo', lease: 20_000, grace: 5_000 })
+    const cleo = await stage.openSession(url, { name: 'cleo', lease: 20_000, grace: 5_000 })
     const lock = await cleo.lock('orders:2', { ttl: 600_000 })
     await cleo.lock('orders:1', { mode: 'shared' })
     await ann!.lock('busy')
     for (const session of [bob!, cleo]) {
       session.lock('busy').catch(() => {})
-      await untilHandled(session)
+      await untilMessagesHandled(session)
     }
     const { code, out, err } = await run(url, cleo.id)
     expect([code, err]).to.deep.equal([0, []])
@@ -51,12 +51,12 @@ describe('holdfast session', () => {
   })
 
   it('prints the session as JSON, also a waiting upgrade to the mode exclusive', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const lock = await ann!.lock('k', { mode: 'shared' })
     await bob!.lock('k', { mode: 'shared' })
     lock.upgrade().catch(() => {})
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     const { out } = await run(url, '--json', ann!.id)
     const info = JSON.parse(out.join(''))
     expect(info).to.include({ session: ann!.id, name: 'ann', principal: 'anyone', grace: 0 })
@@ -71,7 +71,7 @@ describe('holdfast session', () => {
   })
 
   it('finds locks and requests on every page of a long listing', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     // A page of a listing has 1,000 locks.
     const keys = Array.from({ length: 1_500 }, (_, i) => `key:${String(i).padStart(4, '0')}`)
@@ -79,7 +79,7 @@ describe('holdfast session', () => {
     await bob!.lock('aaa')
     await bob!.lock('zzz')
     bob!.lock('key:1400').catch(() => {})
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const info = await jsonOf(url, bob!.id)
     expect(info.held.map(({ key }: { key: string }) => key)).to.deep.equal(['aaa', 'zzz'])
     expect(info.waiting).to.have.length(1)
@@ -89,11 +89,11 @@ describe('holdfast session', () => {
   })
 
   it('says that requests may be missing if a queue has more requests than the broker lists, and exits 1', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('k')
     for (let i = 0; i < 1_001; i++) bob!.lock('k').catch(() => {})
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const { code, err } = await run(url, '--json', bob!.id)
     expect([code, err]).to.deep.equal([
       1,
@@ -114,7 +114,7 @@ describe('holdfast session', () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', tokens])
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     const session = await connect(url, { token: 't-ann' })
-    stage.onClear(() => session.close())
+    stage.onCleanUp(() => session.close())
     const linesFor = async (token: string) => {
       const { code, out } = await run(url, '--token-file', files.write(token, token), session.id)
       expect(code).to.equal(0)
@@ -127,7 +127,7 @@ describe('holdfast session', () => {
   })
 
   it('exits 1 for a session that does not exist, and 64 for an invalid id', async () => {
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const missing = await run(url, 'nonesuch')
     const message = 'holdfast: The broker has no session nonesuch: it has ended, or the id is wrong'
     expect([missing.code, missing.out, missing.err]).to.deep.equal([1, [], [message]])

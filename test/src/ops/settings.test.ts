@@ -250,7 +250,7 @@ describe('the settings of holdfast serve', () => {
   })
 
   it('are refused with one message and exit code 78: a port in use', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     const { code, err } = await Holdfast.run(stage, ['serve', '--port', String(port)])
     expect(code).to.equal(78)
     expect(err).to.have.length(1)

@@ -11,7 +11,7 @@
 import { connect, type Session } from '@holdfast/client'
 import type { HeldInfo } from '@holdfast/shared'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { PostgresStage } from '../log/postgresStage.js'
 import { isFullRun } from '../support/counts.js'
@@ -190,7 +190,7 @@ describe('holdfast serve --log on etcd', function () {
     const sessions = await Promise.all(
       [await start(), await start()].map((url) => connect(url, { grace: 'lease' })),
     )
-    for (const session of sessions) stage.onClear(() => session.close())
+    for (const session of sessions) stage.onCleanUp(() => session.close())
     const [alice, bob] = sessions
     const lock = await alice!.lock('orders:42')
     const requestOfBob = bob!.lock('orders:42')
@@ -232,14 +232,14 @@ describe('holdfast serve --log on etcd', function () {
     const report = await Holdfast.run(stage, ['status', first])
     expect(report.code).to.equal(1)
     expect(report.out.join('\n')).to.match(/problem +the log is new, and only 1 of 3 brokers have/)
-    const refusal = await rejection(connect(first, { grace: 'lease' }), 'UNAVAILABLE')
+    const refusal = await expectRejection(connect(first, { grace: 'lease' }), 'UNAVAILABLE')
     expect(refusal.message).to.include('closed with 1012')
     const second = await startNamed('second')
     const statusOfSecond = () => Holdfast.run(stage, ['status', second])
     let statusReport = await statusOfSecond()
     while (statusReport.code !== 0) statusReport = await statusOfSecond()
     const session = await connect(second, { grace: 'lease' })
-    stage.onClear(() => session.close())
+    stage.onCleanUp(() => session.close())
     expect(statusReport.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
     // The key `founding` exists until a majority has joined. No broker serves while the key exists.
     expect(await etcd.keys()).not.to.include('founding')
@@ -274,7 +274,7 @@ describe('holdfast serve --log on etcd', function () {
     // No broker runs at the first URL, so the session connects to the second. When the broker gets
     // SIGUSR2, it closes the connection, and the session tries all URLs from the first.
     const session = await connect([unreachable, serveUrl, otherUrl], { grace: 'lease' })
-    stage.onClear(() => session.close())
+    stage.onCleanUp(() => session.close())
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
     serve.process.kill('SIGUSR2')
@@ -360,7 +360,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
   it('shares all locks between two brokers', async () => {
     const urls = [(await start(postgres.url)).url, (await start(postgres.url)).url]
     const sessions = await Promise.all(urls.map((url) => connect(url, { grace: 'lease' })))
-    for (const session of sessions) stage.onClear(() => session.close())
+    for (const session of sessions) stage.onCleanUp(() => session.close())
     const [alice, bob] = sessions
     const lock = await alice!.lock('orders:42')
     const requestOfBob = bob!.lock('orders:42')

@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net'
 import { connect } from '@holdfast/client'
 import { type BrokerStatus, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
-import { next, Stage, untilHandled } from '../e2e/stage.js'
+import { nextEvent, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { RecordingTable, raiseFenceFloor } from '../log/logSuite.js'
 import { freePort } from '../support/freePort.js'
@@ -42,7 +42,7 @@ describe('holdfast status', () => {
 
   it('shows the figures of a broker, and that locks in memory are lost when it stops', async () => {
     const { url } = await serve(stage)
-    const session = await stage.session(url, { name: 'secret-name' })
+    const session = await stage.openSession(url, { name: 'secret-name' })
     await session.lock('secret-key', { metadata: 'secret-metadata' })
     const { code, out, err } = await status(stage, url)
     expect([code, err]).to.deep.equal([0, []])
@@ -104,9 +104,9 @@ describe('holdfast status', () => {
 
   it('exits 1 if a broker of a list answers, and no broker is ready', async () => {
     const { process, url, admin } = await serve(stage, '--admin-port', '0')
-    const session = await stage.session(url)
+    const session = await stage.openSession(url)
     const lock = await session.lock('k')
-    const draining = next(session, 'draining')
+    const draining = nextEvent(session, 'draining')
     process.kill('SIGTERM')
     await draining
     const unused = `http://127.0.0.1:${await freePort()}`
@@ -131,7 +131,7 @@ describe('holdfast status', () => {
     await snapshotMade
     const { url } = await serve(stage, '--journal', dir)
     const reportBefore = (await statusAsJson(stage, url)).report
-    const session = await stage.session(url)
+    const session = await stage.openSession(url)
     await session.lock('k')
     const reportAfter = (await statusAsJson(stage, url)).report
     const [logBefore, logAfter] = [reportBefore.log, reportAfter.log]
@@ -148,7 +148,7 @@ describe('holdfast status', () => {
 
   it('exits 1 while the broker drains, and 77 on the client port of a broker with an admin port', async () => {
     const { process, url, admin } = await serve(stage, '--admin-port', '0')
-    const session = await stage.session(url)
+    const session = await stage.openSession(url)
     const lock = await session.lock('k')
     expect((await statusAsJson(stage, admin!)).code).to.equal(0)
     const onClientPort = await status(stage, url)
@@ -156,7 +156,7 @@ describe('holdfast status', () => {
     expect(onClientPort.err[0]).to.match(
       /^holdfast: The broker at \S+ does not show its status here/,
     )
-    const draining = next(session, 'draining')
+    const draining = nextEvent(session, 'draining')
     process.kill('SIGTERM')
     await draining
     const { code, err, report } = await statusAsJson(stage, admin!)
@@ -180,7 +180,7 @@ describe('holdfast status', () => {
     const server = createServer((_, response) => {
       response.writeHead(answer[0], { location: '/', connection: 'close' }).end(answer[1])
     })
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.close())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const otherServer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     // The loop sets the variable `answer`, which the server sends.
@@ -263,13 +263,13 @@ describe('holdfast status with a replicated log', function () {
   it('exits 1 if the broker is no longer a member, and shows the problem', async () => {
     const { url, errorLines } = await start('--dead-time', '1s')
     const session = await connect(url, { grace: 'lease' })
-    stage.onClear(() => session.close())
-    await untilHandled(session)
+    stage.onCleanUp(() => session.close())
+    await untilMessagesHandled(session)
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
-    const jeopardy = next(session, 'jeopardy')
+    const jeopardy = nextEvent(session, 'jeopardy')
     const [etcdMember] = etcd.cluster.members
     let isEtcdRestarted = false
-    stage.onClear(() => (isEtcdRestarted ? undefined : etcdMember!.start()))
+    stage.onCleanUp(() => (isEtcdRestarted ? undefined : etcdMember!.start()))
     await etcdMember!.kill()
     await jeopardy
     const { code, report, err } = await statusAsJson(stage, url)

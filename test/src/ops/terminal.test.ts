@@ -53,7 +53,7 @@ describe('holdfast on a terminal', () => {
     const child = spawn(process.execPath, [holdfastFile, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    stage.onClear(() => child.kill('SIGKILL'))
+    stage.onCleanUp(() => child.kill('SIGKILL'))
     let [out, err] = ['', '']
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       out += text
@@ -77,10 +77,13 @@ describe('holdfast on a terminal', () => {
   it('escapes the text of clients, and keeps the values in JSON', async () => {
     // A name and a reason may have 256 characters.
     const name = hostile.slice(0, 256)
-    const { url } = await stage.broker()
+    const { url } = await stage.startBroker()
     const key = `k${hostileKey}`
     const metadata = { [hostile]: hostile }
-    const [ann, bob] = [await stage.session(url, { name }), await stage.session(url, { name })]
+    const [ann, bob] = [
+      await stage.openSession(url, { name }),
+      await stage.openSession(url, { name }),
+    ]
     const { fence } = await ann.lock(key, { metadata })
     bob.lock(key).catch(() => {})
     // After this answer, the request of bob waits at the broker.
@@ -213,7 +216,7 @@ describe('holdfast on a terminal', () => {
     ]
     const runs = bodies.map(async (body, i) => {
       const server = createServer((_, response) => response.end(JSON.stringify(body)))
-      stage.onClear(() => server.close())
+      stage.onCleanUp(() => server.close())
       await once(server.listen(0, '127.0.0.1'), 'listening')
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
       const flagSets = isFullRun || i === 0 ? [[], ['--json']] : [[]]
@@ -235,14 +238,14 @@ describe('holdfast on a terminal', () => {
       '--log-level',
       'debug',
     ])
-    stage.onClear(() => serve.kill('SIGKILL'))
+    stage.onCleanUp(() => serve.kill('SIGKILL'))
     let err = ''
     serve.stderr.setEncoding('utf8').on('data', (text: string) => {
       err += text
     })
     const [first] = (await once(serve.stdout.setEncoding('utf8'), 'data')) as [string]
     const url = /ws:\S+/.exec(first)![0]
-    const session = await stage.session(url, { name: hostile.slice(0, 256) })
+    const session = await stage.openSession(url, { name: hostile.slice(0, 256) })
     const lock = await session.lock(`k${hostileKey}`)
     await session.revoke(lock.key, { fence: lock.fence, reason: hostile.slice(1, 250) })
     await session.close()

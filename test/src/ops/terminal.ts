@@ -46,7 +46,7 @@ export class Terminal {
   /** Runs a shell command line in a terminal. The end of the test kills the command line. */
   static start(stage: Stage, line: string, env: Readonly<Record<string, string>> = {}): Terminal {
     const terminal = new Terminal(line, env)
-    stage.onClear(async () => {
+    stage.onCleanUp(async () => {
       terminal.#process.kill('SIGKILL')
       await terminal.#ended
     })

@@ -12,7 +12,7 @@ import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { openTcp } from '../e2e/raw.js'
-import { next, rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, nextEvent, Stage } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
 import { type Certificate, certificate } from './certificate.js'
@@ -24,34 +24,37 @@ describe('a broker with TLS', () => {
 
   it('serves wss:// and accepts tokens', async () => {
     const { cert, key, TrustingWebSocket } = certificate(scratch(stage))
-    const { url } = await stage.broker({ tls: { cert, key }, authenticate: ({ token }) => token })
+    const { url } = await stage.startBroker({
+      tls: { cert, key },
+      authenticate: ({ token }) => token,
+    })
     expect(url).to.match(/^wss:\/\/127\.0\.0\.1:/)
-    const session = await stage.session(url, { WebSocket: TrustingWebSocket, token: 't' })
+    const session = await stage.openSession(url, { WebSocket: TrustingWebSocket, token: 't' })
     expect((await session.lock('k')).held).to.equal(true)
   })
 
   it('is refused by a client that does not trust its certificate', async () => {
     const { cert, key } = certificate(scratch(stage))
-    const { url } = await stage.broker({ tls: { cert, key } })
-    await rejection(stage.session(url), 'UNAVAILABLE')
+    const { url } = await stage.startBroker({ tls: { cert, key } })
+    await expectRejection(stage.openSession(url), 'UNAVAILABLE')
   })
 
   it('closes without delay although a TLS handshake is unfinished', async () => {
     const { cert, key, TrustingWebSocket } = certificate(scratch(stage))
-    const { broker, url, port } = await stage.broker({ tls: { cert, key } })
+    const { broker, url, port } = await stage.startBroker({ tls: { cert, key } })
     const silentConnection = await openTcp(port)
     silentConnection.on('error', () => {})
-    stage.onClear(() => silentConnection.destroy())
+    stage.onCleanUp(() => silentConnection.destroy())
     // The silent connection came first, so it has arrived when this session is open.
-    await stage.session(url, { WebSocket: TrustingWebSocket })
+    await stage.openSession(url, { WebSocket: TrustingWebSocket })
     await broker.close()
   })
 
   it('refuses an invalid key with a message', async () => {
     const { cert } = certificate(scratch(stage))
     const broker = createBroker({ tls: { cert, key: 'not a key' } })
-    stage.onClear(() => broker.close())
-    const error = await rejection(broker.listen({ port: 0 }), 'INVALID_OPTION')
+    stage.onCleanUp(() => broker.close())
+    const error = await expectRejection(broker.listen({ port: 0 }), 'INVALID_OPTION')
     expect(error).to.be.instanceOf(HoldfastError).with.property('message').that.matches(/PEM/)
   })
 })
@@ -114,7 +117,7 @@ describe('a broker behind nginx', () => {
       }
       lines.close()
     }
-    stage.onClear(stop)
+    stage.onCleanUp(stop)
     for await (const line of lines) if (line.includes('start worker process ')) break
     // The `break` has closed `lines`. Without another reader, a full pipe would block nginx.
     child.stderr.resume()
@@ -126,7 +129,7 @@ describe('a broker behind nginx', () => {
     const files = scratch(stage)
     const certs = certificate(files)
     const credentialsSeen: Credentials[] = []
-    const { port: brokerPort, broker } = await stage.broker({
+    const { port: brokerPort, broker } = await stage.startBroker({
       authenticate: (credentials) => {
         credentialsSeen.push(credentials)
         return credentials.token
@@ -145,8 +148,8 @@ describe('a broker behind nginx', () => {
 
   it('grants locks to clients that send a token over TLS', async () => {
     const { url, TrustingWebSocket, credentialsSeen } = await startBrokerBehindNginx()
-    const ann = await stage.session(url, { WebSocket: TrustingWebSocket, token: 'ann' })
-    const bob = await stage.session(url, { WebSocket: TrustingWebSocket, token: 'bob' })
+    const ann = await stage.openSession(url, { WebSocket: TrustingWebSocket, token: 'ann' })
+    const bob = await stage.openSession(url, { WebSocket: TrustingWebSocket, token: 'bob' })
     const lock = await ann.lock('k')
     const requestOfBob = bob.lock('k')
     await lock.unlock()
@@ -156,17 +159,17 @@ describe('a broker behind nginx', () => {
 
   it('keeps a session with a grace over a restart of nginx', async () => {
     const { url, TrustingWebSocket, stop, config } = await startBrokerBehindNginx()
-    const session = await stage.session(url, {
+    const session = await stage.openSession(url, {
       WebSocket: TrustingWebSocket,
       token: 'ann',
       grace: 'lease',
     })
     const lock = await session.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
-    const jeopardy = next(session, 'jeopardy')
+    const jeopardy = nextEvent(session, 'jeopardy')
     await stop()
     await jeopardy
-    const resumed = next(session, 'resumed')
+    const resumed = nextEvent(session, 'resumed')
     await startNginx(config)
     await resumed
     expect(lock.held).to.equal(true)

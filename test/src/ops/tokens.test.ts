@@ -252,7 +252,7 @@ describe('JSON Web Tokens', () => {
     expect((await identityOf(jwtTokens({ jwks: { keys } }), token))?.principal).to.equal('ann')
     const server = createServer((_, response) => response.end(JSON.stringify({ keys })))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.close())
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`
     expect((await identityOf(jwtTokens({ jwksUrl }), token))?.principal).to.equal('ann')
     const withWrongKeyId = await new SignJWT(validPayload)

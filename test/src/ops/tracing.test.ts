@@ -22,7 +22,7 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 
 /** Keeps the active context of OpenTelemetry only until the first await, as in a browser. */
 class SynchronousContexts implements ContextManager {
@@ -83,8 +83,8 @@ describe('tracing', () => {
 
   /** Connects a session with a tracer. */
   async function connectWithTracer() {
-    const { url, broker } = await stage.broker()
-    const session = await stage.session(url, { tracer: openTelemetry(tracer) })
+    const { url, broker } = await stage.startBroker()
+    const session = await stage.openSession(url, { tracer: openTelemetry(tracer) })
     return { url, broker, session }
   }
 
@@ -116,7 +116,7 @@ describe('tracing', () => {
   it('ends the span of a failed wait with the error code', async () => {
     const { session } = await connectWithTracer()
     await session.lock('k')
-    await rejection(session.tryLock('k'), 'LOCK_HELD')
+    await expectRejection(session.tryLock('k'), 'LOCK_HELD')
     const failed = spans('holdfast.wait').find(({ status }) => status.code === SpanStatusCode.ERROR)
     expect(failed?.attributes).to.include({ 'holdfast.error': 'LOCK_HELD' })
   })
@@ -124,10 +124,10 @@ describe('tracing', () => {
   it('ends the span of a lost lock with LOCK_LOST', async () => {
     const { session, url } = await connectWithTracer()
     const lock = await session.lock('k')
-    const stealer = await stage.session(url)
+    const stealer = await stage.openSession(url)
     await stealer.lock('k', { steal: true })
     // The broker reports the loss before it answers this request.
-    await rejection(lock.unlock(), 'LOCK_NOT_HELD')
+    await expectRejection(lock.unlock(), 'LOCK_NOT_HELD')
     expect(spans('holdfast.hold')[0]?.attributes).to.include({ 'holdfast.error': 'LOCK_LOST' })
   })
 
@@ -168,11 +168,11 @@ describe('tracing', () => {
   })
 
   it('makes no spans without an SDK or without a tracer', async () => {
-    const { url, broker } = await stage.broker()
+    const { url, broker } = await stage.startBroker()
     // `openTelemetry()` uses the global SDK, so the test makes sure that there is none.
     trace.disable()
-    const withoutSdk = await stage.session(url, { tracer: openTelemetry() })
-    const withoutTracer = await stage.session(url)
+    const withoutSdk = await stage.openSession(url, { tracer: openTelemetry() })
+    const withoutTracer = await stage.openSession(url)
     await withoutSdk.withLock('a', async () => {
       await withoutTracer.lock('b')
       // A tracer with an SDK would have put the trace into the metadata.

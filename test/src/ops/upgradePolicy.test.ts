@@ -14,7 +14,7 @@ import {
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
-import { headOf, openTcp, RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
+import { openTcp, RawClient, sendAndReadHead, sendAndReadStatus, upgradeHead } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
 import { RefusalRecorder } from './refusalRecorder.js'
@@ -26,7 +26,7 @@ describe('the upgrade policy', () => {
   async function startBroker(options: BrokerOptions = {}) {
     const refusals = new RefusalRecorder()
     const broker = createBroker({ observer: refusals, ...options })
-    stage.onClear(() => broker.close())
+    stage.onCleanUp(() => broker.close())
     return { ...(await broker.listen({ port: 0 })), refusals }
   }
 
@@ -49,18 +49,18 @@ describe('the upgrade policy', () => {
     const client = new RawClient(url, { headers, ...(protocols && { protocols }) })
     await client.opened()
     client.send({ type: 'hello' })
-    stage.onClear(() => client.drop())
+    stage.onCleanUp(() => client.drop())
     return client
   }
 
   it('refuses a page of another origin before the upgrade', async () => {
     const { port, refusals } = await startBroker({ origins: ['https://app.example'] })
     for (const origin of ['https://evil.example', 'null', 'http://app.example']) {
-      expect(await statusOf(port, upgradeHead('/', { origin }))).to.match(/ 403 /)
+      expect(await sendAndReadStatus(port, upgradeHead('/', { origin }))).to.match(/ 403 /)
     }
-    expect(await statusOf(port, upgradeHead('/', { origin: 'https://app.example' }))).to.match(
-      / 101 /,
-    )
+    expect(
+      await sendAndReadStatus(port, upgradeHead('/', { origin: 'https://app.example' })),
+    ).to.match(/ 101 /)
     expect(refusals.causes).to.deep.equal(['origin', 'origin', 'origin'])
   })
 
@@ -72,18 +72,22 @@ describe('the upgrade policy', () => {
       '10.0.0.1',
       'localhost.evil.example',
     ]) {
-      expect(await statusOf(port, upgradeHead('/', { host })), host).to.match(/ 403 /)
+      expect(await sendAndReadStatus(port, upgradeHead('/', { host })), host).to.match(/ 403 /)
     }
     for (const host of ['localhost', `127.0.0.1:${port}`, '[::1]:7420', 'LOCALHOST']) {
-      expect(await statusOf(port, upgradeHead('/', { host })), host).to.match(/ 101 /)
+      expect(await sendAndReadStatus(port, upgradeHead('/', { host })), host).to.match(/ 101 /)
     }
     expect(new Set(refusals.causes)).to.deep.equal(new Set(['host']))
   })
 
   it('accepts the host names of the option hosts', async () => {
     const { port } = await startBroker({ hosts: ['Locks.example'] })
-    expect(await statusOf(port, upgradeHead('/', { host: 'locks.example' }))).to.match(/ 101 /)
-    expect(await statusOf(port, upgradeHead('/', { host: 'other.example' }))).to.match(/ 403 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/', { host: 'locks.example' }))).to.match(
+      / 101 /,
+    )
+    expect(await sendAndReadStatus(port, upgradeHead('/', { host: 'other.example' }))).to.match(
+      / 403 /,
+    )
   })
 
   it('refuses clients behind a proxy if the broker has no authenticate', async () => {
@@ -91,8 +95,8 @@ describe('the upgrade policy', () => {
     const statusCodes = async (headers: Record<string, string>) => {
       // These two headers turn the upgrade into an ordinary request.
       const get = (path: string) =>
-        statusOf(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
-      const upgrade = await statusOf(port, upgradeHead('/', headers))
+        sendAndReadStatus(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
+      const upgrade = await sendAndReadStatus(port, upgradeHead('/', headers))
       const answers = ['/metrics', '/status', '/dashboard/'].map(get)
       const statusLines = [upgrade, ...(await Promise.all(answers))]
       return statusLines.map((line) => line.split(' ')[1])
@@ -115,7 +119,7 @@ describe('the upgrade policy', () => {
       { pragma: 'no-cache', 'sec-ch-ua': '"Chromium"', dnt: '1', priority: 'u=1', te: 'trailers' },
     ]
     for (const headers of headerSets)
-      expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 101 /)
+      expect(await sendAndReadStatus(port, upgradeHead('/', headers))).to.match(/ 101 /)
   })
 
   it('lists the ordinary headers in lower case, and no header of a proxy among them', () => {
@@ -153,7 +157,7 @@ describe('the upgrade policy', () => {
     expect(credentialsSeen[0]?.token).to.equal('s3cret ✓')
     const socket = await openTcp(port)
     const offered = { 'sec-websocket-protocol': `${encoded}, ${subprotocol}` }
-    expect(await headOf(socket, upgradeHead('/', offered))).to.not.include(encoded)
+    expect(await sendAndReadHead(socket, upgradeHead('/', offered))).to.not.include(encoded)
     socket.destroy()
   })
 
@@ -184,7 +188,7 @@ describe('the upgrade policy', () => {
       { 'sec-websocket-protocol': `${subprotocol}, bearer.` },
     ]
     for (const headers of malformedHeaders) {
-      expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 400 /)
+      expect(await sendAndReadStatus(port, upgradeHead('/', headers))).to.match(/ 400 /)
     }
     expect(refusals.causes).to.deep.equal(['token', 'token', 'token'])
   })
@@ -232,7 +236,7 @@ describe('the upgrade policy', () => {
   it('reports the address of the refused client, and not of its proxy', async () => {
     const { port, refusals } = await startBroker({ trustedProxies: ['127.0.0.1'] })
     const forwarded = { origin: 'https://evil.example', 'x-forwarded-for': '203.0.113.9' }
-    expect(await statusOf(port, upgradeHead('/', forwarded))).to.match(/ 403 /)
+    expect(await sendAndReadStatus(port, upgradeHead('/', forwarded))).to.match(/ 403 /)
     const { origin } = forwarded
     expect(refusals.all).to.deep.equal([{ cause: 'origin', remoteAddress: '203.0.113.9', origin }])
   })

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { WebSocketServer } from 'ws'
-import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { noStats } from '../protocol/brokerMessages.js'
 import { Holdfast } from './command.js'
 
@@ -19,7 +19,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
   /** Starts a server that answers like a broker that does not know the field `kind`. */
   async function olderBroker(): Promise<string> {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-    stage.onClear(() => server.close())
+    stage.onCleanUp(() => server.close())
     await once(server, 'listening')
     server.on('connection', (socket) => {
       const send = (message: object) => socket.send(JSON.stringify(message))
@@ -43,13 +43,13 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
   }
 
   it('shows barriers and kept results with ls, show, top and stats', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     // Without locks, `ls` prints only the names of the columns.
     expect((await run(url, 'ls')).out).to.have.length(1)
     for (const session of [ann, bob]) {
       session!.barrier('phase', { parties: 3 }).catch(() => {})
-      await untilHandled(session!)
+      await untilMessagesHandled(session!)
     }
     await ann!.once('report', () => 'x', { keep: 600_000 })
     const { out } = await run(url, 'ls')
@@ -97,14 +97,14 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
   })
 
   it('shows the keys of a set, the scope of a lock, and the mode after upgrades', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lockAll(['a', 'b'])
     expect((await run(url, 'show', 'a')).out[1]).to.equal('keys of the set: a, b')
     const lock = await ann!.lock('k', { mode: 'shared' })
     const lockOfBob = await bob!.lock('k', { mode: 'shared' })
     const upgraded = lock.upgrade()
-    await untilHandled(ann!)
+    await untilMessagesHandled(ann!)
     const shown = (await run(url, 'show', 'k')).out
     expect(shown[2]).to.match(/^before the queue: ann \(upgrade\) has waited for /)
     // The last column is the number of waiting requests.
@@ -123,15 +123,15 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
   })
 
   it('shows the refused deadlocks with ls, show, top and stats, the newest first', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const makeDeadlock = async (key: string): Promise<void> => {
       const locks = await Promise.all(
         [ann, bob].map((session) => session!.lock(key, { mode: 'shared' })),
       )
       locks[0]!.upgrade().catch(() => {})
-      await untilHandled(ann!)
-      await rejection(locks[1]!.upgrade(), 'DEADLOCK')
+      await untilMessagesHandled(ann!)
+      await expectRejection(locks[1]!.upgrade(), 'DEADLOCK')
     }
     await makeDeadlock('k')
     const stats = (await run(url, 'stats')).out.join('\n')
@@ -160,21 +160,21 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
   })
 
   it('prints with watch --queue which requests wait, and why they cease to wait', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('orders:1')
     bob!.lock('orders:1').catch(() => {})
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     const watch = Holdfast.start(stage, ['watch', '--queue', 'orders:', '--url', url])
     await watch.out.waitForCount(3)
-    await rejection(bob!.lock('orders:1', { timeout: 1, mode: 'shared' }), 'LOCK_TIMEOUT')
+    await expectRejection(bob!.lock('orders:1', { timeout: 1, mode: 'shared' }), 'LOCK_TIMEOUT')
     const controller = new AbortController()
     const abortedRequest = bob!.lock('orders:1', { signal: controller.signal })
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     controller.abort()
-    await rejection(abortedRequest, 'ABORTED')
+    await expectRejection(abortedRequest, 'ABORTED')
     // Let the broker handle the cancel of the request before the lock is released.
-    await untilHandled(bob!)
+    await untilMessagesHandled(bob!)
     await ann!.close()
     await watch.out.waitForCount(10)
     watch.process.kill('SIGINT')

@@ -10,7 +10,7 @@ describe('the hooks for React on a server', () => {
   const stage = Stage.forEachTest()
 
   it('render an idle lock, and request no lock', async () => {
-    const { broker, url, sessions } = await stage.brokerWithSessions('observer')
+    const { broker, url, sessions } = await stage.startBrokerWithSessions('observer')
     expect(renderOnServer(url, 'a')).to.include('idle ok by []')
     // This request gives a message of the rendering the time to reach the broker.
     await sessions[0]!.stats()

@@ -15,7 +15,7 @@ import {
   UpgradePolicy,
 } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { rejection, Stage } from '../e2e/stage.js'
+import { expectRejection, Stage } from '../e2e/stage.js'
 
 /** The code and the message of the error that `act` throws; `nothing` if `act` does not throw. */
 function refusalOf(act: () => unknown): string {
@@ -152,16 +152,16 @@ describe('options: the error of listen', () => {
   const stage = Stage.forEachTest()
 
   it('says whether the port is in use or the machine does not have the address', async () => {
-    const { port } = await stage.broker()
+    const { port } = await stage.startBroker()
     // Without these options, the broker would refuse to listen on 192.0.2.1, beyond loopback.
     const [authenticate, allowInsecure] = [() => 'ann', true]
-    const { broker } = await stage.broker({ authenticate, allowInsecure })
-    const usedPortError = await rejection(broker.listen({ port }), 'UNAVAILABLE')
+    const { broker } = await stage.startBroker({ authenticate, allowInsecure })
+    const usedPortError = await expectRejection(broker.listen({ port }), 'UNAVAILABLE')
     expect(usedPortError.message).to.equal(
       `Cannot listen on 127.0.0.1:${port}: another program is using the port, perhaps another Holdfast broker: stop that program, or set \`port\` to another port`,
     )
     // This address is reserved for documentation.
-    const noAddressError = await rejection(
+    const noAddressError = await expectRejection(
       broker.listen({ port: 0, host: '192.0.2.1' }),
       'UNAVAILABLE',
     )
