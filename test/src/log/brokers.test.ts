@@ -23,8 +23,8 @@ describe('brokers that share a log', () => {
   it('refuse a lock that a client of another broker holds', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
-    const fence = await cluster.lock(alice, 1, 'k')
+    const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(b)]
+    const fence = await cluster.lock(alice, { id: 1, key: 'k' })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 0 })
     expect(bob.heard()[0]).to.deep.include({ type: 'failed', code: 'LOCK_HELD' })
     await cluster.send(bob, { type: 'lock', id: 2, key: 'k' })
@@ -40,22 +40,22 @@ describe('brokers that share a log', () => {
   it('send events of one broker to the watchers of the other broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
+    const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(b)]
     await cluster.send(bob, { type: 'watch', id: 1, key: 'k' })
-    await cluster.lock(alice, 1, 'k')
+    await cluster.lock(alice, { id: 1, key: 'k' })
     expect(bob.socket.heardOf('event').map(({ event }) => event.event)).to.deep.equal(['locked'])
   })
 
   it('keep each deadline only at the owner broker of the session', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
-    await cluster.lock(alice, 1, 'k', { ttl: 2_000 })
+    const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(b)]
+    await cluster.lock(alice, { id: 1, key: 'k', ttl: 2_000 })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 1_000 })
     await cluster.send(bob, { type: 'lock', id: 2, key: 'k' })
     const entriesBefore = cluster.store.entries.length
     // Longer than the ttl of 2 s and the timeout of 1 s.
-    await cluster.passAlive(3_000, alice, bob)
+    await cluster.passTimeAnsweringPings(3_000, alice, bob)
     const texts = cluster.store.entries.slice(entriesBefore).map(({ text }) => text)
     const writtenTypes = texts.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
     // For each deadline, only one broker wrote a command to the log, although both brokers have the
@@ -77,8 +77,8 @@ describe('brokers that share a log', () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker({ observer: observerOf('a') })
     const b = await cluster.startBroker({ observer: observerOf('b') })
-    const alice = await cluster.client(a, { grace: 'lease' })
-    const fence = await cluster.lock(alice, 1, 'k')
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
+    const fence = await cluster.lock(alice, { id: 1, key: 'k' })
     await cluster.send(alice, { type: 'unlock', id: 2, fence })
     expect(effects.filter(([name]) => name === 'a').map(([, kind]) => kind)).to.deep.equal([
       'opened',
@@ -88,7 +88,7 @@ describe('brokers that share a log', () => {
     ])
     expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
     // `alice.resume()` returns the hello that resumes the session.
-    await cluster.client(b, alice.resume())
+    await cluster.connectClient(b, alice.resume())
     // The first four are the effects above.
     expect(effects.slice(4)).to.have.deep.members([
       ['a', 'moved'],
@@ -118,9 +118,12 @@ describe('a session that moves to another broker', () => {
   it('keeps its locks, fences, requests and answers, and loses its old connection', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
-    const fenceOfBob = await cluster.lock(bob, 1, 'bobs')
-    const fence = await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
+    const [alice, bob] = [
+      await cluster.connectClient(a, { grace: 'lease' }),
+      await cluster.connectClient(b),
+    ]
+    const fenceOfBob = await cluster.lock(bob, { id: 1, key: 'bobs' })
+    const fence = await cluster.lock(alice, { id: 1, key: 'k', ttl: 60_000 })
     await cluster.send(alice, { type: 'lock', id: 2, key: 'bobs' })
     await cluster.send(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
     const socket = b.connectWithHello(alice.resume())
@@ -151,9 +154,9 @@ describe('a session that moves to another broker', () => {
   it('keeps a lock for its full ttl after the move, and ignores an expiry that the former broker wrote', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
-    await cluster.passAlive(7_000, alice)
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
+    await cluster.lock(alice, { id: 1, key: 'k', ttl: 8_000 })
+    await cluster.passTimeAnsweringPings(7_000, alice)
     // From now on, each write of broker `a` to the log and each entry for broker `a` takes 1 s.
     a.source.faults.delayMs = 1_000
     // Broker `a` writes an expiry when the ttl of 8 s ends, 0.1 s before the session moves. Because
@@ -178,8 +181,8 @@ describe('a session that moves to another broker', () => {
   it('stays at its broker when an abandoned resume at another broker reaches the log late', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(b, { grace: 'lease' })
-    const fence = await cluster.lock(alice, 1, 'k')
+    const alice = await cluster.connectClient(b, { grace: 'lease' })
+    const fence = await cluster.lock(alice, { id: 1, key: 'k' })
     alice.socket.drop()
     a.source.faults.delayMs = 150
     // The second argument of `resume` is the number of the attempt.
@@ -198,12 +201,12 @@ describe('a session that moves to another broker', () => {
   it('has no deadline at the former broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(a, { grace: 'lease', lease: 4_000 })
-    await cluster.lock(alice, 1, 'k')
+    const alice = await cluster.connectClient(a, { grace: 'lease', lease: 4_000 })
+    await cluster.lock(alice, { id: 1, key: 'k' })
     // The session moves 1 s before its lease of 4 s would end at broker `a`.
     await cluster.passTime(3_000)
-    const moved = await cluster.client(b, alice.resume())
-    await cluster.passAlive(20_000, moved)
+    const moved = await cluster.connectClient(b, alice.resume())
+    await cluster.passTimeAnsweringPings(20_000, moved)
     expect(sessions(a)).to.deep.equal([alice.session])
     expect(a.broker.table.heldCount).to.equal(1)
   })
@@ -211,17 +214,17 @@ describe('a session that moves to another broker', () => {
   it('may return to the first broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    let client = await cluster.client(a, { grace: 'lease', lease: 4_000 })
-    await cluster.lock(client, 1, 'k', { ttl: 30_000 })
+    let client = await cluster.connectClient(a, { grace: 'lease', lease: 4_000 })
+    await cluster.lock(client, { id: 1, key: 'k', ttl: 30_000 })
     for (const broker of [b, a, b, a]) {
-      client = await cluster.client(broker, client.resume())
+      client = await cluster.connectClient(broker, client.resume())
       expect(client.welcome.resumed).to.equal(true)
       // With any message, the client confirms that it has the new secret for its next resume.
       await cluster.send(client, { type: 'ack', ids: [] })
-      await cluster.passAlive(5_000, client)
+      await cluster.passTimeAnsweringPings(5_000, client)
     }
     expect(b.broker.table.heldCount).to.equal(1)
-    await cluster.passAlive(30_000, client)
+    await cluster.passTimeAnsweringPings(30_000, client)
     expect(b.broker.table.heldCount).to.equal(0)
   })
 })
@@ -230,12 +233,15 @@ describe('a broker that stops or loses its log', () => {
   it('loses its sessions to another broker, where each session has its whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
-    const fence = await cluster.lock(alice, 1, 'k', { ttl: 40_000 })
+    const [alice, bob] = [
+      await cluster.connectClient(a, { grace: 'lease' }),
+      await cluster.connectClient(b),
+    ]
+    const fence = await cluster.lock(alice, { id: 1, key: 'k', ttl: 40_000 })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
     a.source.cut()
     // Broker `b` declares broker `a` dead after 6 to 9 s. The lease of 15 s then begins again.
-    await cluster.passAlive(20_000, bob)
+    await cluster.passTimeAnsweringPings(20_000, bob)
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
     expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)
     const socket = b.connectWithHello(alice.resume())
@@ -243,7 +249,7 @@ describe('a broker that stops or loses its log', () => {
     expect(socket.heardOf('snapshot')[0]?.held.map(({ key }) => key)).to.deep.equal(['k'])
     socket.drop()
     // Longer than the grace, which is the lease of 15 s.
-    await cluster.passAlive(16_000, bob)
+    await cluster.passTimeAnsweringPings(16_000, bob)
     expect(sessions(b)).to.deep.equal([bob.session])
     expect(b.broker.table.keys.get('k')?.holders.first?.session.id).to.equal(bob.session)
   })
@@ -251,8 +257,8 @@ describe('a broker that stops or loses its log', () => {
   it('passes its sessions to another broker immediately if it leaves the log', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.lock(alice, 1, 'k')
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
+    await cluster.lock(alice, { id: 1, key: 'k' })
     // A drain of 0 ms: the broker disconnects the client, but does not end the session.
     a.broker.startDraining(0)
     for (const connection of a.broker.connections) a.broker.dismiss(connection)
@@ -272,8 +278,8 @@ describe('a broker that stops or loses its log', () => {
   it('owns its sessions again after its return if no other broker owns them', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.lock(alice, 1, 'k')
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
+    await cluster.lock(alice, { id: 1, key: 'k' })
     // Both brokers are cut off from the log, so neither broker can declare the other broker dead.
     a.source.cut()
     b.source.cut()
@@ -288,9 +294,9 @@ describe('a broker that stops or loses its log', () => {
       ownerBroker: name,
       suspended: true,
     })
-    const resumedClient = await cluster.client(a, alice.resume())
+    const resumedClient = await cluster.connectClient(a, alice.resume())
     expect(resumedClient.welcome.resumed).to.equal(true)
-    await cluster.passAlive(20_000, resumedClient)
+    await cluster.passTimeAnsweringPings(20_000, resumedClient)
     expect(b.broker.table.heldCount).to.equal(1)
   })
 })

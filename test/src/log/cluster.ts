@@ -9,7 +9,7 @@ import {
   ReplicatedLog,
   type ReplicatedOptions,
 } from '@holdfast/server/internal'
-import type { Hello } from '@holdfast/shared'
+import type { Hello, LockRequest } from '@holdfast/shared'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
 import { BrokerHarness, type Client } from '../server/harness.js'
 import { RecordingTable } from './logSuite.js'
@@ -110,13 +110,13 @@ export class Cluster {
   /** Starts a log, and returns its state machine when the log has called `serve`. */
   async startLog(options: ReplicatedOptions = {}): Promise<RecordingStateMachine> {
     const { log, source } = this.newLog(options)
-    const stateMachine = this.stateMachine(log, source)
+    const stateMachine = this.newStateMachine(log, source)
     await this.runUntilSettled(log.start(stateMachine))
     return stateMachine
   }
 
   /** Makes a state machine that records which methods the log calls. */
-  stateMachine(log: ReplicatedLog, source: MemorySource): RecordingStateMachine {
+  newStateMachine(log: ReplicatedLog, source: MemorySource): RecordingStateMachine {
     return new RecordingStateMachine(this.environment, log, source)
   }
 
@@ -132,7 +132,7 @@ export class Cluster {
   }
 
   /** Opens a session at this broker, and returns its client. */
-  async client(member: Member, hello: Partial<Hello> = {}): Promise<Client> {
+  async connectClient(member: Member, hello: Partial<Hello> = {}): Promise<Client> {
     const socket = member.connectWithHello(hello)
     await this.settle()
     return member.clientOn(socket)
@@ -145,12 +145,14 @@ export class Cluster {
   }
 
   /**
-   * Locks a free key with the request `id`. Returns the fence, which is the number of the grant.
+   * Locks a free key. Returns the fence, which is the number of the grant.
+   *
+   * @param request The fields of the message `lock`: the id of the request, the key, and options.
    */
-  async lock(client: Client, id: number, key: string, options: object = {}): Promise<number> {
-    await this.send(client, { type: 'lock', id, key, ...options })
+  async lock(client: Client, request: Omit<LockRequest, 'type'>): Promise<number> {
+    await this.send(client, { type: 'lock', ...request })
     const granted = client.socket.heardOf('granted').at(-1)
-    if (granted?.id !== id) throw new Error(`The broker has not granted ${key}`)
+    if (granted?.id !== request.id) throw new Error(`The broker has not granted ${request.key}`)
     return granted.fence
   }
 
@@ -158,7 +160,7 @@ export class Cluster {
    * Lets time pass while these clients answer every ping. Rounds the time up to whole steps of
    * 100 ms.
    */
-  async passAlive(ms: number, ...clients: readonly Client[]): Promise<void> {
+  async passTimeAnsweringPings(ms: number, ...clients: readonly Client[]): Promise<void> {
     const stepMs = 100
     for (let passed = 0; passed < ms; passed += stepMs) {
       await this.passTime(stepMs)

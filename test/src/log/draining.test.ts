@@ -36,7 +36,7 @@ async function drainAndMeasure(
   const stepMs = 100
   for (let passed = 0; passed < limitMs && duration === undefined; passed += stepMs) {
     const connected = clients.filter(({ socket }) => socket.closedWith === undefined)
-    await cluster.passAlive(stepMs, ...connected)
+    await cluster.passTimeAnsweringPings(stepMs, ...connected)
     for (const { socket } of clients) if (socket.closedWith !== undefined) socket.drop()
     await cluster.settle()
   }
@@ -47,9 +47,9 @@ describe('draining a broker that shares its log', () => {
   it('lets holders and waiters resume at other brokers, and ends when they have left', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const holder = await cluster.client(a, { grace: 'lease' })
-    const waiter = await cluster.client(a, { grace: 'lease' })
-    const fence = await cluster.lock(holder, 1, 'k')
+    const holder = await cluster.connectClient(a, { grace: 'lease' })
+    const waiter = await cluster.connectClient(a, { grace: 'lease' })
+    const fence = await cluster.lock(holder, { id: 1, key: 'k' })
     await cluster.send(waiter, { type: 'lock', id: 1, key: 'k' })
     // The drain ends long before its limit of 10 s.
     expect(await drainAndMeasure(cluster, a, [holder, waiter], drainMs)).to.be.lessThan(500)
@@ -68,8 +68,8 @@ describe('draining a broker that shares its log', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [withGrace, withoutGrace] = [
-      await cluster.client(a, { grace: 'lease' }),
-      await cluster.client(a, { grace: 0 }),
+      await cluster.connectClient(a, { grace: 'lease' }),
+      await cluster.connectClient(a, { grace: 0 }),
     ]
     a.broker.startDraining(drainMs)
     await cluster.send(withGrace, { type: 'lock', id: 1, key: 'k' })
@@ -84,8 +84,8 @@ describe('draining a broker that shares its log', () => {
     const a = await cluster.startBroker()
     // The second broker cannot help, because the session has no grace.
     await cluster.startBroker()
-    const holder = await cluster.client(a, { grace: 0 })
-    await cluster.lock(holder, 1, 'k')
+    const holder = await cluster.connectClient(a, { grace: 0 })
+    await cluster.lock(holder, { id: 1, key: 'k' })
     const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
     expect(duration).to.be.at.least(drainMs)
   })
@@ -93,8 +93,8 @@ describe('draining a broker that shares its log', () => {
   it('waits the whole drain time also for a session with a grace if there is no other broker', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
-    const holder = await cluster.client(a, { grace: 'lease' })
-    await cluster.lock(holder, 1, 'k')
+    const holder = await cluster.connectClient(a, { grace: 'lease' })
+    await cluster.lock(holder, { id: 1, key: 'k' })
     const duration = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
     expect(duration).to.be.at.least(drainMs)
   })
@@ -106,18 +106,18 @@ describe('rebalancing a broker that shares its log', () => {
     const a = await cluster.startBroker()
     await cluster.startBroker()
     const movable: Client[] = []
-    for (let i = 0; i < 10; i++) movable.push(await cluster.client(a, { grace: 'lease' }))
-    const withoutGrace = await cluster.client(a)
-    await cluster.lock(movable[0]!, 1, 'k')
+    for (let i = 0; i < 10; i++) movable.push(await cluster.connectClient(a, { grace: 'lease' }))
+    const withoutGrace = await cluster.connectClient(a)
+    await cluster.lock(movable[0]!, { id: 1, key: 'k' })
     let returnedCount: number | undefined
     void rebalance(a.broker, cluster.environment.clock, 1_000, a.log.membership).then((count) => {
       returnedCount = count
     })
     const closedCount = () => movable.filter(({ socket }) => socket.closedWith !== undefined).length
-    await cluster.passAlive(500, withoutGrace)
+    await cluster.passTimeAnsweringPings(500, withoutGrace)
     // About half of the ten connections, because half of the time of 1 s has passed.
     expect(closedCount()).to.be.within(4, 7)
-    await cluster.passAlive(600, withoutGrace)
+    await cluster.passTimeAnsweringPings(600, withoutGrace)
     expect([closedCount(), returnedCount]).to.deep.equal([10, 10])
     for (const { socket } of movable) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
@@ -125,13 +125,13 @@ describe('rebalancing a broker that shares its log', () => {
     expect(withoutGrace.socket.closedWith).to.equal(undefined)
     expect(a.broker.isServing).to.equal(true)
     // The broker also accepts a new session.
-    expect((await cluster.client(a)).welcome.resumed).to.equal(false)
+    expect((await cluster.connectClient(a)).welcome.resumed).to.equal(false)
   })
 
   it('closes no connection if the log has no other member', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
-    const client = await cluster.client(a, { grace: 'lease' })
+    const client = await cluster.connectClient(a, { grace: 'lease' })
     expect(await rebalance(a.broker, cluster.environment.clock, 1_000, a.log.membership)).to.equal(
       0,
     )

@@ -14,9 +14,9 @@ import { logConfig, Reader } from './etcdStage.js'
 /** Makes engines. The engines of one test share one log. */
 export interface EngineStage {
   /** An engine that the test must open. */
-  engine(): Engine
+  newEngine(): Engine
   /** An open engine with the usual configuration. */
-  opened(): Promise<Engine>
+  openEngine(): Promise<Engine>
 }
 
 /** @param makeStage Called once, inside the suite, so that it may register hooks. */
@@ -46,7 +46,7 @@ export async function partsOf(engine: Engine): Promise<string[] | undefined> {
 
 function testOrdering(stage: EngineStage): void {
   it('delivers each entry once and in the same order to all readers', async () => {
-    const engines = await Promise.all([1, 2, 3].map(() => stage.opened()))
+    const engines = await Promise.all([1, 2, 3].map(() => stage.openEngine()))
     const readers = engines.map((engine) => {
       const reader = new Reader()
       engine.follow(0, reader)
@@ -74,7 +74,7 @@ function testOrdering(stage: EngineStage): void {
   })
 
   it('delivers nothing before follow has returned, and nothing after stop', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     await engine.append('b', 'one')
     const reader = new Reader()
     const { stop } = engine.follow(0, reader)
@@ -90,7 +90,7 @@ function testOrdering(stage: EngineStage): void {
   })
 
   it('delivers the entries after any position, with any text', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     // The texts are short, very long, empty, not ASCII, or begin with a NUL character.
     const texts = [
       '{}',
@@ -114,7 +114,7 @@ function testOrdering(stage: EngineStage): void {
   })
 
   it('catches up with a history of many megabytes', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     // Random text can hardly be compressed, so the history stays long in the storage.
     const entries = Array.from({ length: quickOrFull(80, 200) }, () =>
       randomBytes(150_000).toString('base64'),
@@ -129,7 +129,7 @@ function testOrdering(stage: EngineStage): void {
 
   it('stores the configuration of the first broker, and refuses other configurations', async () => {
     // A broker is declared dead after `deadMs` without a heartbeat.
-    const engines = Array.from({ length: 5 }, () => stage.engine())
+    const engines = Array.from({ length: 5 }, () => stage.newEngine())
     const deadTimes = engines.map((_, i) => logConfig.deadMs + i)
     const results = await Promise.allSettled(
       engines.map((engine, i) => engine.open({ ...logConfig, deadMs: deadTimes[i]! })),
@@ -145,13 +145,13 @@ function testOrdering(stage: EngineStage): void {
         ),
       )
     }
-    await stage.engine().open({ ...logConfig, deadMs: storedDeadMs })
+    await stage.newEngine().open({ ...logConfig, deadMs: storedDeadMs })
   })
 }
 
 function testSnapshots(stage: EngineStage): void {
   it('stores the newest snapshot, of any size', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     expect(await partsOf(engine)).to.equal(undefined)
     expect(await engine.saveSnapshot(10, [])).to.equal(true)
     expect(await partsOf(engine)).to.deep.equal([])
@@ -160,7 +160,7 @@ function testSnapshots(stage: EngineStage): void {
       (_, i) => `${i} ключ ${'\u{1f512}x'.repeat(i * 4_000)}`,
     )
     expect(await engine.saveSnapshot(20, parts)).to.equal(true)
-    expect((await (await stage.opened()).snapshot())?.position).to.equal(20)
+    expect((await (await stage.openEngine()).snapshot())?.position).to.equal(20)
     expect(await partsOf(engine)).to.deep.equal(parts)
     expect(await engine.saveSnapshot(20, ['same position'])).to.equal(false)
     expect(await engine.saveSnapshot(19, ['older position'])).to.equal(false)
@@ -168,14 +168,14 @@ function testSnapshots(stage: EngineStage): void {
   })
 
   it('stores only one of several snapshots of the same position', async () => {
-    const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
+    const engines = await Promise.all([1, 2, 3, 4].map(() => stage.openEngine()))
     const saved = await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
     expect(saved.filter((isStored) => isStored)).to.have.length(1)
     expect(await partsOf(engines[0]!)).to.deep.equal([`${saved.indexOf(true)}`])
   })
 
   it('stores the snapshot with the later position, if two snapshots are saved at the same time', async () => {
-    const engines = await Promise.all([1, 2].map(() => stage.opened()))
+    const engines = await Promise.all([1, 2].map(() => stage.openEngine()))
     const race = [engines[0]!.saveSnapshot(8, ['8']), engines[1]!.saveSnapshot(9, ['9'])]
     expect((await Promise.all(race))[1]).to.equal(true)
     expect(await partsOf(engines[0]!)).to.deep.equal(['9'])
@@ -184,7 +184,7 @@ function testSnapshots(stage: EngineStage): void {
 
 function testCompaction(stage: EngineStage): void {
   it('removes old entries, but keeps the newest snapshot and the entries after the previous snapshot', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     await appendAll(engine, 'dead', ['a'])
     await appendAll(engine, 'living', ['b', 'c', 'd'])
     const reader = new Reader()
@@ -213,7 +213,7 @@ function testCompaction(stage: EngineStage): void {
   })
 
   it('reports from which position the log can be followed', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     const reader = new Reader()
     engine.follow(0, reader)
     for (const text of ['a', 'b', 'c']) await engine.append('slot', text)
@@ -229,7 +229,7 @@ function testCompaction(stage: EngineStage): void {
   })
 
   it('delivers every entry while entries that the follower has read are compacted', async () => {
-    const [writer, follower] = await Promise.all([stage.opened(), stage.opened()])
+    const [writer, follower] = await Promise.all([stage.openEngine(), stage.openEngine()])
     const reader = new Reader()
     follower!.follow(0, reader)
     const total = quickOrFull(100, 1_000)

@@ -18,7 +18,7 @@ import {
 } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 /** The fields of every entry besides its format: broker, number at this broker, time. */
@@ -28,7 +28,7 @@ const entryPosition = 5
 
 describe('log entry', () => {
   it('is the same after encoding and decoding', () => {
-    const commands = [raiseFenceFloor(1), raiseFenceFloor(2)]
+    const commands = [fenceFloorCommand(1), fenceFloorCommand(2)]
     const texts = commands.map((command) => JSON.stringify(command))
     // The notices tell the other brokers of a dead broker, a digest of the table, and a snapshot.
     const notices = { dead: [{ broker: 'b', last: 3 }], digest: [1_000, 'x'], snapshot: 5 } as const
@@ -90,7 +90,7 @@ describe('the queue of commands for the next entries', () => {
   it('returns as many commands as fit into an entry, in order', () => {
     const queue = new CommandQueue()
     // An entry has at most 2,000 commands.
-    const submitted = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
+    const submitted = Array.from({ length: 4_500 }, (_, i) => fenceFloorCommand(i))
     for (const command of submitted) queue.add(command)
     const batches = [
       queue.takeForEntry(),
@@ -119,14 +119,14 @@ describe('the queue of commands for the next entries', () => {
     const queue = new CommandQueue()
     // With 100,000 commands, the broker rejects new requests; with 200,000, the broker disconnects
     // clients.
-    for (let i = 0; i < 99_999; i++) queue.add(raiseFenceFloor(i))
+    for (let i = 0; i < 99_999; i++) queue.add(fenceFloorCommand(i))
     expect(queue.load).to.equal('ok')
-    queue.add(raiseFenceFloor(0))
+    queue.add(fenceFloorCommand(0))
     expect(queue.load).to.equal('rejectNew')
     queue.takeForEntry()
     expect(queue.load).to.equal('ok')
     // The queue still has 98,000 commands, because an entry takes 2,000.
-    for (let i = 0; i < 102_000; i++) queue.add(raiseFenceFloor(i))
+    for (let i = 0; i < 102_000; i++) queue.add(fenceFloorCommand(i))
     expect([queue.load, queue.length]).to.deep.equal(['disconnect', 200_000])
     queue.clear()
     expect([queue.load, queue.length]).to.deep.equal(['ok', 0])
@@ -177,7 +177,7 @@ describe('snapshot of a replicated log', () => {
     store.put(
       encodeCommands(
         { broker: 'a', n: 3, at: 0 },
-        [JSON.stringify(raiseFenceFloor(99))],
+        [JSON.stringify(fenceFloorCommand(99))],
         undefined,
       ),
     )

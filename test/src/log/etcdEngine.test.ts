@@ -19,8 +19,8 @@ describe('log: the engine on etcd and its keys', function () {
   const stage = EtcdStage.forSuite()
 
   it('refuses keys of another cluster, format or program', async () => {
-    await stage.opened()
-    const open = (change: object) => stage.engine().open({ ...logConfig, ...change })
+    await stage.openEngine()
+    const open = (change: object) => stage.newEngine().open({ ...logConfig, ...change })
     const clusterError = await expectRejection(open({ cluster: 'east' }), 'INVALID_OPTION')
     expect(clusterError.message).to.equal(
       `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east": choose another prefix`,
@@ -30,12 +30,12 @@ describe('log: the engine on etcd and its keys', function () {
       'has a log of format 2, but this Holdfast needs format 3',
     )
     // The longer prefix is another log, although the keys of both logs begin with the same text.
-    const longerPrefix = stage.engine({ prefix: `${stage.prefix}x` })
+    const longerPrefix = stage.newEngine({ prefix: `${stage.prefix}x` })
     await longerPrefix.open({ ...logConfig, cluster: 'east' })
     const member = await stage.cluster.leader()
     const key = Buffer.from(`${stage.prefix}y/settings`).toString('base64')
     await member.ask('/v3/kv/put', { key, value: '' })
-    const other = stage.engine({ prefix: `${stage.prefix}y` })
+    const other = stage.newEngine({ prefix: `${stage.prefix}y` })
     const { message } = await expectRejection(other.open(logConfig), 'INVALID_OPTION')
     expect(message).to.equal(
       `The prefix ${stage.prefix}y on etcd has keys of another program ("${stage.prefix}y/settings"): choose an unused prefix`,
@@ -46,11 +46,11 @@ describe('log: the engine on etcd and its keys', function () {
   // entries too. An operator who removes the log at `p` would also remove a log at `p/a`.
   for (const subPath of ['log', 'a', 'a/b']) {
     it(`refuses the prefix p/${subPath} if p is the prefix of a log`, async () => {
-      const upper = await stage.opened()
+      const upper = await stage.openEngine()
       const reader = new Reader()
       upper.follow(0, reader)
       await upper.append('b', 'one')
-      const lower = stage.engine({ prefix: `${stage.prefix}/${subPath}` })
+      const lower = stage.newEngine({ prefix: `${stage.prefix}/${subPath}` })
       const { message } = await expectRejection(lower.open(logConfig), 'INVALID_OPTION')
       expect(message).to.equal(
         `The prefix ${stage.prefix}/${subPath} on etcd lies below the prefix ${stage.prefix} of another log: choose a prefix beside it`,
@@ -63,23 +63,23 @@ describe('log: the engine on etcd and its keys', function () {
   }
 
   it('refuses the prefix p if p/a is the prefix of a log', async () => {
-    const lower = stage.engine({ prefix: `${stage.prefix}/a` })
+    const lower = stage.newEngine({ prefix: `${stage.prefix}/a` })
     await lower.open(logConfig)
-    const { message } = await expectRejection(stage.opened(), 'INVALID_OPTION')
+    const { message } = await expectRejection(stage.openEngine(), 'INVALID_OPTION')
     expect(message).to.equal(
       `The prefix ${stage.prefix} on etcd lies above the prefix ${stage.prefix}/a of another log: choose a prefix beside it`,
     )
   })
 
   it('keeps the chunks of only one of several snapshots of the same position', async () => {
-    const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
+    const engines = await Promise.all([1, 2, 3, 4].map(() => stage.openEngine()))
     await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
     const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks).to.have.length(1)
   })
 
   it('removes the snapshots before a position, and the slots of dead incarnations', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     await engine.append('dead', 'a')
     for (const text of ['b', 'c', 'd']) await engine.append('living', text)
     const reader = new Reader()
@@ -97,7 +97,7 @@ describe('log: the engine on etcd and its keys', function () {
   })
 
   it('keeps the newest entry of a slot after a compaction, so that a replay can begin with this entry', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     const reader = new Reader()
     engine.follow(0, reader)
     for (const text of ['a', 'b', 'c']) await engine.append('slot', text)
@@ -109,7 +109,7 @@ describe('log: the engine on etcd and its keys', function () {
   })
 
   it('reports a snapshot as damaged if a chunk is missing', async () => {
-    const engine = await stage.opened()
+    const engine = await stage.openEngine()
     await engine.saveSnapshot(10, ['old'])
     const oldSnapshot = await engine.snapshot()
     await engine.saveSnapshot(20, ['new'])

@@ -61,7 +61,7 @@ describe('log: the engine on a failing etcd', function () {
     const engines = await Promise.all(
       // Each engine first connects to a different one of the three members.
       Array.from({ length: engineCount }, (_, i) =>
-        etcd.opened({ endpoints: [...endpoints.slice(i % 3), ...endpoints.slice(0, i % 3)] }),
+        etcd.openEngine({ endpoints: [...endpoints.slice(i % 3), ...endpoints.slice(0, i % 3)] }),
       ),
     )
     const readers = engines.map((engine) => {
@@ -207,7 +207,7 @@ describe('log: the engine on a failing etcd', function () {
       connection.cut()
     }
     const { endpoints } = await startProxies(() => ({ down }))
-    const engine = await etcd.opened({ endpoints })
+    const engine = await etcd.openEngine({ endpoints })
     await engine.append('b', 'before')
     losesNextAnswer = true
     await engine.append('b', 'again')
@@ -249,7 +249,7 @@ describe('log: the engine on a failing etcd', function () {
   })
 
   it('saves a snapshot while the leader changes', async () => {
-    const engine = await etcd.opened()
+    const engine = await etcd.openEngine()
     const member = await etcd.cluster.leader()
     member.freeze()
     // A real snapshot has the lock table as it was after one entry; this text stands for a table.

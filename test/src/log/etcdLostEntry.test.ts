@@ -12,7 +12,7 @@ import {
 import { expect } from 'chai'
 import { Collector } from '../e2e/stage.js'
 import { EtcdStage } from './etcdStage.js'
-import { RecordingTable, raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand, RecordingTable } from './logSuite.js'
 
 /** Stands in for a broker: records the calls that its log makes. */
 class RecordingBroker extends RecordingTable {
@@ -47,7 +47,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
   function sourceThatDrops(isDropped: (text: string) => boolean): EngineSource {
     return {
       create(): Engine {
-        const engine = etcd.engine()
+        const engine = etcd.newEngine()
         const follow = engine.follow.bind(engine)
         engine.follow = (position, listener) =>
           follow(position, {
@@ -78,18 +78,18 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     // again.
     const b = await start((text) => text.includes('"fence":7,') && ++deliveryCount === 1)
     const c = await start()
-    a.log.submit(raiseFenceFloor(7))
+    a.log.submit(fenceFloorCommand(7))
     // Waits, so that the second command becomes an entry of its own. The number of the second entry
     // shows broker `b` that the first entry is missing.
     await a.broker.whenApplied(1)
-    a.log.submit(raiseFenceFloor(8))
+    a.log.submit(fenceFloorCommand(8))
     await b.broker.events.waitUntil(() => b.broker.events.items.length === 4)
     expect(b.broker.events.items).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
-    expect(b.broker.replayed).to.deep.include(raiseFenceFloor(7))
-    expect(b.broker.replayed).to.deep.include(raiseFenceFloor(8))
+    expect(b.broker.replayed).to.deep.include(fenceFloorCommand(7))
+    expect(b.broker.replayed).to.deep.include(fenceFloorCommand(8))
     expect(b.log.status.problem).to.contain('did not receive entry')
     // All later entries reach every broker.
-    c.log.submit(raiseFenceFloor(9))
+    c.log.submit(fenceFloorCommand(9))
     // Broker `a` applies the commands 7, 8 and 9, and the takeover of the sessions of broker `b`.
     // Broker `b` applies only 9, because it replayed the rest when it read the log again.
     await Promise.all([a.broker.whenApplied(4), b.broker.whenApplied(1)])
@@ -101,7 +101,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     // Also drops the entry when a broker reads the log again.
     const isDropped = (text: string) => text.includes('"fence":7,')
     const brokers = [await start(isDropped), await start(isDropped)]
-    brokers[0]!.log.submit(raiseFenceFloor(7))
+    brokers[0]!.log.submit(fenceFloorCommand(7))
     for (const { broker } of brokers) {
       await broker.events.waitUntil(() => broker.failure !== undefined)
       expect(broker.failure?.message).to.match(/has lost entry \d+ of broker .* from a backup/)

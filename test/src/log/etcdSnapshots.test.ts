@@ -68,7 +68,7 @@ describe('log: snapshots on etcd', function () {
       if (snapshot !== undefined) positions.add(snapshot.position)
     }
     expect(Math.min(...positions)).to.be.greaterThan(revision)
-    expect(await (await etcd.opened()).canReplayFrom(revision)).to.equal(true)
+    expect(await (await etcd.openEngine()).canReplayFrom(revision)).to.equal(true)
     // The log keeps the newest two snapshots, of one chunk each, and may have a third snapshot that
     // is not announced yet.
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))

@@ -82,7 +82,7 @@ export class EtcdStage {
   }
 
   /** Makes an engine that is not open. */
-  engine(options: Partial<EngineOptions> = {}): EtcdEngine {
+  newEngine(options: Partial<EngineOptions> = {}): EtcdEngine {
     const { endpoints } = this.cluster
     const address = { endpoints, prefix: this.prefix, openTimeoutMs: 20_000 }
     const environment = { ...nodeEnvironment, clock: this.#clock }
@@ -92,8 +92,8 @@ export class EtcdStage {
   }
 
   /** Makes and opens an engine. */
-  async opened(options: Partial<EngineOptions> = {}): Promise<EtcdEngine> {
-    const engine = this.engine(options)
+  async openEngine(options: Partial<EngineOptions> = {}): Promise<EtcdEngine> {
+    const engine = this.newEngine(options)
     await engine.open(logConfig)
     return engine
   }

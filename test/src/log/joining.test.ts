@@ -8,7 +8,7 @@ import type { Engine } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 
 describe('replicated log: joining', () => {
   /**
@@ -24,9 +24,9 @@ describe('replicated log: joining', () => {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotEntries: 300 })
     // The log makes one snapshot after about 300 entries, and about ten entries follow.
-    // `raiseFenceFloor` stands for any command.
+    // `fenceFloorCommand` stands for any command.
     for (let i = 0; i < 310; i++) {
-      a.log.submit(raiseFenceFloor(i))
+      a.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
     expect(cluster.store.snapshots.length).to.equal(1)
@@ -43,7 +43,7 @@ describe('replicated log: joining', () => {
       const engine = create()
       return Object.assign(engine, change(engine))
     }
-    return { log, stateMachine: cluster.stateMachine(log, source) }
+    return { log, stateMachine: cluster.newStateMachine(log, source) }
   }
 
   it('has no time limit while parts of the snapshot arrive', async () => {

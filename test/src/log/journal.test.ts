@@ -19,7 +19,7 @@ import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
-import { RecordingTable, raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand, RecordingTable } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
@@ -85,16 +85,18 @@ describe('journal', () => {
   }
 
   it('restores its commands in order, and accepts further commands', async () => {
-    const firstCommands = [raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)]
+    const firstCommands = [fenceFloorCommand(1), fenceFloorCommand(2), fenceFloorCommand(3)]
     expect((await runJournal(firstCommands)).replayed).to.deep.equal([])
-    expect((await runJournal([raiseFenceFloor(4)])).replayed).to.deep.equal(firstCommands)
-    expect((await runJournal([])).replayed).to.deep.equal([...firstCommands, raiseFenceFloor(4)])
+    expect((await runJournal([fenceFloorCommand(4)])).replayed).to.deep.equal(firstCommands)
+    expect((await runJournal([])).replayed).to.deep.equal([...firstCommands, fenceFloorCommand(4)])
   })
 
   it('may be in a directory with a dot in its name', async () => {
     const dirWithDot = join(dir, 'broker.journal')
-    await runJournal([raiseFenceFloor(1)], { dir: dirWithDot })
-    expect((await runJournal([], { dir: dirWithDot })).replayed).to.deep.equal([raiseFenceFloor(1)])
+    await runJournal([fenceFloorCommand(1)], { dir: dirWithDot })
+    expect((await runJournal([], { dir: dirWithDot })).replayed).to.deep.equal([
+      fenceFloorCommand(1),
+    ])
   })
 
   it('replaces old records by snapshots, and accepts commands while it makes a snapshot', async () => {
@@ -136,23 +138,23 @@ describe('journal', () => {
     await log.start(table)
     for (const command of [open, ...locks]) log.submit(command)
     await table.whenApplied(1 + locks.length)
-    log.submit(raiseFenceFloor(7))
+    log.submit(fenceFloorCommand(7))
     await snapshotMade
-    log.submit(raiseFenceFloor(8))
+    log.submit(fenceFloorCommand(8))
     await log.close()
     const { restored, replayed } = await runJournal([])
     const kinds = restored.map((item) => (item as { item: string }).item)
     expect(kinds.filter((kind) => kind === 'lock').length).to.equal(locks.length)
     expect(kinds.filter((kind) => kind === 'session').length).to.equal(1)
     // The snapshot may contain the command with the fence 7, but not the one with the fence 8.
-    expect(replayed.at(-1)).to.deep.equal(raiseFenceFloor(8))
+    expect(replayed.at(-1)).to.deep.equal(fenceFloorCommand(8))
     expect(replayed.length).to.be.at.most(2)
     expect((await runJournal([])).restored).to.deep.equal(restored)
   })
 
   it('counts the records of former runs towards the next snapshot', async () => {
     // The records of one run are shorter than 500 bytes, and the records of two runs are longer.
-    const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
+    const commands = Array.from({ length: 5 }, (_, i) => fenceFloorCommand(i))
     for (let run = 1; run <= 2; run++) await runJournal(commands, { snapshotBytes: 500 })
     let reportSnapshot: () => void = () => {}
     const snapshotMade = new Promise<void>((resolve) => {
@@ -160,24 +162,26 @@ describe('journal', () => {
     })
     const log = journalLog({ dir, snapshotBytes: 500, onSnapshot: () => reportSnapshot() })
     await log.start(new RecordingTable())
-    log.submit(raiseFenceFloor(9))
+    log.submit(fenceFloorCommand(9))
     await snapshotMade
     await log.close()
     expect((await runJournal([])).replayed.length).to.be.at.most(1)
   })
 
   it('stays usable and unchanged if a broker is closed before it starts', async () => {
-    await runJournal([raiseFenceFloor(1)])
+    await runJournal([fenceFloorCommand(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
     await broker.close()
-    expect((await runJournal([raiseFenceFloor(2)])).replayed).to.deep.equal([raiseFenceFloor(1)])
+    expect((await runJournal([fenceFloorCommand(2)])).replayed).to.deep.equal([
+      fenceFloorCommand(1),
+    ])
     const nextBroker = createBroker({ log: journalLog({ dir }) })
     await nextBroker.listen({ port: 0 })
     await nextBroker.close()
     // The last broker may have added records of its own.
     expect((await runJournal([])).replayed.slice(0, 2)).to.deep.equal([
-      raiseFenceFloor(1),
-      raiseFenceFloor(2),
+      fenceFloorCommand(1),
+      fenceFloorCommand(2),
     ])
   })
 
@@ -206,7 +210,7 @@ describe('journal', () => {
   })
 
   it('refuses a truncated file as damaged', async () => {
-    await runJournal(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
+    await runJournal(Array.from({ length: 20 }, (_, i) => fenceFloorCommand(i)))
     const { length } = readFileSync(dataFile())
     // 8,192 and 4,096 bytes are two pages and one page of LMDB.
     for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
@@ -218,7 +222,7 @@ describe('journal', () => {
   })
 
   it('refuses records with a flipped bit at any place', async () => {
-    await runJournal([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
+    await runJournal([fenceFloorCommand(1), fenceFloorCommand(2), fenceFloorCommand(3)])
     const original = readFileSync(dataFile())
     const text = '"type":"raiseFenceFloor","fence":2'
     // LMDB copies pages when it writes, so the file also has old copies, which LMDB does not read.
@@ -239,9 +243,9 @@ describe('journal', () => {
   })
 
   it('refuses pages that crash LMDB, and the broker does not crash', async () => {
-    await runJournal([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
+    await runJournal([fenceFloorCommand(1), fenceFloorCommand(2), fenceFloorCommand(3)])
     const bytes = readFileSync(dataFile())
-    const text = JSON.stringify([raiseFenceFloor(2)])
+    const text = JSON.stringify([fenceFloorCommand(2)])
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const head = lmdbHeadOffset(bytes, at - recordHeadBytes, recordHeadBytes + text.length)
       // Sets the upper half of the length: LMDB would read a gibibyte beyond the end of the file.
@@ -271,9 +275,9 @@ describe('journal', () => {
   })
 
   it('refuses a record of a newer format, and reports the format', async () => {
-    await runJournal([raiseFenceFloor(1)])
+    await runJournal([fenceFloorCommand(1)])
     const bytes = readFileSync(dataFile())
-    const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
+    const text = Buffer.from(JSON.stringify([fenceFloorCommand(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const record = bytes.subarray(at - recordHeadBytes, at + text.length)
       // The format is at offset 4. The checksum of all later bytes is at offset 0.
@@ -289,9 +293,9 @@ describe('journal', () => {
   })
 
   it('refuses a command of a newer version, and does not skip the command', async () => {
-    await runJournal([raiseFenceFloor(1)])
+    await runJournal([fenceFloorCommand(1)])
     const bytes = readFileSync(dataFile())
-    const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
+    const text = Buffer.from(JSON.stringify([fenceFloorCommand(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const record = bytes.subarray(at - recordHeadBytes, at + text.length)
       // The new type has the same length. The record needs a new checksum.

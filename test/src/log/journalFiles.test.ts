@@ -22,7 +22,7 @@ import { journalLog } from '@holdfast/server'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
-import { RecordingTable, raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand, RecordingTable } from './logSuite.js'
 
 const withoutLmdb = fileURLToPath(new URL('./programs/withoutLmdb.js', import.meta.url))
 
@@ -43,7 +43,7 @@ describe('journal: its files', () => {
       // With this limit of one byte, the first command causes a snapshot.
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const table = new RecordingTable()
-      void log.start(table)?.then(() => log.submit(raiseFenceFloor(1)), resolve)
+      void log.start(table)?.then(() => log.submit(fenceFloorCommand(1)), resolve)
     })
     if (error instanceof Error) throw error
   }

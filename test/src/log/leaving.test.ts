@@ -9,7 +9,7 @@ import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 describe('replicated log: joining and leaving', () => {
@@ -18,9 +18,9 @@ describe('replicated log: joining and leaving', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     // A log that was closed has no name.
     const formerName = a.brokerName
-    a.log.submit(raiseFenceFloor(1))
+    a.log.submit(fenceFloorCommand(1))
     await cluster.runUntilSettled(a.log.close())
-    expect(b.applied).to.deep.include.members([raiseFenceFloor(1)])
+    expect(b.applied).to.deep.include.members([fenceFloorCommand(1)])
     expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
     expect(b.log.status.members).to.deep.equal([b.brokerName])
   })
@@ -41,7 +41,7 @@ describe('replicated log: joining and leaving', () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
     a.source.cut()
-    a.log.submit(raiseFenceFloor(1))
+    a.log.submit(fenceFloorCommand(1))
     const startedAt = cluster.environment.clock.monotonic()
     await cluster.runUntilSettled(a.log.close())
     // The close waits at most 3 s for the `leave` entry of the broker.
@@ -62,7 +62,7 @@ describe('replicated log: joining and leaving', () => {
     const { log, source } = cluster.newLog()
     source.cut()
     const error = await cluster.runUntilSettled(
-      log.start(cluster.stateMachine(log, source)).catch((error) => error),
+      log.start(cluster.newStateMachine(log, source)).catch((error) => error),
     )
     expect(error).to.be.instanceOf(HoldfastError)
     expect(error).to.deep.include({ code: 'UNAVAILABLE' })
@@ -73,7 +73,7 @@ describe('replicated log: joining and leaving', () => {
   it('a start fails with an error if the broker cannot join', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
-    const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
+    const starting = log.start(cluster.newStateMachine(log, source)).catch((error) => error)
     // In this turn, the store answers the opening of the log, and then no other call.
     cluster.environment.endTurn()
     source.cut()
@@ -88,7 +88,7 @@ describe('replicated log: joining and leaving', () => {
     // The join takes 3 s to the log and 3 s back. The self-lease is the time for which a broker
     // knows that it is a member. This time ends 5.8 s after the broker has sent the join.
     source.faults.delayMs = 3_000
-    const stateMachine = cluster.stateMachine(log, source)
+    const stateMachine = cluster.newStateMachine(log, source)
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((error) => error))
     expect(error.message).to.contain('could not join')
     expect(stateMachine.eventNames).to.deep.equal([])
@@ -98,7 +98,7 @@ describe('replicated log: joining and leaving', () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     source.faults.delayMs = 10_000
-    const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
+    const starting = log.start(cluster.newStateMachine(log, source)).catch((error) => error)
     await cluster.passTime(1_000)
     await cluster.runUntilSettled(log.close())
     expect((await cluster.runUntilSettled(starting)).message).to.contain('closed')
@@ -110,7 +110,7 @@ describe('replicated log: joining and leaving', () => {
     for (const options of [{ cluster: 'two' }, { cluster: 'one', deadMs: 5_000 }]) {
       const { log, source } = cluster.newLog(options)
       const error = await cluster.runUntilSettled(
-        log.start(cluster.stateMachine(log, source)).catch((error) => error),
+        log.start(cluster.newStateMachine(log, source)).catch((error) => error),
       )
       expect(error.code).to.equal('INVALID_OPTION')
     }
@@ -148,7 +148,7 @@ describe('replicated log: permanent errors', () => {
       await cluster.passTime(1_000)
       expect(a.failure?.message).to.contain(message)
       const positionBefore = cluster.store.position
-      a.log.submit(raiseFenceFloor(1))
+      a.log.submit(fenceFloorCommand(1))
       await cluster.passTime(10_000)
       expect(cluster.store.position).to.equal(positionBefore)
       expect(a.log.isLive()).to.equal(false)
@@ -169,7 +169,7 @@ describe('replicated log: permanent errors', () => {
     brokerWithWrongDigest.digestValue = 'another'
     // The brokers compare their digests after every 1,000 entries.
     for (let i = 0; i < 1_100 && brokerWithWrongDigest.failure === undefined; i++) {
-      brokerWithWrongDigest.log.submit(raiseFenceFloor(i))
+      brokerWithWrongDigest.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
   }
@@ -193,7 +193,7 @@ describe('replicated log: permanent errors', () => {
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     await cluster.passTime(1_000)
     c.digestValue = 'another'
-    b.log.submit(raiseFenceFloor(1))
+    b.log.submit(fenceFloorCommand(1))
     // The brokers also compare their digests 5 s after a command.
     await cluster.passTime(6_500)
     expect(c.failure?.message).to.contain('differs from the table of the majority at position')
@@ -214,7 +214,7 @@ describe('replicated log: permanent errors', () => {
     await cluster.passTime(20_000)
     expect(countComparisons()).to.equal(comparisonsBefore)
     for (let i = 0; i < 20; i++) {
-      brokers[1]!.log.submit(raiseFenceFloor(i))
+      brokers[1]!.log.submit(fenceFloorCommand(i))
       await cluster.passTime(1_000)
     }
     // A comparison begins at the first entry that comes at least 5 s after the former comparison,

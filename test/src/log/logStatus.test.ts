@@ -11,7 +11,7 @@ import type { BrokerGauges } from '@holdfast/server'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 
 describe('replicated log: figures for operators', () => {
   it('include the age of the oldest entry that has not returned, also during an outage', async () => {
@@ -71,7 +71,7 @@ describe('replicated log: figures for operators', () => {
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     for (let i = 0; i < 25; i++) {
-      a.log.submit(raiseFenceFloor(i))
+      a.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
     // A snapshot is due after every ten entries.

@@ -92,7 +92,7 @@ export class RecordingTable implements StateMachine {
  * Makes a simple command. A fence is the number of a grant. After this command, the next grant must
  * have a higher fence than `fence`.
  */
-export function raiseFenceFloor(fence: number): Command {
+export function fenceFloorCommand(fence: number): Command {
   return { type: 'raiseFenceFloor', fence, at: 0 }
 }
 
@@ -108,7 +108,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
     })
 
     it('applies every command once, in the order of the submits', async () => {
-      const commands = Array.from({ length: 500 }, (_, i) => raiseFenceFloor(i + 1))
+      const commands = Array.from({ length: 500 }, (_, i) => fenceFloorCommand(i + 1))
       for (const command of commands) log.submit(command)
       await table.whenApplied(500)
       expect(table.applied).to.deep.equal(commands)
@@ -118,7 +118,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
 
     it('applies the commands of many turns in the order of the submits', async () => {
       for (let turn = 0; turn < 20; turn++) {
-        for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
+        for (let i = 1; i <= 5; i++) log.submit(fenceFloorCommand(turn * 5 + i))
         // The test waits for only some of the submitted commands, so the others may be pending.
         await table.whenApplied(turn * 3)
       }
@@ -129,16 +129,17 @@ export function logSuite(name: string, makeLog: () => Log): void {
 
     it('nests no calls of `apply` if the state machine submits a command in `apply`', async () => {
       table.onApply = (command) => {
-        if ('fence' in command && command.fence < 50) log.submit(raiseFenceFloor(command.fence + 1))
+        if ('fence' in command && command.fence < 50)
+          log.submit(fenceFloorCommand(command.fence + 1))
       }
-      log.submit(raiseFenceFloor(1))
+      log.submit(fenceFloorCommand(1))
       await table.whenApplied(50)
       expect(table.deepest).to.equal(1)
       await log.close()
     })
 
     it('has applied all submitted commands when its close has ended', async () => {
-      for (let i = 1; i <= 50; i++) log.submit(raiseFenceFloor(i))
+      for (let i = 1; i <= 50; i++) log.submit(fenceFloorCommand(i))
       await log.close()
       expect(table.applied.length).to.equal(50)
       expect(table.failure).to.equal(undefined)

@@ -7,7 +7,7 @@
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster, type Member, type RecordingStateMachine } from './cluster.js'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 
 /** Makes this broker miss the next entry that contains this text. */
 function dropOnce({ source }: Pick<Member, 'source'>, text: string): void {
@@ -21,7 +21,7 @@ function dropOnce({ source }: Pick<Member, 'source'>, text: string): void {
 /** Submits one command for each fence, each in an entry of its own. */
 async function submit(cluster: Cluster, broker: RecordingStateMachine, fences: number[]) {
   for (const fence of fences) {
-    broker.log.submit(raiseFenceFloor(fence))
+    broker.log.submit(fenceFloorCommand(fence))
     await cluster.settle()
   }
 }
@@ -37,8 +37,8 @@ describe('replicated log: a broker that does not receive an entry', () => {
     // Only the next entry of broker `a` shows the loss.
     await submit(cluster, a, [8])
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
-    expect(b.applied).not.to.deep.include(raiseFenceFloor(8))
-    expect(b.replayed).to.deep.include(raiseFenceFloor(7)).and.deep.include(raiseFenceFloor(8))
+    expect(b.applied).not.to.deep.include(fenceFloorCommand(8))
+    expect(b.replayed).to.deep.include(fenceFloorCommand(7)).and.deep.include(fenceFloorCommand(8))
     expect([...b.dump()]).to.deep.equal([...a.dump()])
     // Broker `b` has a new name. Its sessions have passed from its former name to the new name.
     expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
@@ -88,7 +88,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
       const cluster = new Cluster()
       const a = await cluster.startLog()
       const { log, source } = cluster.newLog()
-      const b = cluster.stateMachine(log, source)
+      const b = cluster.newStateMachine(log, source)
       const starting = log.start(b)
       if (text === '"join"') {
         // In the log, the first join is of broker `a`, and the second join is of broker `b`.
@@ -113,7 +113,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     // The entry of fence 8 arrives after 100 ms, and shows the loss. Broker `b` then asks the store
     // for a snapshot. The answer would arrive at 200 ms, but the connection breaks at 150 ms.
     b.source.faults.delayMs = 100
-    a.log.submit(raiseFenceFloor(8))
+    a.log.submit(fenceFloorCommand(8))
     await cluster.passTime(150)
     expect(b.eventNames).to.deep.equal(['serve', 'resign'])
     b.source.cut()
@@ -127,15 +127,15 @@ describe('replicated log: a broker that does not receive an entry', () => {
   it('disconnects its clients, and then grants no key that another client holds', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [first, second] = [await cluster.client(a), await cluster.client(b)]
+    const [first, second] = [await cluster.connectClient(a), await cluster.connectClient(b)]
     dropOnce(b, '"key":"k"')
-    await cluster.lock(first, 1, 'k')
+    await cluster.lock(first, { id: 1, key: 'k' })
     expect(second.socket.closedWith).to.equal(undefined)
     // The next entry shows broker `b` that an entry is missing.
     await cluster.send(first, { type: 'lock', id: 2, key: 'l' })
     expect(second.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     await cluster.settle()
-    const newClient = await cluster.client(b)
+    const newClient = await cluster.connectClient(b)
     await cluster.send(newClient, { type: 'lock', id: 1, key: 'k' })
     expect(newClient.socket.heardOf('granted')).to.deep.equal([])
     expect(b.failures).to.deep.equal([])

@@ -6,7 +6,7 @@
  */
 import { type LogEntry, MemberList } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 
 /**
  * Notices of dead brokers. `last` is the number of the last entry of the dead broker that the
@@ -30,7 +30,7 @@ const commandsEntry = (broker: string, n: number, dead: DeathNotices = []): LogE
   broker,
   n,
   at,
-  commands: [raiseFenceFloor(n)],
+  commands: [fenceFloorCommand(n)],
   notices: { dead },
 })
 
@@ -52,8 +52,8 @@ const restart = (formerOwner: string, ownerBroker: string) => ({
 describe('member list: an entry', () => {
   it('is valid as the next entry of a member', () => {
     const members = memberListOf('a')
-    expect(members.applyEntry(commandsEntry('a', 2))).to.deep.equal([raiseFenceFloor(2)])
-    expect(members.applyEntry(commandsEntry('a', 3))).to.deep.equal([raiseFenceFloor(3)])
+    expect(members.applyEntry(commandsEntry('a', 2))).to.deep.equal([fenceFloorCommand(2)])
+    expect(members.applyEntry(commandsEntry('a', 3))).to.deep.equal([fenceFloorCommand(3)])
     expect(members.entryCount).to.equal(3)
   })
 
@@ -168,10 +168,10 @@ describe('member list: the sessions of a dead member', () => {
     const members = memberListOf('a', 'b', 'c')
     expect(members.applyEntry(commandsEntry('b', 2, [{ broker: 'c', last: 1 }]))).to.deep.equal([
       restart('c', 'b'),
-      raiseFenceFloor(2),
+      fenceFloorCommand(2),
     ])
     expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'c', last: 1 }]))).to.deep.equal([
-      raiseFenceFloor(2),
+      fenceFloorCommand(2),
     ])
     expect([...members.live.keys()]).to.deep.equal(['a', 'b'])
   })
@@ -180,15 +180,15 @@ describe('member list: the sessions of a dead member', () => {
     const members = memberListOf('a', 'b')
     members.applyEntry(commandsEntry('b', 2))
     expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))).to.deep.equal([
-      raiseFenceFloor(2),
+      fenceFloorCommand(2),
     ])
-    expect(members.applyEntry(commandsEntry('b', 3))).to.deep.equal([raiseFenceFloor(3)])
+    expect(members.applyEntry(commandsEntry('b', 3))).to.deep.equal([fenceFloorCommand(3)])
   })
 
   it('stay at a member that declares its own death', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'a', last: 2 }]))).to.deep.equal([
-      raiseFenceFloor(2),
+      fenceFloorCommand(2),
     ])
     expect([...members.live.keys()]).to.deep.equal(['a'])
   })
@@ -233,7 +233,7 @@ describe('member list: the sessions of a dead member', () => {
     members.applyEntry(join('b'))
     expect(members.applyEntry(commandsEntry('b', 2, [{ broker: 'a', last: 2 }]))).to.deep.equal([
       restart('a', 'b'),
-      raiseFenceFloor(2),
+      fenceFloorCommand(2),
     ])
   })
 })

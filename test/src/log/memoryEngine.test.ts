@@ -13,8 +13,8 @@ engineSuite('in memory', (): EngineStage => {
     source = new MemorySource(new MemoryStore(nodeEnvironment))
   })
   return {
-    engine: () => source.create(),
-    opened: async () => {
+    newEngine: () => source.create(),
+    openEngine: async () => {
       const engine = source.create()
       await engine.open(logConfig)
       return engine

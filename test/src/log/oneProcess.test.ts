@@ -15,7 +15,7 @@ import { exitOf } from '../e2e/remote.js'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { needs } from '../support/needs.js'
-import { RecordingTable, raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand, RecordingTable } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/clustered.js', import.meta.url))
 
@@ -46,8 +46,8 @@ describe('journal: a second process', () => {
       const log = journalLog({ dir })
       const table = new RecordingTable()
       await log.start(table)
-      // `raiseFenceFloor` makes a simple command, which the journal must keep.
-      log.submit(raiseFenceFloor(1))
+      // `fenceFloorCommand` makes a simple command, which the journal must keep.
+      log.submit(fenceFloorCommand(1))
       await table.whenApplied(1)
       // `unshare` runs the broker in namespaces of its own for the network and the process ids, as
       // in a container.
@@ -61,13 +61,13 @@ describe('journal: a second process', () => {
           `holdfast: The journal directory ${dir} is in use by another process: stop that process or choose another directory`,
         ],
       })
-      log.submit(raiseFenceFloor(2))
+      log.submit(fenceFloorCommand(2))
       await log.close()
       const reopenedLog = journalLog({ dir })
       const restoredTable = new RecordingTable()
       await reopenedLog.start(restoredTable)
       await reopenedLog.close()
-      expect(restoredTable.replayed).to.deep.equal([raiseFenceFloor(1), raiseFenceFloor(2)])
+      expect(restoredTable.replayed).to.deep.equal([fenceFloorCommand(1), fenceFloorCommand(2)])
     })
   })
 })

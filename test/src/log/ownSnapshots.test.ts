@@ -19,11 +19,12 @@ describe('replicated log: snapshots that a broker makes of its own table', () =>
   it('have the state of the table when they began, although clients change the table meanwhile', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
-    const client = await cluster.client(a)
-    const waiter = await cluster.client(a)
+    const client = await cluster.connectClient(a)
+    const waiter = await cluster.connectClient(a)
     const keyCount = 40
     const fences: number[] = []
-    for (let id = 1; id <= keyCount; id++) fences.push(await cluster.lock(client, id, `key ${id}`))
+    for (let id = 1; id <= keyCount; id++)
+      fences.push(await cluster.lock(client, { id, key: `key ${id}` }))
     for (let id = 1; id <= keyCount; id += 2)
       await cluster.send(waiter, { type: 'lock', id, key: `key ${id}` })
     // Removes all entries, so that a joining broker needs a snapshot of the table of `a`.
@@ -70,8 +71,8 @@ describe('replicated log: snapshots that a broker makes of its own table', () =>
   it('do not prevent the next snapshot if the log cannot store them', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
-    const client = await cluster.client(a)
-    for (let id = 1; id <= 20; id++) await cluster.lock(client, id, `key ${id}`)
+    const client = await cluster.connectClient(a)
+    for (let id = 1; id <= 20; id++) await cluster.lock(client, { id, key: `key ${id}` })
     cluster.store.compact(cluster.store.position)
     a.source.onPart = () => a.source.cut()
     // The broker checks every 60 s whether the log has dropped entries that no snapshot covers.

@@ -36,7 +36,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     await sql.unsafe(`create role changing login password 'old'`)
     await sql.unsafe('grant create on database postgres to changing')
     const passwordFile = scratch(stage).write('password', 'old\n')
-    const engine = await postgres.opened({ user: 'changing', passwordFile })
+    const engine = await postgres.openEngine({ user: 'changing', passwordFile })
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'one')

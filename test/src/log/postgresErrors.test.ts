@@ -33,7 +33,7 @@ describe('log: a faulty PostgreSQL', function () {
 
   /** Makes an engine that gives up after a short time. */
   function impatient(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
-    return postgres.engine({ openTimeoutMs: 600, ...options })
+    return postgres.newEngine({ openTimeoutMs: 600, ...options })
   }
 
   /** Creates a role that may log in, but may not create schemas. Returns its name. */
@@ -138,7 +138,7 @@ describe('log: a faulty PostgreSQL', function () {
     expect(await refusal(impatient({ user, password: 'wrong' }), 'INVALID_OPTION')).to.match(
       /password authentication failed for user "guarded" \(28P01\); correct the user, or its/,
     )
-    await postgres.opened({ user, password: 'right' })
+    await postgres.openEngine({ user, password: 'right' })
   })
 
   it('is reported if the user lacks the right to create the schema or to use it', async () => {
@@ -158,7 +158,7 @@ describe('log: a faulty PostgreSQL', function () {
       `The user poor lacks the right CREATE on the schema ${schema}: run GRANT CREATE ON SCHEMA ${schema} TO "poor"`,
     )
     await sql.unsafe(`grant create on schema ${schema} to poor`)
-    await postgres.opened({ user })
+    await postgres.openEngine({ user })
   })
 
   it('is reported for each right that the user lacks, until the user has the documented rights', async () => {
@@ -166,7 +166,7 @@ describe('log: a faulty PostgreSQL', function () {
     const { schema } = postgres
     const { sql } = postgres.server
     // The administrator opens the log first, which makes the tables.
-    await (await postgres.opened()).append('s', 'first')
+    await (await postgres.openEngine()).append('s', 'first')
     await sql.unsafe(`grant usage on schema ${schema} to exact`)
     const grants = {
       log_state: ['select', 'insert', 'update'],
@@ -183,7 +183,7 @@ describe('log: a faulty PostgreSQL', function () {
         await sql.unsafe(`grant ${right} on ${schema}.${table} to exact`)
       }
     }
-    const engine = await postgres.opened({ user })
+    const engine = await postgres.openEngine({ user })
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'second')
@@ -216,9 +216,9 @@ describe('log: a faulty PostgreSQL', function () {
   })
 
   it('is reported if its log has other settings than the broker', async () => {
-    await postgres.opened()
+    await postgres.openEngine()
     const open = (change: object) =>
-      expectRejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
+      expectRejection(postgres.newEngine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
     expect((await open({ deadMs: 2_000 })).message).to.equal(
       `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 6000 ms, not 2000 ms: set deadMs to the dead time of the log`,
     )
@@ -229,7 +229,7 @@ describe('log: a faulty PostgreSQL', function () {
   })
 
   it('is reported if a chunk of the snapshot is missing', async () => {
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     await engine.saveSnapshot(10, ['old'])
     const oldSnapshot = await engine.snapshot()
     await engine.saveSnapshot(20, ['new'])
@@ -270,7 +270,7 @@ describe('log: a faulty PostgreSQL', function () {
     }
     proxy = await startProxy(() => ({ down }))
     const hosts = [{ host: '127.0.0.1', port: portOf(proxy) }]
-    await useLog(postgres.engine({ hosts, schema: `${postgres.schema}_0` }))
+    await useLog(postgres.newEngine({ hosts, schema: `${postgres.schema}_0` }))
     const totalAnswers = answerCount
     // Opening and using a log takes many answers, so there are many points to test.
     expect(totalAnswers).to.be.greaterThan(8)
@@ -281,7 +281,7 @@ describe('log: a faulty PostgreSQL', function () {
       answerCount = 0
       maxAnswers = point
       proxy.acceptConnections()
-      const engine = postgres.engine({ hosts, schema, openTimeoutMs: 400 })
+      const engine = postgres.newEngine({ hosts, schema, openTimeoutMs: 400 })
       const openError = await engine.open(logConfig).then(
         () => undefined,
         (error: Error) => error,
@@ -295,7 +295,7 @@ describe('log: a faulty PostgreSQL', function () {
       // A second engine loses the database at the same point. This time, the database returns.
       answerCount = 0
       proxy.acceptConnections()
-      const using = useLog(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
+      const using = useLog(postgres.newEngine({ hosts, schema, openTimeoutMs: 20_000 }))
       // The proxy cuts the connection at the answer after the point. The engine then connects
       // again, and this loop checks the count.
       while (answerCount <= point) await proxy.nextConnection()
@@ -326,7 +326,7 @@ describe('log: PostgreSQL over TLS', function () {
 
   it('is used as sslmode demands, or refused with a message', async () => {
     const open = (options: Partial<PostgresEngineOptions>) =>
-      postgres.engine({ openTimeoutMs: 600, ...options }).open(logConfig)
+      postgres.newEngine({ openTimeoutMs: 600, ...options }).open(logConfig)
     const refusal = async (options: Partial<PostgresEngineOptions>) =>
       (await expectRejection(open(options), 'INVALID_OPTION')).message
     expect(await refusal({ sslMode: 'require' })).to.match(

@@ -31,7 +31,7 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
     it(`7: the engine refuses a pooler in the mode "${mode}"`, async () => {
       const { port } = await pooler(mode)
       const { message } = await expectRejection(
-        postgres.through(port).open(logConfig),
+        postgres.newEngineThrough(port).open(logConfig),
         'INVALID_OPTION',
       )
       expect(message).to.equal(
@@ -43,14 +43,14 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
 
   it('7: the engine refuses a pooler that does not know the database', async () => {
     const { port } = await pooler('session')
-    const engine = postgres.through(port, { database: 'missing' })
+    const engine = postgres.newEngineThrough(port, { database: 'missing' })
     const { message } = await expectRejection(engine.open(logConfig), 'INVALID_OPTION')
     expect(message).to.match(/; correct the address of the log, or the settings of the pooler$/)
   })
 
   it('7: the engine works through a pooler in the mode "session"', async () => {
     const { port } = await pooler('session')
-    const engine = postgres.through(port)
+    const engine = postgres.newEngineThrough(port)
     await engine.open(logConfig)
     const reader = new Reader()
     engine.follow(0, reader)
@@ -137,7 +137,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
 
   it('8: the engine refuses a standby', async () => {
     const { host, port } = await standbyOf(postgres.server)
-    const engine = postgres.engine({ hosts: [{ host, port }] })
+    const engine = postgres.newEngine({ hosts: [{ host, port }] })
     const { message } = await expectRejection(engine.open(logConfig), 'INVALID_OPTION')
     expect(message).to.equal(
       `PostgreSQL at 127.0.0.1:${port} is a standby: give the address of the primary`,
@@ -147,7 +147,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   it('8: the engine reads and writes at the primary, although the standby comes first in the address', async () => {
     const standby = await standbyOf(postgres.server)
     const hosts = [standby, postgres.server].map(({ host, port }) => ({ host, port }))
-    const engine = await postgres.opened({ hosts })
+    const engine = await postgres.openEngine({ hosts })
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'a')
@@ -158,7 +158,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   })
 
   it('9: an append has an unknown outcome if its commit did not wait for the standby', async () => {
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'before')
@@ -181,7 +181,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
 
   it('9: commits wait for the disk, although the administrator set synchronous_commit to off', async () => {
     await postgres.server.set('synchronous_commit', 'off')
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     await engine.append('s', 'a')
     const { sql } = postgres.server
     // Checks that the administrator's setting is in force for this connection of the test. The
@@ -200,8 +200,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   it('9: the engine continues at a synchronous standby that replaces the primary, and loses nothing', async () => {
     const { primary, standby, hosts } = await primaryAndStandby()
     await primary.set('synchronous_standby_names', 'standby')
-    const engine = await postgres.opened({ hosts })
-    const other = await postgres.opened({ hosts })
+    const engine = await postgres.openEngine({ hosts })
+    const other = await postgres.openEngine({ hosts })
     const readers = [engine, other].map((followedEngine) => {
       const reader = new Reader()
       followedEngine.follow(0, reader)
@@ -235,8 +235,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       const proxy = await TcpProxy.to(standby.port)
       stage.onCleanUp(() => proxy.close())
       const proxied = { host: '127.0.0.1', port: Number(new URL(proxy.url).port) }
-      const engine = await postgres.opened({ hosts: [hosts[0]!, proxied] })
-      const otherEngine = await postgres.opened({ hosts })
+      const engine = await postgres.openEngine({ hosts: [hosts[0]!, proxied] })
+      const otherEngine = await postgres.openEngine({ hosts })
       const [reader, otherReader] = [new Reader(), new Reader()]
       engine.follow(0, reader)
       const following = otherEngine.follow(0, otherReader)
@@ -269,7 +269,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       const [otherMessage] = await otherReader.ends.waitForCount(1)
       expect(otherMessage).to.equal(message)
       await expectRejection(engine.append('s', 'more'), 'INVALID_OPTION')
-      const lateEngine = postgres.engine({ hosts })
+      const lateEngine = postgres.newEngine({ hosts })
       expect(
         (await expectRejection(lateEngine.open(logConfig), 'INVALID_OPTION')).message,
       ).to.equal(message)
@@ -277,14 +277,14 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   }
 
   it('a broker stops when the schema is dropped, and a new broker begins a new log', async () => {
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'a')
     await reader.entries.waitForCount(1)
     await postgres.server.sql.unsafe(`drop schema ${postgres.schema} cascade`)
     expect((await reader.ends.waitForCount(1))[0]).to.match(/was replaced \(its tables are gone\)/)
-    const newEngine = await postgres.opened()
+    const newEngine = await postgres.openEngine()
     const newReader = new Reader()
     newEngine.follow(0, newReader)
     await newEngine.append('s', 'b')

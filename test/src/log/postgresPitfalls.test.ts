@@ -34,7 +34,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   }
 
   it('1: positions have the order of commits, although a transaction is slow', async () => {
-    const [engine, other] = [await postgres.opened(), await postgres.opened()]
+    const [engine, other] = [await postgres.openEngine(), await postgres.openEngine()]
     const { schema } = postgres
     const reader = followWithReader(other)
     await engine.append('a', 'first')
@@ -55,19 +55,19 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('1: a reader stops at a gap, because the log has lost an entry', async () => {
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     for (const text of ['a', 'b', 'c']) await engine.append('s', text)
     await postgres.server.sql.unsafe(
       `delete from ${postgres.schema}.log_entries where position = 2`,
     )
-    const reader = followWithReader(await postgres.opened())
+    const reader = followWithReader(await postgres.openEngine())
     const [message] = await reader.ends.waitForCount(1)
     expect(message).to.match(/was replaced \(entry 2 is missing\)/)
     expect(reader.texts).to.deep.equal(['a'])
   })
 
   it('2: a reader stops if the stored position is behind the entries', async () => {
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     const reader = followWithReader(engine)
     for (const text of ['a', 'b']) await engine.append('s', text)
     await reader.entries.waitForCount(2)
@@ -78,7 +78,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('2: positions have no gaps after PostgreSQL was stopped without a clean-up', async () => {
-    const [engine, reader] = [await postgres.opened(), new Reader()]
+    const [engine, reader] = [await postgres.openEngine(), new Reader()]
     engine.follow(0, reader)
     // Two rounds in a quick run, six in a full run.
     const rounds = quickOrFull(2, 6)
@@ -111,7 +111,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
       connection.cut()
     }
     const { port } = await startProxy(() => ({ down }))
-    const engine = postgres.through(port)
+    const engine = postgres.newEngineThrough(port)
     await engine.open(logConfig)
     await engine.append('s', 'before')
     losesNextAnswer = true
@@ -119,13 +119,13 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(losesNextAnswer).to.equal(false)
     await engine.append('s', 'again')
     await engine.append('s', 'after')
-    const reader = followWithReader(await postgres.opened())
+    const reader = followWithReader(await postgres.openEngine())
     await reader.entries.waitForCount(3)
     expect(reader.texts).to.deep.equal(['before', 'again', 'after'])
   })
 
   it('3: an entry is appended only once if many sessions append it at the same time', async () => {
-    const engines = await Promise.all([1, 2, 3, 4].map(() => postgres.opened()))
+    const engines = await Promise.all([1, 2, 3, 4].map(() => postgres.openEngine()))
     await Promise.all(engines.map((engine) => engine.append('s', 'one')))
     await engines[0]!.append('s', 'two')
     const reader = followWithReader(engines[1]!)
@@ -134,7 +134,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('4: there is one notification for each entry', async () => {
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     let notificationCount = 0
     const listening = await postgres.server.sql.listen(postgres.schema, () => notificationCount++)
     for (let i = 0; i < 20; i++) await engine.append('s', `${i}`)
@@ -157,7 +157,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
       else connection.pass(bytes)
     }
     const { port } = await startProxy(() => ({ down }))
-    const [engine, other] = [await postgres.opened(), postgres.through(port)]
+    const [engine, other] = [await postgres.openEngine(), postgres.newEngineThrough(port)]
     await other.open(logConfig)
     const reader = followWithReader(other)
     for (const text of ['a', 'b', 'c']) {
@@ -169,7 +169,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('5: no session is in a transaction between its calls, and the queue of notifications stays empty', async () => {
-    const [engine, other] = [await postgres.opened(), await postgres.opened()]
+    const [engine, other] = [await postgres.openEngine(), await postgres.openEngine()]
     const reader = followWithReader(other)
     for (let i = 0; i < 200; i++) await engine.append('s', `${i}`)
     await reader.entries.waitForCount(200)
@@ -202,12 +202,12 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
       connection.pass(Buffer.from(text.replace(listenStatement, otherStatement), 'latin1'))
     }
     const { port } = await startProxy(() => ({ up }))
-    const engine = postgres.through(port)
+    const engine = postgres.newEngineThrough(port)
     await engine.open(logConfig)
     const reader = followWithReader(engine)
     // The answer to the next read tells the engine that the session does not listen.
     await listenedAgain
-    const writer = await postgres.opened()
+    const writer = await postgres.openEngine()
     await writer.append('s', 'one')
     await reader.entries.waitForCount(1)
   })
@@ -225,7 +225,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
         else connection.pass(bytes)
       },
     }))
-    const [writer, engine] = [await postgres.opened(), postgres.through(port)]
+    const [writer, engine] = [await postgres.openEngine(), postgres.newEngineThrough(port)]
     await engine.open(logConfig)
     const reader = followWithReader(engine)
     await writer.append('s', 'one')
@@ -242,7 +242,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('6: a session that the server ends is replaced, and no entry is missed', async () => {
-    const [writer, engine] = [await postgres.opened(), await postgres.opened()]
+    const [writer, engine] = [await postgres.openEngine(), await postgres.openEngine()]
     const reader = followWithReader(engine)
     for (let i = 0; i < 10; i++) {
       await appendUntilKnown(writer, 's', `${i}`)
@@ -255,7 +255,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('10: the log uses no replication slot', async () => {
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     followWithReader(engine)
     await engine.append('s', 'a')
     const slots = await postgres.server.sql`select from pg_replication_slots`
@@ -280,13 +280,13 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
           resolve()
         },
       })).then(async ({ port }) => {
-        const firstEngine = postgres.through(port)
+        const firstEngine = postgres.newEngineThrough(port)
         await firstEngine.open(logConfig)
         firstEngine.append('s', 'half').catch(() => {})
       })
     })
     await halfSent
-    const engine = await postgres.opened()
+    const engine = await postgres.openEngine()
     await engine.append('s', 'whole')
     const reader = followWithReader(engine)
     await reader.entries.waitForCount(1)

@@ -60,7 +60,7 @@ export class PostgresStage implements EngineStage {
   }
 
   /** Makes an engine that is not open. */
-  engine(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
+  newEngine(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
     const address = { ...parsePostgresAddress(this.url), openTimeoutMs: 20_000 }
     const engine = new PostgresEngine({ ...address, ...options }, nodeEnvironment)
     this.#engines.push(engine)
@@ -68,15 +68,15 @@ export class PostgresStage implements EngineStage {
   }
 
   /** Makes and opens an engine. */
-  async opened(options: Partial<PostgresEngineOptions> = {}): Promise<PostgresEngine> {
-    const engine = this.engine(options)
+  async openEngine(options: Partial<PostgresEngineOptions> = {}): Promise<PostgresEngine> {
+    const engine = this.newEngine(options)
     await engine.open(logConfig)
     return engine
   }
 
   /** An engine that reaches the server through this port. */
-  through(port: number, options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
-    return this.engine({ hosts: [{ host: '127.0.0.1', port }], ...options })
+  newEngineThrough(port: number, options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
+    return this.newEngine({ hosts: [{ host: '127.0.0.1', port }], ...options })
   }
 }
 

@@ -10,7 +10,7 @@
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 
 /** When the log last called this method of the state machine. */
 function timeOf(stateMachine: RecordingStateMachine, name: string): number {
@@ -23,7 +23,7 @@ describe('replicated log: the order of commands', () => {
   it('is the same at all brokers, for commands of any broker', async () => {
     const cluster = new Cluster()
     const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
-    for (let i = 0; i < 60; i++) brokers[i % 3]!.log.submit(raiseFenceFloor(i))
+    for (let i = 0; i < 60; i++) brokers[i % 3]!.log.submit(fenceFloorCommand(i))
     await cluster.settle()
     const [first] = brokers
     expect(first!.applied).to.have.length(60)
@@ -36,7 +36,7 @@ describe('replicated log: the order of commands', () => {
     Object.assign(brokers[0]!.source.faults, { appendsTwice: true })
     Object.assign(brokers[1]!.source.faults, { losesAnswers: true })
     for (let i = 0; i < 40; i++) {
-      brokers[i % 2]!.log.submit(raiseFenceFloor(i))
+      brokers[i % 2]!.log.submit(fenceFloorCommand(i))
       await cluster.passTime(10)
     }
     for (const { applied } of brokers) {
@@ -48,7 +48,7 @@ describe('replicated log: the order of commands', () => {
   it('is the same at a broker that joins later', async () => {
     const cluster = new Cluster()
     const earlyBroker = await cluster.startLog()
-    for (let i = 0; i < 5; i++) earlyBroker.log.submit(raiseFenceFloor(i))
+    for (let i = 0; i < 5; i++) earlyBroker.log.submit(fenceFloorCommand(i))
     await cluster.settle()
     const lateBroker = await cluster.startLog()
     expect(lateBroker.replayed).to.deep.equal(earlyBroker.applied)
@@ -61,7 +61,7 @@ describe('replicated log: a permanent error', () => {
   it('is reported even if it directly follows the join entry of the broker', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
-    const stateMachine = cluster.stateMachine(log, source)
+    const stateMachine = cluster.newStateMachine(log, source)
     // The first append is the join entry. An entry of a newer format follows immediately.
     const unwatch = cluster.store.watch(() => {
       unwatch()
@@ -186,15 +186,15 @@ describe('replicated log: the self-lease', () => {
     await cluster.passTime(1_000)
     // The broker submits the first command as a member. It has resigned when it submits the second
     // command.
-    a.log.submit(raiseFenceFloor(1))
+    a.log.submit(fenceFloorCommand(1))
     await cluster.passTime(9_000)
-    a.log.submit(raiseFenceFloor(2))
+    a.log.submit(fenceFloorCommand(2))
     a.source.mend()
     await cluster.passTime(2_000)
-    a.log.submit(raiseFenceFloor(3))
+    a.log.submit(fenceFloorCommand(3))
     await cluster.settle()
     expect(b.applied.filter(({ type }) => type === 'raiseFenceFloor')).to.deep.equal([
-      raiseFenceFloor(3),
+      fenceFloorCommand(3),
     ])
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])
   })

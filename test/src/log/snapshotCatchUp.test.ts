@@ -6,7 +6,7 @@
  */
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
-import { raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand } from './logSuite.js'
 
 describe('replicated log: snapshots', () => {
   /** Options for a snapshot every 20 entries. Each command of the tests becomes one entry. */
@@ -16,7 +16,7 @@ describe('replicated log: snapshots', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     for (let i = 0; i < 70; i++) {
-      a.log.submit(raiseFenceFloor(i))
+      a.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
     // Three snapshots were made, and the store keeps the newest two.
@@ -33,7 +33,7 @@ describe('replicated log: snapshots', () => {
     const cluster = new Cluster()
     const a = await cluster.startLog(every20Entries)
     for (let i = 0; i < 50; i++) {
-      a.log.submit(raiseFenceFloor(i))
+      a.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
     const b = await cluster.startLog(every20Entries)
@@ -65,7 +65,7 @@ describe('replicated log: snapshots', () => {
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     const submitCommands = async (): Promise<void> => {
       for (let i = 0; i < 25; i++) {
-        a.log.submit(raiseFenceFloor(i))
+        a.log.submit(fenceFloorCommand(i))
         await cluster.settle()
       }
     }
@@ -102,7 +102,7 @@ describe('replicated log: snapshots', () => {
     const formerName = b.brokerName
     b.source.cut()
     for (let i = 0; i < 70; i++) {
-      a.log.submit(raiseFenceFloor(i))
+      a.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
     expect(b.eventNames).to.deep.equal(['serve'])
@@ -120,7 +120,7 @@ describe('replicated log: snapshots', () => {
     const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     b.source.cut()
     for (let i = 0; i < 70; i++) {
-      a.log.submit(raiseFenceFloor(i))
+      a.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
     // The broker resigns, and the connection breaks again before the snapshot arrives.
@@ -141,7 +141,7 @@ describe('replicated log: snapshots', () => {
       const cluster = new Cluster()
       const a = await cluster.startLog(every20Entries)
       for (let i = 0; i < 50; i++) {
-        a.log.submit(raiseFenceFloor(i))
+        a.log.submit(fenceFloorCommand(i))
         await cluster.settle()
       }
       cluster.store.damagedSnapshot = cluster.store.snapshots.at(-1)!.position
@@ -163,7 +163,7 @@ describe('replicated log: snapshots', () => {
       a.source.cut()
       const { log, source } = cluster.newLog()
       const error = await cluster.runUntilSettled(
-        log.start(cluster.stateMachine(log, source)).catch((error) => error),
+        log.start(cluster.newStateMachine(log, source)).catch((error) => error),
       )
       expect(error.message).to.match(
         /snapshot .* is damaged at its last part, and no live broker has a newer one: restore/,
@@ -174,7 +174,7 @@ describe('replicated log: snapshots', () => {
     it('the next snapshot is made from the table of the broker instead, and the damage is counted', async () => {
       const [cluster, a] = await damagedCluster()
       for (let i = 50; i < 75; i++) {
-        a.log.submit(raiseFenceFloor(i))
+        a.log.submit(fenceFloorCommand(i))
         await cluster.settle()
       }
       expect(cluster.store.snapshots.at(-1)!.position).to.be.above(cluster.store.damagedSnapshot!)
@@ -191,7 +191,7 @@ describe('replicated log: snapshots', () => {
     /** Submits fifty commands, and then removes all entries of the log. */
     async function fillAndCompact(cluster: Cluster, broker: RecordingStateMachine): Promise<void> {
       for (let i = 0; i < 50; i++) {
-        broker.log.submit(raiseFenceFloor(i))
+        broker.log.submit(fenceFloorCommand(i))
         await cluster.settle()
       }
       cluster.store.compact(cluster.store.position)
@@ -251,7 +251,7 @@ describe('replicated log: snapshots', () => {
       const a = await cluster.startLog({ snapshotEntries: 70 })
       await fillAndCompact(cluster, a)
       for (let i = 50; i < 250; i++) {
-        a.log.submit(raiseFenceFloor(i))
+        a.log.submit(fenceFloorCommand(i))
         await cluster.settle()
       }
       expect(cluster.store.snapshots.length).to.equal(2)
@@ -311,7 +311,7 @@ describe('replicated log: snapshots', () => {
       a.source.cut()
       const { log, source } = cluster.newLog()
       const error = await cluster.runUntilSettled(
-        log.start(cluster.stateMachine(log, source)).catch((error) => error),
+        log.start(cluster.newStateMachine(log, source)).catch((error) => error),
       )
       expect(error.message).to.match(
         /are compacted, and neither a snapshot nor a live broker has them/,

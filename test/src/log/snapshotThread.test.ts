@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadSnapshot, nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { RecordingTable, raiseFenceFloor } from './logSuite.js'
+import { fenceFloorCommand, RecordingTable } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 import type { ThreadOptions } from './programs/snapshotThread.js'
 
@@ -50,7 +50,7 @@ describe('snapshot in a thread', () => {
   async function submitUntil(condition: () => boolean, table: RecordingTable): Promise<void> {
     // The limit only ends a test that would run forever.
     for (let i = 0; !condition() && i < 20_000; i++) {
-      log.submit(raiseFenceFloor(i))
+      log.submit(fenceFloorCommand(i))
       await table.whenApplied(table.applied.length + 1)
     }
     expect(condition()).to.equal(true)

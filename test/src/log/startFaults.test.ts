@@ -107,7 +107,7 @@ describe('log: the start of a broker', function () {
     PostgreSQL: {
       port: () => postgres.server.port,
       newEngine: (port, waits) =>
-        postgres.through(port, {
+        postgres.newEngineThrough(port, {
           ...parsePostgresAddress(postgres.url),
           hosts: [{ host: '127.0.0.1', port }],
           schema: `start${++logCount}`,
@@ -117,7 +117,7 @@ describe('log: the start of a broker', function () {
     etcd: {
       port: () => Number(new URL(etcd.cluster.endpoints[0]!).port),
       newEngine: (port, waits) =>
-        etcd.engine({
+        etcd.newEngine({
           endpoints: [`http://127.0.0.1:${port}`],
           prefix: `start${++logCount}`,
           ...(waits === undefined ? {} : { openTimeoutMs: waits.openTimeoutMs }),

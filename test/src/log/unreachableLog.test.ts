@@ -19,10 +19,10 @@ describe('a broker whose self-lease has ended', () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     await cluster.startBroker()
-    const alice = await cluster.client(a, { grace: 'lease' })
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
     a.source.cut()
     // The self-lease ends after 5.8 s.
-    await cluster.passAlive(5_900, alice)
+    await cluster.passTimeAnsweringPings(5_900, alice)
     expect(a.broker.isServing).to.equal(false)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     expect(a.connect().closedWith?.code).to.equal(closeCodes.restart.code)
@@ -45,7 +45,7 @@ describe('a broker whose self-lease has ended', () => {
     it(`does not answer ${name} directly after a pause of its process, before any timer runs`, async () => {
       const cluster = new Cluster()
       const a = await cluster.startBroker()
-      const alice = await cluster.client(a)
+      const alice = await cluster.connectClient(a)
       alice.say(message)
       expect(alice.heard().map(({ type }) => type)).to.deep.equal([answer])
       // The process stops for longer than the self-lease, and no overdue timer has run yet.
@@ -67,8 +67,8 @@ describe('a broker whose self-lease has ended', () => {
   it('does not let a lock expire whose session has moved to another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
+    await cluster.lock(alice, { id: 1, key: 'k', ttl: 8_000 })
     a.source.cut()
     // The ttl is over at broker `a`. Broker `b` has declared broker `a` dead, and now owns the
     // session.
@@ -86,8 +86,8 @@ describe('a broker that has become a member again', () => {
   it('keeps its former sessions for one whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.lock(alice, 1, 'k', { ttl: 20_000 })
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
+    await cluster.lock(alice, { id: 1, key: 'k', ttl: 20_000 })
     a.source.cut()
     b.source.cut()
     // Both self-leases end. The lease of 15 s begins again when the brokers are members again.
@@ -104,17 +104,17 @@ describe('a broker that has become a member again', () => {
   it('keeps no deadline of a session that has moved to another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
+    const alice = await cluster.connectClient(a, { grace: 'lease' })
+    await cluster.lock(alice, { id: 1, key: 'k', ttl: 60_000 })
     await cluster.send(alice, { type: 'lock', id: 2, key: 'k', timeout: 30_000 })
     a.source.cut()
     await cluster.passTime(6_000)
-    const moved = await cluster.client(b, alice.resume())
+    const moved = await cluster.connectClient(b, alice.resume())
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
     const entryCountBefore = cluster.store.allTexts.length
     // At the former owner broker `a`, the lease of 15 s and the timeout of 30 s would be over.
-    await cluster.passAlive(26_000, moved)
+    await cluster.passTimeAnsweringPings(26_000, moved)
     expect(a.broker.isServing).to.equal(true)
     expect(cluster.store.allTexts.slice(entryCountBefore).join()).not.to.match(
       /"(end|expire|timeout)"/,
@@ -127,10 +127,10 @@ describe('a broker with an unreachable log', () => {
   it('grants nothing, queues requests, and continues when the log is back in time', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
-    const alice = await cluster.client(a)
+    const alice = await cluster.connectClient(a)
     a.source.cut()
     await cluster.send(alice, { type: 'lock', id: 1, key: 'k' })
-    await cluster.passAlive(3_000, alice)
+    await cluster.passTimeAnsweringPings(3_000, alice)
     expect(alice.socket.heardOf('granted')).to.deep.equal([])
     a.source.mend()
     await cluster.passTime(1_000)
@@ -141,7 +141,7 @@ describe('a broker with an unreachable log', () => {
   it('refuses new requests and sessions if its queue is long, and disconnects a client that sends more', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker({ limits: { locksPerSession: 300_000 } })
-    const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
+    const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(a)]
     a.source.cut()
     // A client sends `ack` for answers that it received, and the broker queues one command for
     // each `ack`. From 100,000 queued commands on, the broker refuses new requests.

@@ -12,7 +12,7 @@ import { type BrokerStatus, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { nextEvent, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
-import { RecordingTable, raiseFenceFloor } from '../log/logSuite.js'
+import { fenceFloorCommand, RecordingTable } from '../log/logSuite.js'
 import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
@@ -126,7 +126,7 @@ describe('holdfast status', () => {
     // With `snapshotBytes: 1`, the journal makes a snapshot after its first entry.
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
-      void log.start(new RecordingTable())?.then(() => log.submit(raiseFenceFloor(1)))
+      void log.start(new RecordingTable())?.then(() => log.submit(fenceFloorCommand(1)))
     })
     await snapshotMade
     const { url } = await serve(stage, '--journal', dir)

@@ -157,9 +157,12 @@ describe('the times of a lock in a cluster', () => {
   it('are known only at the broker that owns the session, and begin anew when another broker takes over', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
-    await cluster.lock(alice, 1, 'k', { ttl: 60_000, maxHold: 90_000 })
-    await cluster.passAlive(1_000, alice, bob)
+    const [alice, bob] = [
+      await cluster.connectClient(a, { grace: 'lease' }),
+      await cluster.connectClient(b),
+    ]
+    await cluster.lock(alice, { id: 1, key: 'k', ttl: 60_000, maxHold: 90_000 })
+    await cluster.passTimeAnsweringPings(1_000, alice, bob)
     const timesAt = ({ broker }: typeof a) => broker.remainingTimesOf(broker.find({}, 1).held[0]!)
     expect(timesAt(a)).to.deep.equal({ ttlRemaining: 59_000, maxHoldRemaining: 89_000 })
     expect(timesAt(b)).to.deep.equal({ ttlRemaining: undefined, maxHoldRemaining: undefined })
@@ -167,7 +170,7 @@ describe('the times of a lock in a cluster', () => {
     const [found] = bob.socket.heardOf('found')
     expect(found!.held[0]).to.include({ ttl: 60_000, maxHold: 90_000 })
     expect(found!.held[0]).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
-    await cluster.client(b, alice.resume())
+    await cluster.connectClient(b, alice.resume())
     expect(timesAt(a)).to.deep.equal({ ttlRemaining: undefined, maxHoldRemaining: undefined })
     expect(timesAt(b)).to.deep.equal({ ttlRemaining: 60_000, maxHoldRemaining: 90_000 })
   })

@@ -89,7 +89,7 @@ describe('a query for a session', () => {
   it('in a cluster, shows the address only at the broker that has the connection', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
-    const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
+    const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(b)]
     const query = { type: 'query', id: 1, kind: 'sessions', session: alice.session }
     const infos: SessionInfo[] = []
     for (const client of [alice, bob]) {
