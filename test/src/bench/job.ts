@@ -148,13 +148,13 @@ export interface Workload {
   readonly runJob: (context: LoadContext) => Promise<JobResult>
 }
 
+/** What {@link makeJob} gets: the fields of a job that differ between the usual jobs. */
+interface JobParts extends Pick<Job, 'workload' | 'shape' | 'placement' | 'params'> {
+  /** Default: none. */
+  readonly limits?: Job['limits']
+}
+
 /** A job with the usual settings. */
-export function makeJob(
-  workload: string,
-  shape: string,
-  placement: Placement,
-  params: Job['params'],
-  limits: Job['limits'] = {},
-): Job {
+export function makeJob({ workload, shape, placement, params, limits = {} }: JobParts): Job {
   return { workload, shape, placement, subject: 'holdfast', limits, params }
 }

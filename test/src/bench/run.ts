@@ -44,7 +44,9 @@ export async function runJob(
 /** Starts the server that the job measures: the broker or a peer. */
 function startSubject(job: Job, profiles: string | undefined): Promise<Server> {
   if (job.subject !== 'holdfast') return startPeer(peerNamed(job.subject))
-  return startBroker(job, profiles === undefined ? [] : profileFlags(profiles, job))
+  return startBroker(job, {
+    nodeFlags: profiles === undefined ? [] : profileFlags(profiles, job),
+  })
 }
 
 /** The flags of Node that write a CPU profile into this folder. */

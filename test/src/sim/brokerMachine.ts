@@ -129,7 +129,7 @@ export class BrokerMachine implements LogOracleBroker {
     this.#names = namesOf(deps)
     this.url = `ws://${this.#names.host}`
     const { latencyMs, jitterMs } = log?.plan ?? { latencyMs: 0, jitterMs: 0 }
-    this.path = { up: makeLink(latencyMs, jitterMs), down: makeLink(latencyMs, jitterMs) }
+    this.path = { up: makeLink({ latencyMs, jitterMs }), down: makeLink({ latencyMs, jitterMs }) }
   }
 
   get process(): SimProcess | undefined {

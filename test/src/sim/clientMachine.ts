@@ -65,8 +65,8 @@ export class ClientMachine {
     // A drop at a spared client is a violation. On a slow path a connection with a short lease may
     // drop without a fault. So the paths of a spared client are fast.
     const newLink = deps.isSpared
-      ? () => makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
-      : () => makeLink(latencyMs, jitterMs)
+      ? () => makeLink({ latencyMs: Math.min(latencyMs, 20), jitterMs: Math.min(jitterMs, 10) })
+      : () => makeLink({ latencyMs, jitterMs })
     this.paths = new Map(deps.urls.map((url) => [url, { up: newLink(), down: newLink() }]))
   }
 

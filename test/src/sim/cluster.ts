@@ -89,7 +89,10 @@ export class Cluster {
     const clock = new SimClock(world, random, rate, worldStart + world.now)
     const process = new SimProcess('compactor', world, random, clock)
     // A fast path: 0.1 ms without a random addition.
-    const path = { up: makeLink(0.1, 0), down: makeLink(0.1, 0) }
+    const path = {
+      up: makeLink({ latencyMs: 0.1, jitterMs: 0 }),
+      down: makeLink({ latencyMs: 0.1, jitterMs: 0 }),
+    }
     // No oracle checks the entries of this process.
     const onEntry = (_: unknown, apply: () => void) => apply()
     const engine = new SimEngine({

@@ -92,7 +92,7 @@ export class DuplicatingClient {
   #act(): void {
     const { random, keys, usesImmediateRequests, completesLocks } = this.#deps
     const statsWeight = usesImmediateRequests ? 4 : 0
-    const action = random.weighted({
+    const action = random.pickWeighted({
       lock: 4,
       unlock: 4,
       repeat: 6,

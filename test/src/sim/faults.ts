@@ -7,7 +7,7 @@
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'
 import type { Cluster } from './cluster.js'
-import { duration, isLogFault, LogFaults } from './logFaults.js'
+import { isLogFault, LogFaults, randomFaultMs } from './logFaults.js'
 import type { Connection, Cut, Network, Path } from './network.js'
 import type { Oracles } from './oracles.js'
 import { block, unblock } from './pipe.js'
@@ -79,7 +79,7 @@ export class Faults {
 
   #causeRandomFault(random: Random): void {
     const { cluster, clientMachines, oracles } = this.#deps
-    const kind = random.weighted(this.#weights)
+    const kind = random.pickWeighted(this.#weights)
     const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
     // A single machine is chosen without a random number, so that old seeds keep their worlds.
     const machines = cluster.machines.filter(({ isSpared }) => !isSpared)
@@ -151,7 +151,7 @@ export class Faults {
     const link = random.pick([path.up, path.down])
     const extraMs = random.between(50, 4_000)
     link.latency += extraMs
-    this.#undoAfter(duration(random), () => {
+    this.#undoAfter(randomFaultMs(random), () => {
       link.latency -= extraMs
     })
   }
@@ -163,7 +163,7 @@ export class Faults {
     const connection = this.#connectionOf(client)
     const cut = random.chance(0.5) ? randomCut(random, connection) : undefined
     for (const link of links) block(link)
-    this.#undoAfter(duration(random), () => {
+    this.#undoAfter(randomFaultMs(random), () => {
       if (cut !== undefined) connection?.cut(cut)
       for (const link of links) unblock(link)
     })
@@ -173,19 +173,19 @@ export class Faults {
     if (process === undefined) return
     // Suspends the process at once or after a few further units of work.
     process.stop(random.pick([0, 0, random.int(1, 8)]))
-    this.#undoAfter(duration(random), () => process.resume())
+    this.#undoAfter(randomFaultMs(random), () => process.resume())
   }
 
   #sleepClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.sleep()
-    this.#undoAfter(duration(random), () => process.resume())
+    this.#undoAfter(randomFaultMs(random), () => process.resume())
   }
 
   #stopBroker({ process }: BrokerMachine, random: Random): void {
     if (process === undefined) return
     process.stop(random.pick([0, 0, random.int(1, 8)]))
-    this.#undoAfter(duration(random), () => process.resume())
+    this.#undoAfter(randomFaultMs(random), () => process.resume())
   }
 
   #restartBroker(machine: BrokerMachine, random: Random): void {
@@ -203,7 +203,7 @@ export class Faults {
     const connection = this.#connectionOf(client)
     client.kill()
     connection?.cut({ ...randomCut(random, connection), clientLearnsAfterMs: undefined })
-    this.#undoAfter(duration(random), () => client.start())
+    this.#undoAfter(randomFaultMs(random), () => client.start())
   }
 
   /**
@@ -220,7 +220,7 @@ export class Faults {
   #throttle({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.clock.maxExtraDelayMs = 1_000
-    this.#undoAfter(duration(random), () => {
+    this.#undoAfter(randomFaultMs(random), () => {
       process.clock.maxExtraDelayMs = 0
     })
   }
@@ -277,7 +277,7 @@ function clockJump(random: Random): number {
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
   // With a probability of 0.2, an end never learns of the cut. `soon` and `late` mean the same.
   const learnDelay = () =>
-    random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
+    random.pickWeighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined
       : random.between(0, random.pick([0, 20, 200, 5_000]))
   return {

@@ -55,7 +55,7 @@ export class LogFaults {
         const link = random.pick([machine.path.up, machine.path.down])
         const extraMs = random.between(50, 4_000)
         link.latency += extraMs
-        undoAfter(duration(random), () => {
+        undoAfter(randomFaultMs(random), () => {
           link.latency -= extraMs
         })
         break
@@ -84,7 +84,7 @@ export class LogFaults {
       direction === 'both' ? [up, down] : direction === 'up' ? [up] : [down],
     )
     for (const link of links) block(link)
-    this.#deps.undoAfter(duration(random), () => {
+    this.#deps.undoAfter(randomFaultMs(random), () => {
       for (const link of links) unblock(link)
     })
   }
@@ -98,7 +98,7 @@ export class LogFaults {
  * Returns the length of a fault in ms: from 0 to more than the longest lease. A lease is how long a
  * broker keeps a silent session. The five ranges are equally likely, so short faults are frequent.
  */
-export function duration(random: Random): number {
+export function randomFaultMs(random: Random): number {
   return random.pick([
     random.between(0, 120),
     random.between(0, 500),

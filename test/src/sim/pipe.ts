@@ -21,9 +21,15 @@ export interface Link {
   readonly waiting: Set<Pipe>
 }
 
-/** Makes a link. @param latency In ms. @param jitter In ms. */
-export function makeLink(latency: number, jitter: number): Link {
-  return { latency, jitter, isBlocked: false, waiting: new Set() }
+/** Makes a link. `jitterMs` is the longest random delay in addition to `latencyMs`. */
+export function makeLink({
+  latencyMs,
+  jitterMs,
+}: {
+  readonly latencyMs: number
+  readonly jitterMs: number
+}): Link {
+  return { latency: latencyMs, jitter: jitterMs, isBlocked: false, waiting: new Set() }
 }
 
 /** Stops all packets on the link until `unblock`. */

@@ -162,7 +162,7 @@ export class Program {
 
   async #act(session: Session): Promise<void> {
     const { random, plan } = this.#deps
-    const action: Action = random.weighted(plan.actions)
+    const action: Action = random.pickWeighted(plan.actions)
     this.#callOracle.count(`action ${action}`)
     const key = random.pick(plan.keys)
     if (this.watchViews !== undefined && random.chance(0.2)) {
@@ -272,7 +272,7 @@ export class Program {
     const size = random.int(1, Math.min(3, keys.length))
     return Array.from({ length: size }, (): LockItem => {
       const [key] = keys.splice(random.int(0, keys.length - 1), 1)
-      const kind = random.weighted({ exclusive: 4, shared: 2, permits: 1 })
+      const kind = random.pickWeighted({ exclusive: 4, shared: 2, permits: 1 })
       if (kind === 'permits') return { key: key!, capacity: 3 }
       return kind === 'shared' ? { key: key!, mode: 'shared' } : { key: key! }
     })
@@ -498,7 +498,7 @@ export class Program {
   /** Returns a random time: mostly up to twice `ms`, sometimes 0, sometimes much longer. */
   #randomTimeNear(ms: number): number {
     const { random } = this.#deps
-    const factor = random.weighted({ none: 1, some: 6, much: 1 })
+    const factor = random.pickWeighted({ none: 1, some: 6, much: 1 })
     if (factor === 'none') return 0
     return factor === 'some' ? random.between(0, 2 * ms) : random.between(ms, 6 * ms)
   }

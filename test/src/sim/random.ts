@@ -48,7 +48,7 @@ export class Random {
   }
 
   /** Picks one of the names, with a probability in proportion to its weight. */
-  weighted<K extends string>(weights: Readonly<Record<K, number>>): K {
+  pickWeighted<K extends string>(weights: Readonly<Record<K, number>>): K {
     const names = Object.keys(weights) as K[]
     let total = 0
     for (const name of names) total += weights[name]

@@ -99,7 +99,7 @@ class ScopeCalls {
 
   async #step(scope: Scope): Promise<void> {
     const { random } = this.#deps
-    const step = random.weighted(stepWeights)
+    const step = random.pickWeighted(stepWeights)
     const heldLocks = [...this.#heldLocks].filter(({ lock }) => lock.held)
     const changeable = heldLocks.filter(
       ({ lock }) => lock.mode !== 'permits' && !this.#sets.has(lock),

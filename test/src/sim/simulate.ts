@@ -387,7 +387,10 @@ class Simulation {
     const clock = new SimClock(this.#world, random, rate, worldStart)
     const process = new SimProcess(name, this.#world, random, clock)
     // A fast path: 1 ms of latency, and up to 1 ms of jitter.
-    const path = { up: makeLink(1, 1), down: makeLink(1, 1) }
+    const path = {
+      up: makeLink({ latencyMs: 1, jitterMs: 1 }),
+      down: makeLink({ latencyMs: 1, jitterMs: 1 }),
+    }
     const { urls } = this.#cluster
     // With one broker, no random number is drawn, so that old seeds keep their worlds.
     const anyUrl = () => (urls.length === 1 ? urls[0]! : random.pick(urls))

@@ -208,7 +208,10 @@ describe('simulation: network', () => {
     const network = new Network(world, new Random('network'), observer)
     const [client, broker] = [makeProcess(world, 'client'), makeProcess(world, 'broker')]
     // A packet is under way for 5 to 15 ms.
-    const path = { up: makeLink(5, 10), down: makeLink(5, 10) }
+    const path = {
+      up: makeLink({ latencyMs: 5, jitterMs: 10 }),
+      down: makeLink({ latencyMs: 5, jitterMs: 10 }),
+    }
     const scene: Scene = {
       world,
       path,

@@ -7,7 +7,7 @@ import type { Endpoint } from '../job.js'
 import { ExclusionCheck } from './exclusion.js'
 import { LoopGate } from './loopGate.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
-import { seeded } from './statistics.js'
+import { seededRandom } from './statistics.js'
 
 const key = 'kept'
 /** The longest time for which a client holds the lock, in ms. */
@@ -26,7 +26,7 @@ export async function runHolders(
   const exclusion = new ExclusionCheck()
   const loopGate = new LoopGate()
   // Draws the same sequence of hold times in each run with this many clients.
-  const random = seeded(clients)
+  const random = seededRandom(clients)
   const sessions: RawSession[] = []
   for (let i = 0; i < clients; i++) sessions.push(await RawSession.open(server.url))
   loopGate.open()

@@ -9,7 +9,7 @@ import type { ExclusionCheck } from './exclusion.js'
 import { Latencies } from './latencies.js'
 import { LoopGate } from './loopGate.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
-import { seeded } from './statistics.js'
+import { seededRandom } from './statistics.js'
 
 /**
  * The shares of the kinds of requests, each added to the shares before it. The remaining requests
@@ -50,7 +50,7 @@ export class MixedLoad implements Contestant {
   }
   readonly #exclusion: ExclusionCheck
   readonly #loopGate = new LoopGate()
-  readonly #random = seeded(1)
+  readonly #random = seededRandom(1)
   readonly #sessions: RawSession[] = []
   readonly #inFlight: number
   /** Finished requests of all kinds. In other loads a pair is a lock and its unlock. */

@@ -11,7 +11,7 @@ export function median(values: readonly number[]): number {
 }
 
 /** Makes a generator of pseudo-random numbers, 0 <= number < 1. Equal seeds give equal numbers. */
-export function seeded(seed: number): () => number {
+export function seededRandom(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     // This is the algorithm Mulberry32.

@@ -94,13 +94,14 @@ type BrokerJob = Pick<
 /**
  * Starts a broker with `holdfast serve`, and removes its files when the broker exits.
  *
- * @param nodeFlags Further flags of Node.
- * @param serveFlags Further flags of `holdfast serve`.
+ * @param flags Further flags of Node, and further flags of `holdfast serve`.
  */
 export function startBroker(
   { limits, journal: durability, profile, principals, heapMiB, watchesLoop }: BrokerJob,
-  nodeFlags: readonly string[] = [],
-  serveFlags: readonly string[] = [],
+  {
+    nodeFlags = [],
+    serveFlags = [],
+  }: { readonly nodeFlags?: readonly string[]; readonly serveFlags?: readonly string[] } = {},
 ): Promise<Server> {
   const limitFlags = Object.entries(limits).flatMap(([name, value]) => [
     '--limit',

@@ -29,7 +29,12 @@ const inFlight = 16
 
 function jobs(): readonly Job[] {
   return [1, 2, 4].map((cells) =>
-    makeJob('cells', cells === 1 ? '1 cell' : `${cells} cells`, /* placement */ 'split', { cells }),
+    makeJob({
+      workload: 'cells',
+      shape: cells === 1 ? '1 cell' : `${cells} cells`,
+      placement: 'split',
+      params: { cells },
+    }),
   )
 }
 
@@ -40,7 +45,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   try {
     for (let number = 1; number <= cellCount; number++) {
       const cellFlags = ['--cell', `${number}/${cellCount}`]
-      brokers.push(await startBroker(job, /* nodeFlags */ [], cellFlags))
+      brokers.push(await startBroker(job, { serveFlags: cellFlags }))
     }
     const exclusion = new ExclusionCheck()
     const urls = brokers.map(({ url }) => url)

@@ -114,6 +114,13 @@ export const deadlocks: Workload = {
   name: 'deadlocks',
   title: 'deadlocks: the check of a request behind a chain of n scopes',
   jobs: () =>
-    [10, 100, 1_000].map((scopes) => makeJob('deadlocks', `${scopes} scopes`, 'split', { scopes })),
+    [10, 100, 1_000].map((scopes) =>
+      makeJob({
+        workload: 'deadlocks',
+        shape: `${scopes} scopes`,
+        placement: 'split',
+        params: { scopes },
+      }),
+    ),
   runJob,
 }

@@ -36,6 +36,13 @@ async function runJob({ server, echo, pace, job, progress }: LoadContext): Promi
 export const exclusion: Workload = {
   name: 'exclusion',
   title: 'the exclusion check, and its control',
-  jobs: () => [makeJob('exclusion', '50 clients hold one key for 0 to 4 ms', 'split', {})],
+  jobs: () => [
+    makeJob({
+      workload: 'exclusion',
+      shape: '50 clients hold one key for 0 to 4 ms',
+      placement: 'split',
+      params: {},
+    }),
+  ],
   runJob,
 }

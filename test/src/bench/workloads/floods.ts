@@ -170,7 +170,13 @@ class PacedClient {
 }
 
 const jobs = (): readonly Job[] => [
-  makeJob('floods', 'one good client', 'split', {}, limitsOfPublic()),
+  makeJob({
+    workload: 'floods',
+    shape: 'one good client',
+    placement: 'split',
+    params: {},
+    limits: limitsOfPublic(),
+  }),
 ]
 
 export const floodsWorkload: Workload = {

@@ -70,8 +70,18 @@ const systems: readonly (readonly [string, OpenSession])[] = [
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
   const sessions = Math.max(minSessions, Math.round(fullSizeSessions / sizeDivisor))
   return [
-    makeJob('idle', 'sessions that hold nothing', 'split', { sessions, locks: 0 }),
-    makeJob('idle', 'sessions that hold a lock each', 'split', { sessions, locks: 1 }),
+    makeJob({
+      workload: 'idle',
+      shape: 'sessions that hold nothing',
+      placement: 'split',
+      params: { sessions, locks: 0 },
+    }),
+    makeJob({
+      workload: 'idle',
+      shape: 'sessions that hold a lock each',
+      placement: 'split',
+      params: { sessions, locks: 1 },
+    }),
   ]
 }
 

@@ -48,10 +48,26 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const held = Math.max(1_000, heldLockCount / sizeDivisor)
   const shape = `${held.toLocaleString('en')} locks`
   return [
-    ...(machineMeets('postgres')
-      ? [makeJob('join', `PostgreSQL, ${shape}`, 'split', { held, postgres: 1 })]
+    ...(has('postgres')
+      ? [
+          makeJob({
+            workload: 'join',
+            shape: `PostgreSQL, ${shape}`,
+            placement: 'split',
+            params: { held, postgres: 1 },
+          }),
+        ]
       : []),
-    ...(machineMeets('etcd') ? [makeJob('join', `etcd, ${shape}`, 'split', { held })] : []),
+    ...(has('etcd')
+      ? [
+          makeJob({
+            workload: 'join',
+            shape: `etcd, ${shape}`,
+            placement: 'split',
+            params: { held },
+          }),
+        ]
+      : []),
   ]
 }
 

@@ -13,7 +13,12 @@ function jobs(): readonly Job[] {
     [64, 16],
   ]
   return shapes.map(([sessions, inFlight]) => ({
-    ...makeJob('journal', `${sessions}×${inFlight}`, 'split', { sessions, inFlight }),
+    ...makeJob({
+      workload: 'journal',
+      shape: `${sessions}×${inFlight}`,
+      placement: 'split',
+      params: { sessions, inFlight },
+    }),
     journal: 'flushed',
   }))
 }

@@ -57,17 +57,34 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const filledShape = `etcd, 3 brokers, ${held.toLocaleString('en')} locks`
   return [
     // The number 0 tells `runJob` that the broker of this job has a journal, and shares no log.
-    makeJob('logs', 'journal', 'split', { brokers: 0 }),
+    makeJob({ workload: 'logs', shape: 'journal', placement: 'split', params: { brokers: 0 } }),
     ...postgresCounts.map((brokers) =>
-      makeJob('logs', `PostgreSQL, ${brokerCount(brokers)}`, 'split', { brokers, postgres: 1 }),
+      makeJob({
+        workload: 'logs',
+        shape: `PostgreSQL, ${brokerCount(brokers)}`,
+        placement: 'split',
+        params: { brokers, postgres: 1 },
+      }),
     ),
     ...etcdCounts.map((brokers) =>
-      makeJob('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers }),
+      makeJob({
+        workload: 'logs',
+        shape: `etcd, ${brokerCount(brokers)}`,
+        placement: 'split',
+        params: { brokers },
+      }),
     ),
     // The last job measures brokers over etcd whose table already has many locks.
     ...(etcdCounts.length === 0
       ? []
-      : [makeJob('logs', filledShape, 'split', { brokers: 3, held })]),
+      : [
+          makeJob({
+            workload: 'logs',
+            shape: filledShape,
+            placement: 'split',
+            params: { brokers: 3, held },
+          }),
+        ]),
   ]
 }
 

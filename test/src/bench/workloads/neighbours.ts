@@ -67,7 +67,12 @@ function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[]
   const locks = Math.max(1_000, tableLocks / sizeDivisor)
   return (['private', 'public'] as const).flatMap((profile) =>
     kinds.map(({ name }, kindIndex) => ({
-      ...makeJob('neighbours', `${profile}: ${name}`, 'split', { kind: kindIndex, locks }),
+      ...makeJob({
+        workload: 'neighbours',
+        shape: `${profile}: ${name}`,
+        placement: 'split',
+        params: { kind: kindIndex, locks },
+      }),
       heapMiB,
       watchesLoop: true,
       ...(profile === 'public' && {

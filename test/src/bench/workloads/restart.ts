@@ -39,13 +39,23 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const sessionsFor = (fullCount: number): number =>
     Math.max(minSessions, Math.min(maxSockets(), Math.round(fullCount / sizeDivisor)))
   return [
-    makeJob('restart', 'sessions by hand', 'split', {
-      sessions: sessionsFor(fullSize.byHand),
-      byHand: 1,
+    makeJob({
+      workload: 'restart',
+      shape: 'sessions by hand',
+      placement: 'split',
+      params: {
+        sessions: sessionsFor(fullSize.byHand),
+        byHand: 1,
+      },
     }),
-    makeJob('restart', 'sessions of the client library', 'split', {
-      sessions: sessionsFor(fullSize.client),
-      byHand: 0,
+    makeJob({
+      workload: 'restart',
+      shape: 'sessions of the client library',
+      placement: 'split',
+      params: {
+        sessions: sessionsFor(fullSize.client),
+        byHand: 0,
+      },
     }),
   ]
 }
@@ -75,7 +85,10 @@ async function runJob({ job, pace, progress }: LoadContext): Promise<JobResult> 
       // Before the start, because clients with the library already try to connect during the start.
       const clientUsBefore = ownCpuUs()
       // On the same port as before: this flag overrides the `--port 0` of `startBroker`.
-      broker = await startBroker({ limits: {} }, [], ['--port', new URL(broker.url).port])
+      broker = await startBroker(
+        { limits: {} },
+        { serveFlags: ['--port', new URL(broker.url).port] },
+      )
       restarts.push(await measureReturn(broker, sessions, isByHand, clientUsBefore))
       progress(restarts.length / pace.rounds)
     }

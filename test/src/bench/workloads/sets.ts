@@ -108,6 +108,9 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
 export const sets: Workload = {
   name: 'sets',
   title: 'sets: one lock on several keys',
-  jobs: () => [2, 8, 64].map((keys) => makeJob('sets', `${keys} keys`, 'split', { keys })),
+  jobs: () =>
+    [2, 8, 64].map((keys) =>
+      makeJob({ workload: 'sets', shape: `${keys} keys`, placement: 'split', params: { keys } }),
+    ),
   runJob,
 }

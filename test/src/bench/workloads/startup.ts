@@ -64,7 +64,7 @@ async function startWithLocks(context: LoadContext, held: number): Promise<JobRe
   const { pace, job, progress, usageOf } = context
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   const serveFlags = ['--journal', folder, '--durability', 'relaxed']
-  const start = () => startBroker({ limits: {} }, watchLoopFlags, serveFlags)
+  const start = () => startBroker({ limits: {} }, { nodeFlags: watchLoopFlags, serveFlags })
   const startMs: number[] = []
   const cpuMs: number[] = []
   const stallMs: number[] = []
@@ -111,9 +111,19 @@ export const startup: Workload = {
     const held = Math.max(1_000, heldLocks / sizeDivisor)
     const shape = `a journal with ${held.toLocaleString('en')} locks`
     return [
-      makeJob('startup', 'start to first grant', 'split', {}),
-      makeJob('startup', shape, 'split', { held }),
-      makeJob('startup', `${shape} with a ttl`, 'split', { held, ttl: 1 }),
+      makeJob({
+        workload: 'startup',
+        shape: 'start to first grant',
+        placement: 'split',
+        params: {},
+      }),
+      makeJob({ workload: 'startup', shape, placement: 'split', params: { held } }),
+      makeJob({
+        workload: 'startup',
+        shape: `${shape} with a ttl`,
+        placement: 'split',
+        params: { held, ttl: 1 },
+      }),
     ]
   },
   runJob,

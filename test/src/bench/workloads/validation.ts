@@ -62,6 +62,8 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
 export const validation: Workload = {
   name: 'validation',
   title: 'validation of a message',
-  jobs: () => [makeJob('validation', 'a message', 'split', {})],
+  jobs: () => [
+    makeJob({ workload: 'validation', shape: 'a message', placement: 'split', params: {} }),
+  ],
   runJob,
 }

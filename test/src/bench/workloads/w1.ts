@@ -22,10 +22,30 @@ import { RawPairs } from '../load/rawPairs.js'
 
 function jobs(): readonly Job[] {
   return [
-    makeJob('W1', '1×1', 'shared', { sessions: 1, inFlight: 1 }),
-    makeJob('W1', '1×1', 'split', { sessions: 1, inFlight: 1 }),
-    makeJob('W1', '64×1', 'split', { sessions: 64, inFlight: 1 }),
-    makeJob('W1', '64×16', 'split', { sessions: 64, inFlight: 16 }),
+    makeJob({
+      workload: 'W1',
+      shape: '1×1',
+      placement: 'shared',
+      params: { sessions: 1, inFlight: 1 },
+    }),
+    makeJob({
+      workload: 'W1',
+      shape: '1×1',
+      placement: 'split',
+      params: { sessions: 1, inFlight: 1 },
+    }),
+    makeJob({
+      workload: 'W1',
+      shape: '64×1',
+      placement: 'split',
+      params: { sessions: 64, inFlight: 1 },
+    }),
+    makeJob({
+      workload: 'W1',
+      shape: '64×16',
+      placement: 'split',
+      params: { sessions: 64, inFlight: 16 },
+    }),
   ]
 }
 

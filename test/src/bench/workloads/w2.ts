@@ -33,7 +33,7 @@ export const hotKeyLoads: readonly { readonly clients: number; readonly placemen
 
 function jobs(): readonly Job[] {
   return hotKeyLoads.map(({ clients, placement }) =>
-    makeJob('W2', `K=${clients}`, placement, { clients }),
+    makeJob({ workload: 'W2', shape: `K=${clients}`, placement, params: { clients } }),
   )
 }
 

@@ -36,20 +36,25 @@ const pairsLoad = { sessions: 16, inFlight: 16 } as const
 /** The jobs. In a quick run, the sizes are divided by `sizeDivisor`. */
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
   const memoryJob = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
-    makeJob(
-      'W3',
-      `${fills[fill]}: ${grouped(count / sizeDivisor)}`,
-      'split',
-      { [fill]: count / sizeDivisor },
+    makeJob({
+      workload: 'W3',
+      shape: `${fills[fill]}: ${grouped(count / sizeDivisor)}`,
+      placement: 'split',
+      params: { [fill]: count / sizeDivisor },
       limits,
-    )
+    })
   return [
     memoryJob('sessions', 10_000),
     memoryJob('held', 100_000),
     memoryJob('held', 1_000_000),
     memoryJob('waitingOnOne', 1_000_000, { waitersPerKey: 1_000_000 }),
     memoryJob('waitingSpread', 1_000_000),
-    makeJob('W3', 'a pair among many', 'split', { maxLocks: 1_000_000 / sizeDivisor }),
+    makeJob({
+      workload: 'W3',
+      shape: 'a pair among many',
+      placement: 'split',
+      params: { maxLocks: 1_000_000 / sizeDivisor },
+    }),
   ]
 }
 

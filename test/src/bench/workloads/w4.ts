@@ -36,7 +36,12 @@ interface Stampede {
 function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const clients = Math.max(100, 1_000 / sizeDivisor)
   return (['shared', 'split'] as const).map((placement) =>
-    makeJob('W4', `${clients} wait, the holder dies`, placement, { clients }),
+    makeJob({
+      workload: 'W4',
+      shape: `${clients} wait, the holder dies`,
+      placement,
+      params: { clients },
+    }),
   )
 }
 

@@ -19,7 +19,12 @@ import { MixedLoad } from '../load/mixed.js'
 
 function jobs(): readonly Job[] {
   return [
-    makeJob('W5', '100×4, 20 watchers', 'split', { sessions: 100, inFlight: 4, watchers: 20 }),
+    makeJob({
+      workload: 'W5',
+      shape: '100×4, 20 watchers',
+      placement: 'split',
+      params: { sessions: 100, inFlight: 4, watchers: 20 },
+    }),
   ]
 }
 

@@ -21,9 +21,24 @@ import { RawPairs } from '../load/rawPairs.js'
 
 function jobs(): readonly Job[] {
   return [
-    makeJob('W6', '1×1', 'split', { sessions: 1, inFlight: 1 }),
-    makeJob('W6', '1×256', 'split', { sessions: 1, inFlight: 256 }),
-    makeJob('W6', '64×16', 'split', { sessions: 64, inFlight: 16 }),
+    makeJob({
+      workload: 'W6',
+      shape: '1×1',
+      placement: 'split',
+      params: { sessions: 1, inFlight: 1 },
+    }),
+    makeJob({
+      workload: 'W6',
+      shape: '1×256',
+      placement: 'split',
+      params: { sessions: 1, inFlight: 256 },
+    }),
+    makeJob({
+      workload: 'W6',
+      shape: '64×16',
+      placement: 'split',
+      params: { sessions: 64, inFlight: 16 },
+    }),
   ]
 }
 

@@ -64,8 +64,8 @@ export class CellClientMachine {
         // may drop without a fault. So the path to this cell is fast.
         const newLink = () =>
           cell === sparedCell
-            ? makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
-            : makeLink(latencyMs, jitterMs)
+            ? makeLink({ latencyMs: Math.min(latencyMs, 20), jitterMs: Math.min(jitterMs, 10) })
+            : makeLink({ latencyMs, jitterMs })
         return [url, { up: newLink(), down: newLink() }]
       }),
     )

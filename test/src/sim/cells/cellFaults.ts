@@ -6,7 +6,7 @@
  */
 import type { BrokerMachine } from '../brokerMachine.js'
 import { killBroker, randomCut } from '../faults.js'
-import { duration } from '../logFaults.js'
+import { randomFaultMs } from '../logFaults.js'
 import type { Network } from '../network.js'
 import { block, type Link, unblock } from '../pipe.js'
 import { Random } from '../random.js'
@@ -69,7 +69,7 @@ export class CellFaults {
 
   #causeRandomFault(random: Random): void {
     const { machines, clients, plan, oracle } = this.#deps
-    const kind = random.weighted(plan.faults)
+    const kind = random.pickWeighted(plan.faults)
     const client = random.pick(clients)
     // Cells are numbered from 1.
     const machine = random.pick(machines.filter((_, i) => i + 1 !== plan.sparedCell))
@@ -107,7 +107,7 @@ export class CellFaults {
         const { process } = machine
         // Stops the process as SIGSTOP does: now, or after a few more units of work.
         process?.stop(random.pick([0, random.int(1, 8)]))
-        this.#undoAfter(duration(random), () => process?.resume())
+        this.#undoAfter(randomFaultMs(random), () => process?.resume())
         break
       }
       case 'restartBroker':
@@ -130,14 +130,14 @@ export class CellFaults {
   #delay(link: Link, random: Random): void {
     const extraMs = random.between(50, 4_000)
     link.latency += extraMs
-    this.#undoAfter(duration(random), () => {
+    this.#undoAfter(randomFaultMs(random), () => {
       link.latency -= extraMs
     })
   }
 
   #block(links: readonly Link[], random: Random): void {
     for (const link of links) block(link)
-    this.#undoAfter(duration(random), () => {
+    this.#undoAfter(randomFaultMs(random), () => {
       for (const link of links) unblock(link)
     })
   }
@@ -151,7 +151,7 @@ export class CellFaults {
       // A killed client learns nothing.
       connection.cut({ ...randomCut(random, connection), clientLearnsAfterMs: undefined })
     }
-    this.#undoAfter(duration(random), () => client.start())
+    this.#undoAfter(randomFaultMs(random), () => client.start())
   }
 
   /** Ends a fault after `ms`, or when all faults end. */

@@ -186,7 +186,7 @@ export class CellProgram extends Program {
   }
 
   act(): Promise<void> {
-    const action = this.deps.random.weighted(actionWeights)
+    const action = this.deps.random.pickWeighted(actionWeights)
     return this.attempt(action, () => this.#run(action))
   }
 
