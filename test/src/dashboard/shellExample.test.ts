@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
-import { scratch } from '../ops/scratch.js'
+import { makeScratchFolder } from '../ops/scratch.js'
 import { DashboardPages } from './dashboardPages.js'
 
 /** The exit code of `holdfast run` if its lock was revoked or lost. */
@@ -33,7 +33,7 @@ describe('the example with the dashboard in shell.md', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('lets an operator revoke the lock of a stuck job in the dashboard', async () => {
-    const folder = scratch(stage)
+    const folder = makeScratchFolder(stage)
     const [createToken, serve, hold, wait] = commands().map((args) =>
       args.map((arg) => (arg === 'tokens' ? folder.path('tokens') : arg)),
     )

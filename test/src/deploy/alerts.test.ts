@@ -10,9 +10,9 @@ import { root } from '../conventions/repository.js'
 import { Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { Holdfast } from '../ops/command.js'
-import { scratch } from '../ops/scratch.js'
+import { makeScratchFolder } from '../ops/scratch.js'
 import { needs } from '../support/needs.js'
-import { folder, seconds, type Yaml, yaml } from './deployFiles.js'
+import { deployFolder, readDeployYaml, seconds, type Yaml } from './deployFiles.js'
 
 interface Alert {
   readonly alert: string
@@ -23,7 +23,7 @@ interface Alert {
 }
 
 const path = 'prometheus/alerts.yaml'
-const alerts: readonly Alert[] = yaml(path).flatMap(({ groups }) =>
+const alerts: readonly Alert[] = readDeployYaml(path).flatMap(({ groups }) =>
   groups.flatMap(({ rules }: Yaml) => rules),
 )
 
@@ -116,7 +116,7 @@ describe('the alerts', () => {
   describe('in promtool', () => {
     needs('promtool')
     const stage = Stage.forEachTest()
-    const rules = join(root, folder, path)
+    const rules = join(root, deployFolder, path)
 
     it('have the syntax that promtool expects', () => {
       const { status, stderr } = spawnSync('promtool', ['check', 'rules', rules], {
@@ -151,7 +151,7 @@ describe('the alerts', () => {
         evaluation_interval: '1m',
         tests: [{ interval: '1m', input_series: inputs, promql_expr_test: [query] }],
       }
-      const file = scratch(stage).write('test.yaml', JSON.stringify(unit))
+      const file = makeScratchFolder(stage).write('test.yaml', JSON.stringify(unit))
       const { stdout, stderr } = spawnSync('promtool', ['test', 'rules', file], {
         encoding: 'utf8',
       })

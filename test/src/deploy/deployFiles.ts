@@ -10,7 +10,7 @@ import { parseAllDocuments } from 'yaml'
 import { filesUnder, root, type SourceFile } from '../conventions/repository.js'
 
 /** The folder with the files to deploy, from the root of the repository. */
-export const folder = 'server/deploy'
+export const deployFolder = 'server/deploy'
 
 /** The variables of a container, by name. */
 export type Environment = Readonly<Record<string, string>>
@@ -20,26 +20,26 @@ export type Environment = Readonly<Record<string, string>>
 export type Yaml = any
 
 /** The text of a file, by its path in `server/deploy`. */
-export function text(path: string): string {
-  return readFileSync(join(root, folder, path), 'utf8')
+export function readDeployFile(path: string): string {
+  return readFileSync(join(root, deployFolder, path), 'utf8')
 }
 
 /** All files of `server/deploy`. */
 export function allFiles(): SourceFile[] {
-  return filesUnder(folder, /* any ending */ '')
+  return filesUnder(deployFolder, /* any ending */ '')
 }
 
 /** The documents of a YAML file. Docker and Kubernetes read YAML 1.1, where 0440 is octal. */
-export function yaml(path: string): Yaml[] {
-  return parseAllDocuments(text(path), { version: '1.1' }).map((document) => {
+export function readDeployYaml(path: string): Yaml[] {
+  return parseAllDocuments(readDeployFile(path), { version: '1.1' }).map((document) => {
     assert.isEmpty([...document.errors, ...document.warnings], path)
     return document.toJS()
   })
 }
 
 /** The documents of one kind, such as `Service`, in a Kubernetes file. */
-export function objects(path: string, kind: string): Yaml[] {
-  return yaml(path).filter((document) => document.kind === kind)
+export function kubernetesObjects(path: string, kind: string): Yaml[] {
+  return readDeployYaml(path).filter((document) => document.kind === kind)
 }
 
 // ------------------------------------------------------------------------- the command
@@ -96,16 +96,18 @@ export function flagsOf(name?: string): string[] {
 
 /** The variables that the Dockerfile sets for each container. */
 export function imageEnvironment(): Environment {
-  const [, line = ''] = /^ENV (.*)$/m.exec(text('Dockerfile')) ?? []
+  const [, line = ''] = /^ENV (.*)$/m.exec(readDeployFile('Dockerfile')) ?? []
   return Object.fromEntries(line.split(' ').map((pair) => pair.split('=') as [string, string]))
 }
 
 /** For each Deployment and StatefulSet of a Kubernetes file: the object and its pods' container. */
 export function podsOf(path: string): { readonly object: Yaml; readonly container: Yaml }[] {
-  return [...objects(path, 'Deployment'), ...objects(path, 'StatefulSet')].map((object) => ({
-    object,
-    container: object.spec.template.spec.containers[0],
-  }))
+  return [...kubernetesObjects(path, 'Deployment'), ...kubernetesObjects(path, 'StatefulSet')].map(
+    (object) => ({
+      object,
+      container: object.spec.template.spec.containers[0],
+    }),
+  )
 }
 
 export const composeFiles = [
@@ -116,7 +118,7 @@ export const composeFiles = [
 
 /** The services of a Compose file that run the image of the broker. */
 export function brokersOf(path: string): [name: string, service: Yaml][] {
-  const [{ services }] = yaml(path)
+  const [{ services }] = readDeployYaml(path)
   return Object.entries<Yaml>(services).filter(([, { image }]) => image === 'holdfast')
 }
 

@@ -15,11 +15,11 @@ import { manifest, root } from '../conventions/repository.js'
 import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { needs, skip } from '../support/needs.js'
-import { text } from './deployFiles.js'
+import { readDeployFile } from './deployFiles.js'
 import { ignoredBy, instructionsOf, runInstructions } from './dockerfile.js'
 
-const instructions = instructionsOf(text('Dockerfile'))
-const isIgnored = ignoredBy(text('Dockerfile.dockerignore'))
+const instructions = instructionsOf(readDeployFile('Dockerfile'))
+const isIgnored = ignoredBy(readDeployFile('Dockerfile.dockerignore'))
 
 /** The values of all instructions of this name. */
 function valuesOf(name: string): string[] {

@@ -11,14 +11,14 @@ import {
   allFiles,
   brokersOf,
   composeFiles,
+  deployFolder,
   environments,
-  folder,
   imageEnvironment,
-  objects,
+  kubernetesObjects,
   podsOf,
-  text,
+  readDeployFile,
+  readDeployYaml,
   type Yaml,
-  yaml,
 } from './deployFiles.js'
 
 /** Whether labels have all values of a selector. */
@@ -32,7 +32,8 @@ describe('the Kubernetes files', () => {
   it('can be parsed, like all other .yaml files', () => {
     // Fewer files would mean that the test does not find the folder.
     assert.isAbove(yamlFiles.length, 5)
-    for (const { path } of yamlFiles) assert.isNotEmpty(yaml(path.slice(folder.length + 1)), path)
+    for (const { path } of yamlFiles)
+      assert.isNotEmpty(readDeployYaml(path.slice(deployFolder.length + 1)), path)
   })
 
   for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
@@ -40,7 +41,7 @@ describe('the Kubernetes files', () => {
       for (const { object, container } of podsOf(path)) {
         const { labels } = object.spec.template.metadata
         assert.isTrue(selects(object.spec.selector.matchLabels, labels))
-        for (const { spec } of objects(path, 'Service'))
+        for (const { spec } of kubernetesObjects(path, 'Service'))
           assert.isTrue(selects(spec.selector, labels))
         const { volumes } = object.spec.template.spec
         const volumeNames = volumes.map(({ name }: Yaml) => name)
@@ -69,7 +70,7 @@ describe('the Kubernetes files', () => {
     })
 
     it(`${path}: the container runs as the user of the image, without privileges`, () => {
-      const [, uid, gid] = /^USER (\d+):(\d+)$/m.exec(text('Dockerfile')) ?? []
+      const [, uid, gid] = /^USER (\d+):(\d+)$/m.exec(readDeployFile('Dockerfile')) ?? []
       for (const { object, container } of podsOf(path)) {
         const { runAsNonRoot, runAsUser, runAsGroup, fsGroup } =
           object.spec.template.spec.securityContext
@@ -98,14 +99,14 @@ describe('the Kubernetes files', () => {
 
   it('keep a majority of the brokers while a machine is emptied, and have only one broker with a journal', () => {
     const { object } = podsOf('kubernetes/brokers.yaml')[0]!
-    const [budget] = objects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
+    const [budget] = kubernetesObjects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
     const { labels } = object.spec.template.metadata
     assert.isTrue(selects(budget.spec.selector.matchLabels, labels))
     assert.isBelow(budget.spec.minAvailable, object.spec.replicas)
     assert.isAbove(budget.spec.minAvailable, object.spec.replicas / 2)
     const { object: single } = podsOf('kubernetes/journal.yaml')[0]!
     assert.equal(single.spec.replicas, 1)
-    const services = objects('kubernetes/journal.yaml', 'Service')
+    const services = kubernetesObjects('kubernetes/journal.yaml', 'Service')
     assert.include(
       services.map(({ metadata }) => metadata.name),
       single.spec.serviceName,
@@ -113,10 +114,10 @@ describe('the Kubernetes files', () => {
   })
 
   it('let Prometheus give the metrics the job that the alerts select', () => {
-    const [monitor] = objects('kubernetes/monitoring.yaml', 'ServiceMonitor')
+    const [monitor] = kubernetesObjects('kubernetes/monitoring.yaml', 'ServiceMonitor')
     const [{ port }] = monitor.spec.endpoints
     for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
-      const services = objects(path, 'Service').filter(({ metadata }) =>
+      const services = kubernetesObjects(path, 'Service').filter(({ metadata }) =>
         selects(monitor.spec.selector.matchLabels, metadata.labels),
       )
       assert.lengthOf(services, 1, path)
@@ -124,12 +125,12 @@ describe('the Kubernetes files', () => {
       assert.equal(spec.ports[0].name, port)
       // `jobLabel` names a label of the service. The value of that label becomes the job.
       const job = metadata.labels[monitor.spec.jobLabel]
-      assert.include(text('prometheus/alerts.yaml'), `{job="${job}"}`)
+      assert.include(readDeployFile('prometheus/alerts.yaml'), `{job="${job}"}`)
     }
   })
 
   it('have a network policy that selects the pods of the brokers', () => {
-    const [{ spec }] = yaml('kubernetes/network-policy.yaml')
+    const [{ spec }] = readDeployYaml('kubernetes/network-policy.yaml')
     const { object } = podsOf('kubernetes/brokers.yaml')[0]!
     assert.isTrue(selects(spec.podSelector.matchLabels, object.spec.template.metadata.labels))
   })
@@ -138,8 +139,8 @@ describe('the Kubernetes files', () => {
 describe('the Compose files', () => {
   for (const path of composeFiles) {
     it(`${path}: the image is built from this repository, and all mounts except the secrets exist`, () => {
-      const [{ services, volumes }] = yaml(path)
-      const base = join(root, folder, 'compose')
+      const [{ services, volumes }] = readDeployYaml(path)
+      const base = join(root, deployFolder, 'compose')
       for (const [, { build }] of brokersOf(path)) {
         assert.equal(normalize(join(base, build.context, '/')), normalize(root))
         assert.isTrue(existsSync(join(base, build.context, build.dockerfile)))
@@ -151,8 +152,8 @@ describe('the Compose files', () => {
       }
       // The folder of the secrets is not in the repository: a comment in the Compose file tells the
       // operator to make this folder. The image must not contain this folder.
-      assert.include(text(path), 'mkdir server/deploy/compose/secrets')
-      assert.include(text('Dockerfile.dockerignore'), '**/secrets')
+      assert.include(readDeployFile(path), 'mkdir server/deploy/compose/secrets')
+      assert.include(readDeployFile('Dockerfile.dockerignore'), '**/secrets')
     })
 
     it(`${path}: every path in the settings is in a mounted folder`, () => {
@@ -170,7 +171,7 @@ describe('the Compose files', () => {
   }
 
   it('cluster.yaml: brokers use all etcd servers, nginx uses all brokers, brokers trust nginx', () => {
-    const [{ services }] = yaml('compose/cluster.yaml')
+    const [{ services }] = readDeployYaml('compose/cluster.yaml')
     const names = Object.keys(services)
     const etcds = names.filter((name) => name.startsWith('etcd-'))
     const peers = etcds.map((name) => `${name}=http://${name}:2380`).join(',')
@@ -190,7 +191,7 @@ describe('the Compose files', () => {
   })
 
   it('postgres.yaml: brokers use PostgreSQL, nginx uses all brokers, brokers trust nginx', () => {
-    const [{ services }] = yaml('compose/postgres.yaml')
+    const [{ services }] = readDeployYaml('compose/postgres.yaml')
     const user = services.postgres.environment.POSTGRES_USER
     const log = `postgres://${user}@postgres:5432/${user}?schema=holdfast&sslmode=disable`
     checkBrokers('compose/postgres.yaml', log)
@@ -206,8 +207,8 @@ describe('the Compose files', () => {
 
   /** Checks that the brokers, their log and nginx fit together. */
   function checkBrokers(path: string, log: string): void {
-    const [{ services }] = yaml(path)
-    const conf = text('nginx/holdfast.conf')
+    const [{ services }] = readDeployYaml(path)
+    const conf = readDeployFile('nginx/holdfast.conf')
     const upstreams = Array.from(conf.matchAll(/^ {2}server (\S+):/gm), ([, name]) => name)
     const brokers = brokersOf(path)
     assert.deepEqual(

@@ -9,8 +9,8 @@ import { dirname, join } from 'node:path'
 import { assert } from 'chai'
 import { root } from '../conventions/repository.js'
 import { Stage } from '../e2e/stage.js'
-import { scratch } from '../ops/scratch.js'
-import { type Yaml, yaml } from './deployFiles.js'
+import { makeScratchFolder } from '../ops/scratch.js'
+import { readDeployYaml, type Yaml } from './deployFiles.js'
 
 const require = createRequire(import.meta.url)
 const types = dirname(require.resolve('kubernetes-types/package.json'))
@@ -38,7 +38,7 @@ describe('the Kubernetes objects', function () {
       const type = `import(${JSON.stringify(moduleOf(object.apiVersion))}).${object.kind}`
       return `export const object${i}: ${type} = ${JSON.stringify(object)}`
     })
-    const file = scratch(stage).write('objects.ts', `${lines.join('\n')}\n`)
+    const file = makeScratchFolder(stage).write('objects.ts', `${lines.join('\n')}\n`)
     const compiler = join(root, 'node_modules/typescript/bin/tsc')
     const options = ['--noEmit', '--strict', '--skipLibCheck', '--types', '', '--ignoreConfig']
     const moduleOptions = ['--module', 'preserve', '--moduleResolution', 'bundler']
@@ -48,14 +48,14 @@ describe('the Kubernetes objects', function () {
   }
 
   it('have only the fields of their kinds', () => {
-    const objects = paths.flatMap(yaml)
+    const objects = paths.flatMap(readDeployYaml)
     // Fewer objects would mean that the test does not read the files completely.
     assert.isAbove(objects.length, 7)
     assert.equal(compilerErrorsFor(objects), '')
   })
 
   it('do not compile with a misspelt field', () => {
-    const [deployment] = yaml('kubernetes/brokers.yaml') as [Yaml]
+    const [deployment] = readDeployYaml('kubernetes/brokers.yaml') as [Yaml]
     deployment.spec.template.spec.containers[0].readynessProbe = {}
     assert.match(compilerErrorsFor([deployment]), /readynessProbe/)
   })

@@ -15,13 +15,13 @@ import {
   exitCodes,
   flagsOf,
   imageEnvironment,
-  objects,
+  kubernetesObjects,
   podsOf,
   program,
+  readDeployFile,
+  readDeployYaml,
   seconds,
   settingsModule,
-  text,
-  yaml,
 } from './deployFiles.js'
 
 const { settings, settingNames, defaults, variableOf } = settingsModule
@@ -91,7 +91,10 @@ describe('the files to deploy: names', () => {
   })
 
   it('have a config file that has only settings as keys', () => {
-    assert.includeMembers([...settingNames], Object.keys(JSON.parse(text('systemd/holdfast.json'))))
+    assert.includeMembers(
+      [...settingNames],
+      Object.keys(JSON.parse(readDeployFile('systemd/holdfast.json'))),
+    )
   })
 
   it('give each setting a value of its kind', () => {
@@ -118,7 +121,7 @@ describe('the files to deploy: names', () => {
   })
 
   it('restart the broker only after temporary problems, and name only exit codes that exist', () => {
-    const unit = text('systemd/holdfast.service')
+    const unit = readDeployFile('systemd/holdfast.service')
     const [, codesWithoutRestart = ''] = /^RestartPreventExitStatus=(.*)$/m.exec(unit) ?? []
     assert.deepEqual(codesWithoutRestart.split(' ').map(Number), [
       exitCodes['usage'],
@@ -140,8 +143,11 @@ describe('the files to deploy: ports', () => {
   const ports = [defaults.port, adminPort]
 
   it('are, for the image and for systemd, the default port and the admin port', () => {
-    assert.deepEqual(/^EXPOSE (.*)$/m.exec(text('Dockerfile'))?.[1]?.split(' ').map(Number), ports)
-    assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, adminPort)
+    assert.deepEqual(
+      /^EXPOSE (.*)$/m.exec(readDeployFile('Dockerfile'))?.[1]?.split(' ').map(Number),
+      ports,
+    )
+    assert.equal(JSON.parse(readDeployFile('systemd/holdfast.json')).adminPort, adminPort)
   })
 
   it('are the same in each Kubernetes object', () => {
@@ -152,7 +158,7 @@ describe('the files to deploy: ports', () => {
         )
         assert.deepEqual(containerPorts, ports, path)
       }
-      const services = objects(path, 'Service').flatMap(({ spec }) => spec.ports)
+      const services = kubernetesObjects(path, 'Service').flatMap(({ spec }) => spec.ports)
       assert.deepEqual(
         services.map(({ name, port, targetPort }) => [name, port, targetPort]),
         [
@@ -161,7 +167,7 @@ describe('the files to deploy: ports', () => {
         ],
       )
     }
-    const [{ spec }] = yaml('kubernetes/network-policy.yaml')
+    const [{ spec }] = readDeployYaml('kubernetes/network-policy.yaml')
     const allowed = spec.ingress.flatMap((rule: { ports: { port: number }[] }) => rule.ports)
     assert.deepEqual(
       allowed.map(({ port }: { port: number }) => port),
@@ -173,7 +179,9 @@ describe('the files to deploy: ports', () => {
     // compose.yaml has one broker.
     const [, { ports: published }] = brokersOf('compose/compose.yaml')[0]!
     assert.deepEqual(published, [`${defaults.port}:${defaults.port}`])
-    const upstreams = [...text('nginx/holdfast.conf').matchAll(/^ {2}server \S+:(\d+) /gm)]
+    const upstreams = [
+      ...readDeployFile('nginx/holdfast.conf').matchAll(/^ {2}server \S+:(\d+) /gm),
+    ]
     assert.lengthOf(upstreams, 3)
     for (const [, port] of upstreams) assert.equal(Number(port), defaults.port)
   })
@@ -202,16 +210,18 @@ describe('the files to deploy: times and limits', () => {
         )
       }
     }
-    const [, stopTimeout] = /^TimeoutStopSec=(.*)$/m.exec(text('systemd/holdfast.service')) ?? []
-    const { drain } = JSON.parse(text('systemd/holdfast.json'))
+    const [, stopTimeout] =
+      /^TimeoutStopSec=(.*)$/m.exec(readDeployFile('systemd/holdfast.service')) ?? []
+    const { drain } = JSON.parse(readDeployFile('systemd/holdfast.json'))
     assert.isAbove(seconds(stopTimeout), seconds(drain) + closingSeconds)
-    const [, dockerTimeout] = /--stop-timeout (\d+)/.exec(text('Dockerfile')) ?? []
+    const [, dockerTimeout] = /--stop-timeout (\d+)/.exec(readDeployFile('Dockerfile')) ?? []
     assert.isAbove(Number(dockerTimeout), defaults.drain / 1_000 + closingSeconds)
   })
 
   it('allow more open files than the broker allows connections', () => {
     const { connections } = settingsFrom({}).limits
-    const [, openFiles] = /^LimitNOFILE=(\d+)$/m.exec(text('systemd/holdfast.service')) ?? []
+    const [, openFiles] =
+      /^LimitNOFILE=(\d+)$/m.exec(readDeployFile('systemd/holdfast.service')) ?? []
     assert.isAbove(Number(openFiles), connections)
     for (const path of composeFiles) {
       for (const [, { ulimits }] of brokersOf(path)) assert.isAbove(ulimits.nofile, connections)
@@ -220,7 +230,7 @@ describe('the files to deploy: times and limits', () => {
 
   it('let nginx keep a connection for longer than the time between two pings', () => {
     const { lease } = settingsFrom({})
-    const conf = text('nginx/holdfast.conf')
+    const conf = readDeployFile('nginx/holdfast.conf')
     // The broker pings each client every third of its lease, and the client answers.
     for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
       const [, timeout] = new RegExp(`${name} (\\w+);`).exec(conf) ?? []

@@ -9,13 +9,13 @@ import { createInterface } from 'node:readline'
 import type { Credentials, HoldfastBroker } from '@holdfast/server'
 import { assert } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { type Certificate, certificate } from '../ops/certificate.js'
-import { type Scratch, scratch } from '../ops/scratch.js'
+import { type Certificate, makeCertificate } from '../ops/certificate.js'
+import { makeScratchFolder, type ScratchFolder } from '../ops/scratch.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
-import { text } from './deployFiles.js'
+import { readDeployFile } from './deployFiles.js'
 
-const conf = text('nginx/holdfast.conf')
+const conf = readDeployFile('nginx/holdfast.conf')
 const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
 /** The address of all clients. A test can tell it from the address of nginx. */
 const clientAddress = '127.0.0.2'
@@ -25,7 +25,7 @@ const clientAddress = '127.0.0.2'
  * the deployed file with the ports and paths of the test. Returns the path of the configuration.
  */
 function configFor(
-  files: Scratch,
+  files: ScratchFolder,
   { certPath, keyPath }: Certificate,
   port: number,
   brokerPorts: readonly number[],
@@ -74,9 +74,9 @@ describe('nginx/holdfast.conf', () => {
 
   /** Starts nginx for the brokers that listen on these ports. Resolves when nginx serves. */
   async function nginx(brokerPorts: readonly number[]) {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     // `TrustingWebSocket` connects from `clientAddress`.
-    const certs = certificate(files, clientAddress)
+    const certs = makeCertificate(files, clientAddress)
     const port = await freePort()
     const config = configFor(files, certs, port, brokerPorts)
     const check = spawnSync('nginx', ['-t', '-q', '-c', config], { encoding: 'utf8' })

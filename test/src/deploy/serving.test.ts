@@ -13,9 +13,9 @@ import { assert } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { PostgresStage } from '../log/postgresStage.js'
-import { type Certificate, certificate } from '../ops/certificate.js'
+import { type Certificate, makeCertificate } from '../ops/certificate.js'
 import { Holdfast, launcher } from '../ops/command.js'
-import { type Scratch, scratch } from '../ops/scratch.js'
+import { makeScratchFolder, type ScratchFolder } from '../ops/scratch.js'
 import { isFullRun } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
@@ -23,11 +23,11 @@ import {
   type Environment,
   environments,
   imageEnvironment,
-  objects,
+  kubernetesObjects,
   podsOf,
-  text,
+  readDeployFile,
+  readDeployYaml,
   type Yaml,
-  yaml,
 } from './deployFiles.js'
 
 /**
@@ -45,7 +45,7 @@ const folders = ['/etc/holdfast', '/var/lib/holdfast']
 /** What a test prepares for one broker. */
 interface Preparation {
   /** The folder of the test. */
-  readonly files: Scratch
+  readonly files: ScratchFolder
   readonly certs: Certificate
   readonly token: string
   /** Makes the file with this path, but in a folder of the test. Returns the new path. */
@@ -58,7 +58,7 @@ describe('the files to deploy: a broker with their settings', function () {
   const stage = Stage.forEachTest()
   // The etcd of these tests runs with the flags in the Compose file that limit the history and the
   // size of etcd.
-  const [{ services }] = yaml('compose/cluster.yaml')
+  const [{ services }] = readDeployYaml('compose/cluster.yaml')
   const flags = services['etcd-1'].command.filter((flag: string) =>
     /^--(auto-compaction|quota)/.test(flag),
   )
@@ -67,8 +67,8 @@ describe('the files to deploy: a broker with their settings', function () {
 
   /** Makes a folder for a broker, a certificate and a file with a token. */
   async function prepare(): Promise<Preparation> {
-    const files = scratch(stage)
-    const certs = certificate(files)
+    const files = makeScratchFolder(stage)
+    const certs = makeCertificate(files)
     const args = ['token', 'billing', '--file', files.path('tokens')]
     const { code, out } = await Holdfast.run(stage, args)
     assert.equal(code, 0)
@@ -141,8 +141,9 @@ describe('the files to deploy: a broker with their settings', function () {
   }
 
   /** Runs the health check of the Dockerfile as Docker does, and returns its exit code. */
-  function healthCheck(env: Environment, files: Scratch): number | null {
-    const [, command = ''] = /^HEALTHCHECK .*\\\n\s*CMD (.*)$/m.exec(text('Dockerfile')) ?? []
+  function healthCheck(env: Environment, files: ScratchFolder): number | null {
+    const [, command = ''] =
+      /^HEALTHCHECK .*\\\n\s*CMD (.*)$/m.exec(readDeployFile('Dockerfile')) ?? []
     const bin = files.path('bin')
     mkdirSync(bin)
     symlinkSync(launcher, join(bin, 'holdfast'))
@@ -172,13 +173,13 @@ describe('the files to deploy: a broker with their settings', function () {
       await stop(broker)
       // After the stop, the check must find the broker unhealthy (exit code 1). Each check makes a
       // folder `bin`, so the second check needs another folder.
-      assert.equal(healthCheck(env, scratch(stage)), 1)
+      assert.equal(healthCheck(env, makeScratchFolder(stage)), 1)
     })
   }
 
   it('systemd/holdfast.json: the broker grants a lock and exits 0', async () => {
     const prepared = await prepare()
-    const config = JSON.parse(text('systemd/holdfast.json'))
+    const config = JSON.parse(readDeployFile('systemd/holdfast.json'))
     for (const [key, value] of Object.entries(config)) {
       if (String(value).startsWith('/')) config[key] = prepared.makeFile(String(value))
     }
@@ -196,7 +197,7 @@ describe('the files to deploy: a broker with their settings', function () {
     const journal = environments().get('kubernetes/journal.yaml') ?? {}
     const env = await adapt({ ...imageEnvironment(), ...journal }, prepared)
     await serve(env)
-    const [monitor] = objects('kubernetes/monitoring.yaml', 'ServiceMonitor')
+    const [monitor] = kubernetesObjects('kubernetes/monitoring.yaml', 'ServiceMonitor')
     const pods = ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml'].flatMap(podsOf)
     const probes = pods.flatMap(({ container }) => [
       container.startupProbe.httpGet,

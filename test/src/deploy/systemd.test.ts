@@ -6,11 +6,11 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
 import { assert } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { scratch } from '../ops/scratch.js'
+import { makeScratchFolder } from '../ops/scratch.js'
 import { needs } from '../support/needs.js'
-import { exitCodes, text } from './deployFiles.js'
+import { exitCodes, readDeployFile } from './deployFiles.js'
 
-const unit = text('systemd/holdfast.service')
+const unit = readDeployFile('systemd/holdfast.service')
 
 /** The value of a setting; undefined if the setting is missing or repeated. */
 function settingOf(name: string): string | undefined {
@@ -32,7 +32,7 @@ describe('holdfast.service', () => {
   })
 
   it('gives the broker its folder, and no access to other parts of the system', () => {
-    const config = JSON.parse(text('systemd/holdfast.json'))
+    const config = JSON.parse(readDeployFile('systemd/holdfast.json'))
     assert.isTrue(config.journal.startsWith(`/var/lib/${settingOf('StateDirectory')}/`))
     assert.equal(settingOf('ProtectSystem'), 'strict')
     assert.equal(settingOf('NoNewPrivileges'), 'yes')
@@ -45,7 +45,7 @@ describe('holdfast.service', () => {
 
     /** Runs systemd-analyze on a copy of the unit, in which the command of the broker exists. */
     function analyze(...args: string[]): { status: number | null; output: string } {
-      const files = scratch(stage)
+      const files = makeScratchFolder(stage)
       const command = files.write('holdfast', '#!/bin/sh\n')
       chmodSync(command, 0o755)
       const copy = unit.replaceAll('/opt/holdfast/bin/holdfast', command)
@@ -67,7 +67,7 @@ describe('holdfast.service', () => {
     })
 
     it('has an error if a setting is misspelt', () => {
-      const files = scratch(stage)
+      const files = makeScratchFolder(stage)
       const path = files.write('holdfast.service', unit.replace('UMask=', 'UMasc='))
       const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], {
         encoding: 'utf8',

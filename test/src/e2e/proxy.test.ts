@@ -3,8 +3,8 @@
  * proxy.
  */
 import { expect } from 'chai'
-import { certificate } from '../ops/certificate.js'
-import { scratch } from '../ops/scratch.js'
+import { makeCertificate } from '../ops/certificate.js'
+import { makeScratchFolder } from '../ops/scratch.js'
 import { needs } from '../support/needs.js'
 import { connectProxy } from './connectProxy.js'
 import { expectRejection, Stage } from './stage.js'
@@ -131,7 +131,7 @@ describe('e2e: a proxy', () => {
     needs('openssl')
 
     it('leads to a broker whose certificate the client refuses without the option ca', async () => {
-      const { cert, key } = certificate(scratch(stage))
+      const { cert, key } = makeCertificate(makeScratchFolder(stage))
       const { url, port } = await stage.startBroker({ tls: { cert, key } })
       const proxy = await connectProxy(stage)
       const session = await stage.openSession(url, { proxy: proxy.url, ca: cert })

@@ -7,8 +7,8 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { scratch } from '../ops/scratch.js'
-import { quickOrFull, Random, seed } from '../support/counts.js'
+import { makeScratchFolder } from '../ops/scratch.js'
+import { count, Random, seed } from '../support/counts.js'
 import type { Observation } from './electionHistory.js'
 import { findOverlaps, isLinearizable, type Tenure } from './history.js'
 import {
@@ -193,7 +193,7 @@ describe('npm run check-history', () => {
 
   /** Runs the program of `npm run check-history` on a file with this text. */
   function check(text: string) {
-    const file = scratch(stage).write('history.jsonl', text)
+    const file = makeScratchFolder(stage).write('history.jsonl', text)
     const { status, stdout, stderr } = spawnSync(process.execPath, [program, file], {
       encoding: 'utf8',
     })

@@ -10,9 +10,9 @@ import { connect } from '@holdfast/client'
 import { createBroker, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { scratch } from '../ops/scratch.js'
-import { quickOrFull, Random, seed } from '../support/counts.js'
-import { bundleOrBuiltFile } from '../support/programs.js'
+import { makeScratchFolder } from '../ops/scratch.js'
+import { count, Random, seed } from '../support/counts.js'
+import { startableFile } from '../support/programs.js'
 
 const program = bundleOrBuiltFile(fileURLToPath(new URL('./programs/loading.js', import.meta.url)))
 /** The size of a page of LMDB. */
@@ -65,7 +65,7 @@ describe('journal: a journal with a flipped bit', () => {
 
   it('is restored exactly, or refused', async function () {
     this.timeout(600_000)
-    const dir = scratch(stage).path('journal')
+    const dir = makeScratchFolder(stage).path('journal')
     await makeJournal(dir)
     const file = `${dir}/data.mdb`
     const original = readFileSync(file)

@@ -8,8 +8,8 @@ import { etcdLog } from '@holdfast/server'
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { certificate } from '../ops/certificate.js'
-import { scratch } from '../ops/scratch.js'
+import { makeCertificate } from '../ops/certificate.js'
+import { makeScratchFolder } from '../ops/scratch.js'
 import { EtcdCluster } from '../support/etcd.js'
 import { FakeClock } from '../support/fakeClock.js'
 import { needs } from '../support/needs.js'
@@ -39,9 +39,12 @@ describe('log: the certificates and the password for etcd', function () {
   }
 
   it('are read again from changed files', async () => {
-    const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
+    const [first, second] = [
+      makeCertificate(makeScratchFolder(stage)),
+      makeCertificate(makeScratchFolder(stage)),
+    ]
     // etcd and the engine use the same self-signed certificate, and trust only this certificate.
-    const sharedFiles = scratch(stage)
+    const sharedFiles = makeScratchFolder(stage)
     const [certFile, keyFile] = [sharedFiles.path('cert.pem'), sharedFiles.path('key.pem')]
     const install = ({ certPath, keyPath }: typeof first): void => {
       copyFileSync(certPath, certFile)
@@ -83,7 +86,7 @@ describe('log: the certificates and the password for etcd', function () {
     await ask('role/add', { name: 'root' })
     await ask('user/grant', { user: 'root', role: 'root' })
     await ask('enable', {})
-    const passwordFile = scratch(stage).write('password', 'old\n')
+    const passwordFile = makeScratchFolder(stage).write('password', 'old\n')
     const auth = { user: 'root', passwordFile }
     const { engine } = engineWith({ endpoints, auth })
     await engine.open(logConfig)
@@ -100,8 +103,11 @@ describe('log: the certificates and the password for etcd', function () {
   it('are refused immediately if a file cannot be read or is damaged', () => {
     // No etcd is needed, because the error comes before the first connection.
     const options = { endpoints: ['https://127.0.0.1:1'], prefix: 'p' }
-    const damaged = scratch(stage).write('damaged.pem', '-----BEGIN CERTIFICATE-----\nno\n')
-    const otherText = scratch(stage).write('other.pem', 'no certificate\n')
+    const damaged = makeScratchFolder(stage).write(
+      'damaged.pem',
+      '-----BEGIN CERTIFICATE-----\nno\n',
+    )
+    const otherText = makeScratchFolder(stage).write('other.pem', 'no certificate\n')
     for (const wrong of [
       { tls: { caFile: '/nonexistent' } },
       { tls: { certFile: damaged } },

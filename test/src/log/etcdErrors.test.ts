@@ -17,8 +17,8 @@ import {
 } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { expectRejection, Stage } from '../e2e/stage.js'
-import { certificate } from '../ops/certificate.js'
-import { scratch } from '../ops/scratch.js'
+import { makeCertificate } from '../ops/certificate.js'
+import { makeScratchFolder } from '../ops/scratch.js'
 import { EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
 import { logConfig, Reader } from './etcdStage.js'
@@ -202,9 +202,9 @@ describe('log: a faulty etcd', function () {
     })
 
     it('is used with a warning if the certificate of this endpoint is not trusted', async () => {
-      const files = scratch(stage)
-      const { certPath, keyPath, cert } = certificate(files)
-      const untrusted = certificate(scratch(stage))
+      const files = makeScratchFolder(stage)
+      const { certPath, keyPath, cert } = makeCertificate(files)
+      const untrusted = makeCertificate(makeScratchFolder(stage))
       const flags = ['--cert-file', certPath, '--key-file', keyPath]
       const { endpoints } = await cluster({ members: 1, tls: true, flags })
       const server = createTlsServer({ cert: untrusted.cert, key: untrusted.key }).listen(0)
@@ -295,8 +295,8 @@ describe('log: a faulty etcd', function () {
   })
 
   it('is reported if only one side uses TLS, or if the certificate is not trusted', async () => {
-    const files = scratch(stage)
-    const { certPath, keyPath, cert } = certificate(files)
+    const files = makeScratchFolder(stage)
+    const { certPath, keyPath, cert } = makeCertificate(files)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
     const [tlsCluster, plainCluster] = [
       await cluster({ members: 1, tls: true, flags }),
@@ -318,8 +318,12 @@ describe('log: a faulty etcd', function () {
   })
 
   it('is reported if it requires a client certificate that the engine does not have', async () => {
-    const { certPath, keyPath, cert, key } = certificate(scratch(stage))
-    const { certPath: otherPath, cert: otherCert, key: otherKey } = certificate(scratch(stage))
+    const { certPath, keyPath, cert, key } = makeCertificate(makeScratchFolder(stage))
+    const {
+      certPath: otherPath,
+      cert: otherCert,
+      key: otherKey,
+    } = makeCertificate(makeScratchFolder(stage))
     // Checks that the second certificate has not replaced the files of the first certificate.
     expect(otherPath).not.to.equal(certPath)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]

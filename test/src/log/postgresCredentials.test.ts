@@ -8,8 +8,8 @@ import { postgresLog } from '@holdfast/server'
 import { nodeEnvironment, PostgresEngine, parsePostgresAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { expectRejection, Stage } from '../e2e/stage.js'
-import { certificate } from '../ops/certificate.js'
-import { scratch } from '../ops/scratch.js'
+import { makeCertificate } from '../ops/certificate.js'
+import { makeScratchFolder } from '../ops/scratch.js'
 import { needs } from '../support/needs.js'
 import { logConfig, Reader } from './etcdStage.js'
 import { appendUntilKnown, PostgresStage } from './postgresStage.js'
@@ -35,7 +35,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     const { sql } = postgres.server
     await sql.unsafe(`create role changing login password 'old'`)
     await sql.unsafe('grant create on database postgres to changing')
-    const passwordFile = scratch(stage).write('password', 'old\n')
+    const passwordFile = makeScratchFolder(stage).write('password', 'old\n')
     const engine = await postgres.openEngine({ user: 'changing', passwordFile })
     const reader = new Reader()
     engine.follow(0, reader)
@@ -58,8 +58,11 @@ describe('log: the password and the certificates for PostgreSQL', function () {
 
   it('are read again from their files: the certificates at most every 5 s', async () => {
     const { server } = postgres
-    const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
-    const caFile = scratch(stage).path('ca.pem')
+    const [first, second] = [
+      makeCertificate(makeScratchFolder(stage)),
+      makeCertificate(makeScratchFolder(stage)),
+    ]
+    const caFile = makeScratchFolder(stage).path('ca.pem')
     copyFileSync(first.certPath, caFile)
     server.installCertificate(first)
     await server.set('ssl', 'on')
@@ -92,7 +95,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
   })
 
   it('are refused when the log is made, if a file cannot be read or is damaged', () => {
-    const withoutCertificate = scratch(stage).write('other.pem', 'no certificate\n')
+    const withoutCertificate = makeScratchFolder(stage).write('other.pem', 'no certificate\n')
     for (const wrong of [
       { tls: { caFile: '/nonexistent' } },
       { tls: { caFile: withoutCertificate } },

@@ -10,9 +10,9 @@ import type { PostgresEngine, PostgresEngineOptions } from '@holdfast/server/int
 import { expect } from 'chai'
 import { expectRejection, Stage } from '../e2e/stage.js'
 import { type Filter, TcpProxy } from '../faults/proxy.js'
-import { certificate } from '../ops/certificate.js'
-import { scratch } from '../ops/scratch.js'
-import { quickOrFull } from '../support/counts.js'
+import { makeCertificate } from '../ops/certificate.js'
+import { makeScratchFolder } from '../ops/scratch.js'
+import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { logConfig, Reader } from './etcdStage.js'
 import { PostgresStage } from './postgresStage.js'
@@ -332,7 +332,7 @@ describe('log: PostgreSQL over TLS', function () {
     expect(await refusal({ sslMode: 'require' })).to.match(
       /does not use TLS: turn it on there, or set sslmode=disable$/,
     )
-    const files = certificate(scratch(stage))
+    const files = makeCertificate(makeScratchFolder(stage))
     const { cert } = files
     postgres.server.installCertificate(files)
     await postgres.server.set('ssl', 'on')
@@ -352,7 +352,7 @@ describe('log: PostgreSQL over TLS', function () {
     )
     // PostgreSQL accepts only client certificates that its own certificate has signed.
     await postgres.server.set('ssl_ca_file', 'server.crt')
-    const untrusted = certificate(scratch(stage))
+    const untrusted = makeCertificate(makeScratchFolder(stage))
     const tls = { ca: cert, cert: untrusted.cert, key: untrusted.key }
     expect(await refusal({ sslMode: 'verify-full', tls })).to.match(
       /does not accept the certificate of this broker \(\w+\): set `tls\.cert` and `tls\.key`/,
@@ -360,8 +360,8 @@ describe('log: PostgreSQL over TLS', function () {
   })
 
   it('is not tried with certificates or keys that cannot be used', () => {
-    const { cert, key } = certificate(scratch(stage))
-    const { key: otherKey } = certificate(scratch(stage))
+    const { cert, key } = makeCertificate(makeScratchFolder(stage))
+    const { key: otherKey } = makeCertificate(makeScratchFolder(stage))
     const url = 'postgres://u@h/d'
     const problem = 'The certificates or the password for PostgreSQL cannot be used: '
     for (const [tls, reason] of [

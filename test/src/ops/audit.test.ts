@@ -13,7 +13,7 @@ import { expectRejection, Stage, untilAborted } from '../e2e/stage.js'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
 import { BrokerHarness, type Client } from '../server/harness.js'
 import { FakeClock } from '../support/fakeClock.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 type Line = Readonly<Record<string, unknown>>
 
@@ -31,7 +31,7 @@ describe('the audit log', () => {
   const stage = Stage.forEachTest()
 
   it('has a line for each action and refusal, and contains no token', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     const tokens = files.write(
       'tokens',
       tokenLine('secret-of-ops', 'ops', ['lock', 'steal', 'revoke', 'query']) +
@@ -180,14 +180,14 @@ describe('the audit log', () => {
   })
 
   it('stops the command with exit code 78 if its file cannot be opened', async () => {
-    const file = scratch(stage).path('missing/audit.jsonl')
+    const file = makeScratchFolder(stage).path('missing/audit.jsonl')
     const serving = ServeProcess.runCommand(stage, 'serve', '--port', '0', '--audit', file)
     expect((await serving.exit()).code).to.equal(78)
     expect(serving.errorLines.items.join()).to.include(`The audit file ${file} cannot be opened`)
   })
 
   it('is appended to an existing file', async () => {
-    const file = scratch(stage).path('audit.jsonl')
+    const file = makeScratchFolder(stage).path('audit.jsonl')
     writeFileSync(file, '{"event":"earlier"}\n')
     const serving = await ServeProcess.startListening(stage, '--drain', '0', '--audit', file)
     const [holder, stealer] = [

@@ -7,14 +7,17 @@ import type { ServerMessage } from '@holdfast/shared'
 import { BrokerHarness, Client } from '../server/harness.js'
 
 /** Makes a broker whose principals are the tokens. All tokens have the permissions `may`. */
-export function harnessWith(options: BrokerOptions = {}, may?: Identity['may']): BrokerHarness {
+export function harnessWithTokens(
+  options: BrokerOptions = {},
+  may?: Identity['may'],
+): BrokerHarness {
   const authenticate: Authenticate = ({ token }) =>
     token === undefined ? undefined : { principal: token, may }
   return new BrokerHarness({ authenticate, ...options })
 }
 
 /** Opens a session with this token and reads its `welcome`. `hello` has more fields to send. */
-export async function join(
+export async function openSessionWithToken(
   harness: BrokerHarness,
   token: string,
   hello: object = {},

@@ -12,7 +12,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { noStats } from '../protocol/brokerMessages.js'
 import { Holdfast } from './command.js'
-import { type Answer, answering, fakeBroker, welcome } from './fakeBroker.js'
+import { type Answer, answering, startFakeBroker, welcome } from './fakeBroker.js'
 import { runInProcess } from './inProcess.js'
 
 /** How long a command waits for an answer, in ms. */
@@ -23,7 +23,7 @@ const noAnswer = 'holdfast: The broker did not answer within 30 s: try again lat
 
 describe('a command against a bad broker', () => {
   const stage = Stage.forEachTest()
-  const start = (answer: Answer) => fakeBroker(stage, answer)
+  const start = (answer: Answer) => startFakeBroker(stage, answer)
 
   /**
    * Runs a command in this process. Timers of at least `answerLimitMs` fire at once, so that the

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import type { WebSocketConstructor } from '@holdfast/client'
 import { WebSocket } from 'ws'
-import type { Scratch } from './scratch.js'
+import type { ScratchFolder } from './scratch.js'
 
 /** A certificate and its private key, as PEM texts and as files, and a class that trusts it. */
 export interface Certificate {
@@ -24,7 +24,7 @@ export interface Certificate {
  * @param localAddress The address from which the WebSocket class connects. Default: the system
  *   chooses an address.
  */
-export function certificate(files: Scratch, localAddress?: string): Certificate {
+export function makeCertificate(files: ScratchFolder, localAddress?: string): Certificate {
   const [certPath, keyPath] = [files.path('cert.pem'), files.path('key.pem')]
   const altNames = 'subjectAltName=DNS:localhost,DNS:locks.example,IP:127.0.0.1'
   execFileSync(

@@ -18,7 +18,7 @@ import { isFullRun } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { makeOtherBuild, type OtherBuild } from '../support/otherBuild.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 const brokerCount = 3
 
@@ -78,7 +78,7 @@ class UpgradableCluster {
 /** Upgrades a cluster, and checks the holder and the waiter during the upgrade. */
 async function upgradeWithoutLoss(stage: Stage, logAddress: string): Promise<void> {
   // Only the new build has `newBuild.feature`.
-  const newBuild = makeOtherBuild(scratch(stage).path('other'))
+  const newBuild = makeOtherBuild(makeScratchFolder(stage).path('other'))
   const cluster = new UpgradableCluster(stage, logAddress)
   for (let i = 0; i < brokerCount; i++) await cluster.add()
   const oldVersions = await cluster.versions(newBuild.feature)

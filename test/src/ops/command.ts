@@ -40,7 +40,7 @@ export interface StartOptions {
    */
   readonly main?: string | undefined
   /** Whether the test starts the launcher. By default, it starts Node with the JavaScript file. */
-  readonly launched?: boolean | undefined
+  readonly usesLauncher?: boolean | undefined
   /** The standard input of the command: `pipe` (the default), or `ignore` for /dev/null. */
   readonly stdin?: 'pipe' | 'ignore' | undefined
   /** Whether standard input stays open after `input`. Default false. */
@@ -56,8 +56,8 @@ export class Holdfast {
 
   private constructor(args: readonly string[], options: StartOptions) {
     const { env, input, wrapper = [], stdin = 'pipe' } = options
-    const mainFile = options.main ?? holdfastFile
-    const holdfastCommand = options.launched ? [launcher] : [process.execPath, mainFile]
+    const mainFile = options.main ?? commandFile
+    const holdfastCommand = options.usesLauncher ? [launcher] : [process.execPath, mainFile]
     const [program, ...programArgs] = [...wrapper, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {
       stdio: [stdin, 'pipe', 'pipe'],

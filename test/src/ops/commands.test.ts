@@ -15,7 +15,7 @@ import { RawClient } from '../e2e/raw.js'
 import { type BrokerWithSessions, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('the command holdfast', () => {
   const stage = Stage.forEachTest()
@@ -210,7 +210,7 @@ describe('the command holdfast', () => {
 
   it('exits 77 if the broker does not know the token, and names the source of the token', async () => {
     const { url } = await stage.startBroker({ authenticate: () => undefined })
-    const file = scratch(stage).write('token', 'wrong')
+    const file = makeScratchFolder(stage).write('token', 'wrong')
     chmodSync(file, 0o600)
     const message = (source: string) =>
       `holdfast: The broker did not accept the token in ${source} ` +

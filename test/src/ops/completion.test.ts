@@ -9,7 +9,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
 import { Holdfast } from './command.js'
-import { type Scratch, scratch } from './scratch.js'
+import { makeScratchFolder, type ScratchFolder } from './scratch.js'
 
 /**
  * The lines that the test types, each with the words that `holdfast` gets from the completed line.
@@ -39,8 +39,8 @@ describe('holdfast completion', () => {
   const stage = Stage.forEachTest()
 
   /** Makes a folder with the completion script of a shell, and with files that a line can name. */
-  async function makeFolder(shell: string): Promise<Scratch & { readonly folder: string }> {
-    const files = scratch(stage)
+  async function makeFolder(shell: string): Promise<ScratchFolder & { readonly folder: string }> {
+    const files = makeScratchFolder(stage)
     const { code, out } = await Holdfast.run(stage, ['completion', shell])
     expect(code).to.equal(0)
     files.write(`script.${shell}`, `${out.join('\n')}\n`)

@@ -8,9 +8,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { expectRejection, Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
-import { certificate } from './certificate.js'
+import { makeCertificate } from './certificate.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('the certificate of a private authority', () => {
   needs('openssl')
@@ -18,8 +18,8 @@ describe('the certificate of a private authority', () => {
 
   /** Starts a broker whose certificate a private authority has signed. */
   async function startSecureBroker() {
-    const files = scratch(stage)
-    const { cert, key, certPath } = certificate(files)
+    const files = makeScratchFolder(stage)
+    const { cert, key, certPath } = makeCertificate(files)
     const { url } = await stage.startBroker({ tls: { cert, key } })
     return { files, cert, key, certPath, url }
   }
@@ -40,7 +40,7 @@ describe('the certificate of a private authority', () => {
 
   it('is necessary: without it or with another, the client refuses the broker and suggests the option ca', async () => {
     const { url } = await startSecureBroker()
-    const otherAuthority = certificate(scratch(stage))
+    const otherAuthority = makeCertificate(makeScratchFolder(stage))
     for (const options of [{}, { ca: otherAuthority.cert }]) {
       const error = await expectRejection(stage.openSession(url, options), 'UNAVAILABLE')
       expect(error.message).to.match(/self-signed certificate|unable to verify|issuer/)
@@ -57,7 +57,7 @@ describe('the certificate of a private authority', () => {
       const error = await expectRejection(stage.openSession(url, { ca }), 'INVALID_OPTION')
       expect(error.message).to.contain('ca ').and.not.contain('PRIVATE')
     }
-    const { TrustingWebSocket: WebSocket } = certificate(scratch(stage))
+    const { TrustingWebSocket: WebSocket } = makeCertificate(makeScratchFolder(stage))
     const error = await expectRejection(
       stage.openSession(url, { ca: cert, WebSocket }),
       'INVALID_OPTION',

@@ -38,7 +38,7 @@ export const welcome = {
 }
 
 /** Starts a server that calls `answer` for each message of a client. Returns its URL. */
-export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> {
+export async function startFakeBroker(stage: Stage, answer: Answer): Promise<string> {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   stage.onCleanUp(() => {
     for (const client of server.clients) client.terminate()

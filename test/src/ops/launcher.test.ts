@@ -28,7 +28,7 @@ describe('the launcher of holdfast', () => {
   async function argumentsOn(processorList: string): Promise<string[]> {
     const args = ['serve', '--port', '0', '--drain', '0']
     const wrapper = ['taskset', '-c', processorList]
-    const command = Holdfast.start(stage, args, { wrapper, launched: true })
+    const command = Holdfast.start(stage, args, { wrapper, usesLauncher: true })
     await command.out.waitForCount(1)
     return readFileSync(`/proc/${command.process.pid}/cmdline`, 'utf8').split('\0')
   }
@@ -52,7 +52,7 @@ describe('the launcher of holdfast', () => {
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     // With this flag, Node would print its version and not run the command.
     const env = { _holdfast_flags: '--version' }
-    const { out } = await Holdfast.run(stage, ['status', '--help'], { env, launched: true })
+    const { out } = await Holdfast.run(stage, ['status', '--help'], { env, usesLauncher: true })
     expect(out[0]).to.match(/^Usage: /)
   })
 })

@@ -10,7 +10,7 @@ import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness } from '../server/harness.js'
 import type { FakeSocket } from '../server/socket.js'
-import { harnessWith, join } from './authentication.js'
+import { harnessWithTokens, openSessionWithToken } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 /** A broker with limits, and the refusals that the broker has reported. */
@@ -201,8 +201,8 @@ describe('the limits of sessions', () => {
   })
 
   it('do not count a resumed session twice for sessionsPerPrincipal', async () => {
-    const harness = harnessWith({ limits: { sessionsPerPrincipal: 1 } })
-    const first = await join(harness, 'ann', { grace: 1_000 })
+    const harness = harnessWithTokens({ limits: { sessionsPerPrincipal: 1 } })
+    const first = await openSessionWithToken(harness, 'ann', { grace: 1_000 })
     first.socket.drop()
     const resume = { session: first.session, secret: first.secret! }
     const socket = harness.connectWithHello({ token: 'ann', resume })

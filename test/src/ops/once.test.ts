@@ -6,7 +6,7 @@
 import { expect } from 'chai'
 import { Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('holdfast once', () => {
   const stage = Stage.forEachTest()
@@ -16,7 +16,7 @@ describe('holdfast once', () => {
 
   it('runs one command, and prints its output in every caller', async () => {
     const { url, broker, sessions } = await stage.startBrokerWithSessions('observer')
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     // The command ends when its argument, the file `go`, exists.
     const script = 'echo "$HOLDFAST_KEY"; until test -e "$1"; do sleep 0.02; done; echo end'
     const runner = start(url, ['report', '--', 'sh', '-c', script, 'sh', files.path('go')])

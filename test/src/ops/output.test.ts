@@ -21,7 +21,7 @@ import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { needs, skip } from '../support/needs.js'
 import { type Ended, Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 /** A device on which every write fails with ENOSPC, as on a full disk. */
 const fullDevice = '/dev/full'
@@ -149,7 +149,7 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   it('adds no line to the token file if the token cannot be printed', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     // A line begins with the SHA-256 of the token in 64 hexadecimal digits.
     const formerText = `${'0'.repeat(64)} ann lock\n`
     const file = files.write('tokens', formerText)
@@ -170,7 +170,7 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   it('prints no token if the line cannot be written to the token file', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     mkdirSync(files.path('folder'))
     symlinkSync(files.write('real', ''), files.path('link'))
     symlinkSync(files.path('nowhere'), files.path('dangling'))
@@ -189,7 +189,7 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   it('restricts the token file to its owner, but keeps the mode 0640', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     for (const [modeBefore, modeAfter] of [
       [0o644, 0o600],
       [0o666, 0o600],
@@ -204,7 +204,7 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   it('loses no line when several processes add tokens to one file', async () => {
-    const file = scratch(stage).path('tokens')
+    const file = makeScratchFolder(stage).path('tokens')
     const names = ['ann', 'bob', 'cyd', 'dan', 'eve']
     const runs = names.map((name) => Holdfast.start(stage, ['token', name, '--file', file]).ended())
     for (const { code } of await Promise.all(runs)) expect(code).to.equal(0)

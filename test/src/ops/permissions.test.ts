@@ -1,14 +1,14 @@
 /**
  * Tests permissions: the broker checks each operation, a refused request changes nothing, and a
  * client sees no lock that it has no permission to see. A fence is the number of a grant.
- * `harnessWith` makes a broker whose principals are the tokens. Its second argument says what each
+ * `harnessWithTokens` makes a broker whose principals are the tokens. Its second argument says what each
  * token allows.
  */
 import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { BrokerHarness } from '../server/harness.js'
-import { answersOf, harnessWith, join } from './authentication.js'
+import { answersOf, harnessWithTokens, openSessionWithToken } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 /**
@@ -31,14 +31,14 @@ describe('permissions', () => {
     it(`refuse ${operation} with FORBIDDEN if authorize returns false for the key`, async () => {
       const calls: unknown[] = []
       const refusals = new RefusalRecorder()
-      const harness = harnessWith({
+      const harness = harnessWithTokens({
         observer: refusals,
         authorize: (...args) => {
           calls.push(args)
           return false
         },
       })
-      const client = await join(harness, 'ann')
+      const client = await openSessionWithToken(harness, 'ann')
       client.say({ ...request, id: 1 })
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
       // A request for `stats` has no key.
@@ -48,8 +48,8 @@ describe('permissions', () => {
     })
 
     it(`allow ${operation} if authorize returns true`, async () => {
-      const client = await join(
-        harnessWith({ authorize: (_, requested) => requested === operation }),
+      const client = await openSessionWithToken(
+        harnessWithTokens({ authorize: (_, requested) => requested === operation }),
         'ann',
       )
       client.say({ ...request, id: 1 })
@@ -69,13 +69,13 @@ describe('permissions', () => {
   for (const [name, request] of Object.entries(lockRequests)) {
     it(`refuse ${name} if authorize forbids the operation lock on one key`, async () => {
       const operations: Operation[] = []
-      const harness = harnessWith({
+      const harness = harnessWithTokens({
         authorize: (_, operation, key) => {
           operations.push(operation)
           return key !== 'k'
         },
       })
-      const client = await join(harness, 'ann')
+      const client = await openSessionWithToken(harness, 'ann')
       client.say({ ...request, id: 1 })
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
       expect(new Set(operations)).to.deep.equal(new Set(['lock']))
@@ -86,11 +86,11 @@ describe('permissions', () => {
 
   it('allow only operations that both authorize and the token allow', async () => {
     // `authorize` forbids the key `a`, and the token forbids the key `b`.
-    const harness = harnessWith(
+    const harness = harnessWithTokens(
       { authorize: (_, __, key) => key !== 'a' },
       (_operation, key) => key !== 'b',
     )
-    const client = await join(harness, 'ann')
+    const client = await openSessionWithToken(harness, 'ann')
     for (const key of ['a', 'b', 'c']) client.lock(key)
     expect(answersOf(client.heard())).to.deep.equal([
       'failed FORBIDDEN',
@@ -100,12 +100,12 @@ describe('permissions', () => {
   })
 
   it('allow nothing if authorize throws', async () => {
-    const harness = harnessWith({
+    const harness = harnessWithTokens({
       authorize: () => {
         throw new Error('the database is away')
       },
     })
-    const client = await join(harness, 'ann')
+    const client = await openSessionWithToken(harness, 'ann')
     client.lock('k')
     expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
   })
@@ -113,17 +113,17 @@ describe('permissions', () => {
   it('allow nothing if authorize returns a promise', async () => {
     const returnsPromise = (async () => true) as unknown as () => boolean
     for (const harness of [
-      harnessWith({ authorize: returnsPromise }),
-      harnessWith({}, returnsPromise),
+      harnessWithTokens({ authorize: returnsPromise }),
+      harnessWithTokens({}, returnsPromise),
     ]) {
-      const client = await join(harness, 'ann')
+      const client = await openSessionWithToken(harness, 'ann')
       client.lock('k')
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
     }
   })
 
   it('allow lock and steal but not revoke, if there is neither authorize nor a token with permissions', async () => {
-    const client = await join(harnessWith(), 'ann')
+    const client = await openSessionWithToken(harnessWithTokens(), 'ann')
     client.lock('k')
     client.lock('k', { steal: true })
     client.say({ ...requests.revoke, id: 9 })
@@ -145,8 +145,8 @@ describe('permissions', () => {
 
   it('are not needed to unlock and refresh own locks and to cancel own requests', async () => {
     let allowed = true
-    const harness = harnessWith({ authorize: () => allowed })
-    const client = await join(harness, 'ann')
+    const harness = harnessWithTokens({ authorize: () => allowed })
+    const client = await openSessionWithToken(harness, 'ann')
     const fence = client.acquire('k')
     const waiting = client.lock('k')
     allowed = false
@@ -158,7 +158,10 @@ describe('permissions', () => {
 
   it('are checked for each request', async () => {
     let allowed = true
-    const client = await join(harnessWith({ authorize: () => allowed }), 'ann')
+    const client = await openSessionWithToken(
+      harnessWithTokens({ authorize: () => allowed }),
+      'ann',
+    )
     client.lock('a')
     allowed = false
     client.lock('b')
@@ -166,13 +169,13 @@ describe('permissions', () => {
   })
 
   it('also apply after a resume, and a client of another principal cannot resume the session', async () => {
-    const harness = harnessWith({}, (_, key) => key === 'k')
-    const ann = await join(harness, 'ann', { grace: 5_000 })
+    const harness = harnessWithTokens({}, (_, key) => key === 'k')
+    const ann = await openSessionWithToken(harness, 'ann', { grace: 5_000 })
     ann.socket.drop()
     const resume = { session: ann.session, secret: ann.secret! }
-    const bob = await join(harness, 'bob', { resume })
+    const bob = await openSessionWithToken(harness, 'bob', { resume })
     expect(bob.welcome.resumed).to.equal(false)
-    const resumedClient = await join(harness, 'ann', { resume })
+    const resumedClient = await openSessionWithToken(harness, 'ann', { resume })
     expect(resumedClient.welcome.resumed).to.equal(true)
     resumedClient.heard()
     resumedClient.lock('other')
@@ -189,8 +192,8 @@ describe('the permission to see a lock', () => {
     operation === 'lock' || operation === 'revoke' || key.startsWith('mine:')
 
   it('filters the locks and the counts of a query', async () => {
-    const harness = harnessWith({}, may)
-    const client = await join(harness, 'ann')
+    const harness = harnessWithTokens({}, may)
+    const client = await openSessionWithToken(harness, 'ann')
     // The second request for `theirs:1` waits, but the client does not see it.
     for (const key of ['mine:1', 'theirs:1', 'mine:2', 'theirs:1']) client.lock(key)
     client.heard()
@@ -201,8 +204,8 @@ describe('the permission to see a lock', () => {
   })
 
   it('filters the held locks and the events of a watch', async () => {
-    const harness = harnessWith({}, may)
-    const client = await join(harness, 'ann')
+    const harness = harnessWithTokens({}, may)
+    const client = await openSessionWithToken(harness, 'ann')
     client.acquire('theirs:1')
     client.acquire('mine:1')
     client.say({ type: 'watch', id: 9, prefix: '' })
@@ -219,13 +222,13 @@ describe('the permission to see a lock', () => {
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
     })
-    const client = await join(harness, 'wide')
+    const client = await openSessionWithToken(harness, 'wide')
     client.say({ type: 'watch', id: 99 })
     client.acquire('a')
     client.say({ type: 'auth', id: 9, token: 'narrow' })
     await harness.settle()
     expect(answersOf(client.heard())).to.include('authenticated')
-    const other = await join(harness, 'wide')
+    const other = await openSessionWithToken(harness, 'wide')
     other.acquire('b')
     // The client still watches all keys, but its new token allows it to see none of them.
     expect(client.socket.heardOf('event')).to.deep.equal([])

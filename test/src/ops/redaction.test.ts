@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 /** The messages and stacks of an error and of its causes. */
 function textOf(error: unknown): string {
@@ -75,7 +75,7 @@ describe('the secrets of a URL', () => {
   })
 
   it('are not in the settings that serve prints', async () => {
-    const config = scratch(stage).write(
+    const config = makeScratchFolder(stage).write(
       'holdfast.json',
       JSON.stringify({ jwtJwksUrl: 'https://keys.test/?secret', port: 0 }),
     )

@@ -13,7 +13,7 @@ import { Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { Holdfast, type StartOptions } from './command.js'
 import { isAlive } from './processes.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('holdfast run', () => {
   const stage = Stage.forEachTest()
@@ -156,7 +156,7 @@ describe('holdfast run', () => {
   it('keeps the lock when the connection drops and comes back', async () => {
     const { url, broker, proxy } = await startBrokerBehindProxy()
     // The command waits for a line in this pipe.
-    const fifo = scratch(stage).path('go')
+    const fifo = makeScratchFolder(stage).path('go')
     const script = `mkfifo ${fifo}; echo up; cat ${fifo}; echo done`
     const command = start(url, ['k', '--', 'sh', '-c', script])
     await command.out.waitForCount(1)

@@ -37,7 +37,10 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     const args = ['run', '--url', url, 'k', ...printer]
     // Either the launcher script of `holdfast` or Node itself starts `holdfast`.
     for (const launched of [true, false]) {
-      const { code, out, err } = await Holdfast.run(stage, args, { wrapper, launched })
+      const { code, out, err } = await Holdfast.run(stage, args, {
+        wrapper,
+        usesLauncher: launched,
+      })
       expect({ code, err }).to.deep.equal({ code: 0, err: [] })
       const words = ['fffe', '7a0afc0a', Buffer.from('\\0101%b').toString('hex'), '', 'c3bc']
       // The last line is `X=`, the two bytes of $a, and a line feed.
@@ -79,7 +82,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     // would not fit too, because Linux allows 128 KiB for one variable.
     const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }
     const args = ['run', '--url', url, 'k', process.execPath, '-p', 'process.env["spring.profile"]']
-    const { code, out } = await Holdfast.run(stage, args, { env, launched: true })
+    const { code, out } = await Holdfast.run(stage, args, { env, usesLauncher: true })
     expect({ code, out }).to.deep.equal({ code: 0, out: ['on'] })
   })
 })

@@ -11,7 +11,7 @@ import { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
 import { Holdfast, type StartOptions } from './command.js'
 import { isAlive, stateOf } from './processes.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('holdfast run with a process group', () => {
   const stage = Stage.forEachTest()
@@ -70,7 +70,7 @@ describe('holdfast run with a process group', () => {
 
   it('waits neither for processes that have left the group nor for zombies', async () => {
     const { url, broker } = await stage.startBroker()
-    const pids = scratch(stage).path('pids')
+    const pids = makeScratchFolder(stage).path('pids')
     // A subshell starts `sleep 0`, leaves the group by setsid(1), and becomes `sleep 600`, which
     // reads no exit code. So `sleep 0` stays a zombie in the group.
     const leaveGroup = `exec setsid sh -c "echo \\$\\$ >> ${pids}; exec sleep 600"`
@@ -117,7 +117,7 @@ describe('holdfast run with a process group', () => {
 
   /** Makes a named pipe. Returns its path. */
   function makeFifo(): string {
-    const path = scratch(stage).path('fifo')
+    const path = makeScratchFolder(stage).path('fifo')
     spawnSync('mkfifo', [path])
     return path
   }
@@ -129,7 +129,7 @@ describe('holdfast run with a command that runs as another user', () => {
 
   it('keeps the lock until the command ends by itself', async () => {
     const { url, broker } = await stage.startBroker()
-    const fifo = scratch(stage).path('fifo')
+    const fifo = makeScratchFolder(stage).path('fifo')
     spawnSync('mkfifo', [fifo])
     // The other user, 65534 (nobody), must be able to open the pipe.
     chmodSync(dirname(fifo), 0o755)

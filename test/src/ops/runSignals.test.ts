@@ -2,7 +2,7 @@
  * Tests that `holdfast run` passes signals to its command, and prints a message if the command
  * cannot be started. Signals that were already ignored at the start of `holdfast run`, for instance
  * by nohup(1), must stay ignored. But Node stops ignoring them when it starts. So with the option
- * `launched`, a test starts `holdfast` by the launcher, a shell script that first reads which
+ * `usesLauncher`, a test starts `holdfast` by the launcher, a shell script that first reads which
  * signals are ignored.
  */
 import { spawnSync } from 'node:child_process'
@@ -13,7 +13,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { quickOrFull } from '../support/counts.js'
 import { Holdfast, type StartOptions } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 /**
  * The signals that `holdfast run` passes on: all signals that Node can catch, with exceptions. The
@@ -53,7 +53,7 @@ describe('holdfast run with signals', () => {
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; cat']
     // This shell ignores SIGHUP and SIGINT, and so does the program that the shell starts.
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
-    const run = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
+    const run = start(url, args, { wrapper, usesLauncher: true, keepStdinOpen: true })
     const [line] = await run.out.waitForCount(1)
     // The mask 3 has the bits of the signals 1 (SIGHUP) and 2 (SIGINT).
     expect(line).to.match(/^SigIgn:\s0+3$/)
@@ -66,7 +66,7 @@ describe('holdfast run with signals', () => {
   it('ignores a SIGHUP under nohup while it waits for the lock', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
-    const run = start(url, ['k', 'echo', 'up'], { wrapper: ['nohup'], launched: true })
+    const run = start(url, ['k', 'echo', 'up'], { wrapper: ['nohup'], usesLauncher: true })
     await run.err.waitUntil((lines) => lines.some((line) => line.includes('Waiting for k')))
     run.process.kill('SIGHUP')
     await lock.unlock()
@@ -75,7 +75,7 @@ describe('holdfast run with signals', () => {
 
   it('holdfast serve also ignores SIGHUP and SIGINT if they were ignored at its start', async () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
-    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, launched: true })
+    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, usesLauncher: true })
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     serve.process.kill('SIGHUP')
     serve.process.kill('SIGINT')
@@ -87,7 +87,7 @@ describe('holdfast run with signals', () => {
   it('starts the command with no ignored signals if none were ignored before', async () => {
     const { url } = await stage.startBroker()
     const args = ['k', 'grep', 'SigIgn', '/proc/self/status']
-    const { out } = await start(url, args, { launched: true }).ended()
+    const { out } = await start(url, args, { usesLauncher: true }).ended()
     expect(out[0]).to.match(/^SigIgn:\s0+$/)
   })
 
@@ -104,7 +104,7 @@ describe('holdfast run with signals', () => {
     }
     for (const launched of [true, false]) {
       const args = ['k', process.execPath, '-p', 'JSON.stringify(process.env)']
-      const { out } = await start(url, args, { env, launched }).ended()
+      const { out } = await start(url, args, { env, usesLauncher: launched }).ended()
       const { HOLDFAST_TOKEN: _, ...otherVariables } = env
       const envOfCommand = JSON.parse(out[0]!)
       expect(envOfCommand).to.include(otherVariables)
@@ -147,7 +147,7 @@ describe('holdfast run with a command that cannot be started', () => {
 
   /** Makes a file with this mode. Returns its path. */
   const file = (name: string, mode = 0o755, text = '#!/bin/sh\n') => {
-    const path = scratch(stage).write(name, text)
+    const path = makeScratchFolder(stage).write(name, text)
     chmodSync(path, mode)
     return path
   }
@@ -182,7 +182,7 @@ describe('holdfast run with a command that cannot be started', () => {
   })
 
   it('prints a message if another process has opened the program for writing', async () => {
-    const path = scratch(stage).path('busy')
+    const path = makeScratchFolder(stage).path('busy')
     spawnSync('cp', ['/bin/true', path])
     const writing = await open(path, 'r+')
     stage.onCleanUp(() => writing.close())
@@ -192,7 +192,7 @@ describe('holdfast run with a command that cannot be started', () => {
   })
 
   it('prints a message if the command is not on the PATH or not executable', async () => {
-    const folder = scratch(stage).path('bin')
+    const folder = makeScratchFolder(stage).path('bin')
     mkdirSync(folder)
     await writeFile(`${folder}/tool`, '')
     expect((await runFailing(['tool'], { PATH: '/nowhere' })).code).to.equal(127)
@@ -201,7 +201,7 @@ describe('holdfast run with a command that cannot be started', () => {
 
   /** Makes a symbolic link that leads to itself. Returns its path. */
   function linkToItself(): string {
-    const path = scratch(stage).path('loop')
+    const path = makeScratchFolder(stage).path('loop')
     symlinkSync(path, path)
     return path
   }

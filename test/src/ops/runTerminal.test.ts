@@ -16,7 +16,7 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
 import { isAlive } from './processes.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 import { holdfast, keys, Terminal } from './terminal.js'
 
 describe('holdfast run at a terminal', () => {
@@ -131,7 +131,7 @@ describe('holdfast run at a terminal', () => {
   })
 
   it('continues in the background after bg, and gets the terminal again after fg', async () => {
-    const fifo = scratch(stage).path('fifo')
+    const fifo = makeScratchFolder(stage).path('fifo')
     spawnSync('mkfifo', [fifo])
     const script = `echo u""p; read x <${fifo}; echo bu""sy; read x; echo got $x; exit 4`
     const { terminal } = await shellWith(`${holdfast} run k sh -c '${script}'`)

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Stage } from '../e2e/stage.js'
 
-export interface Scratch {
+export interface ScratchFolder {
   /** The path of this name in the folder. The file need not exist. */
   path(name: string): string
   /** Writes a file that only the user of this process may access, and returns its path. */
@@ -14,7 +14,7 @@ export interface Scratch {
 }
 
 /** Each call makes another temporary folder. The stage removes the folder after the test. */
-export function scratch(stage: Stage): Scratch {
+export function makeScratchFolder(stage: Stage): ScratchFolder {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-'))
   stage.onCleanUp(() => rmSync(folder, { recursive: true, force: true }))
   const path = (name: string) => join(folder, name)

@@ -7,9 +7,9 @@ import { tokenLine } from '@holdfast/server'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
-import { certificate } from './certificate.js'
+import { makeCertificate } from './certificate.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 const server = import.meta.resolve('@holdfast/server')
 const { isAccessibleToOthers } = await import(new URL('./cli/secretFiles.js', server).href)
@@ -63,7 +63,7 @@ describe('a file with a secret', () => {
   })
 
   it('makes a client command print one warning, and the command does its work', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     const tokens = files.write('tokens', tokenLine('t', 'ann'))
     const tokenFile = files.write('token', 't\n')
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', tokens])
@@ -85,8 +85,8 @@ describe('a file with a secret', () => {
     needs('openssl')
 
     it('causes one warning for each accessible file, and none for a certificate', async () => {
-      const files = scratch(stage)
-      const { certPath, keyPath } = certificate(files)
+      const files = makeScratchFolder(stage)
+      const { certPath, keyPath } = makeCertificate(files)
       chmodSync(certPath, 0o644)
       // `openssl` has made the key accessible only to its owner.
       expect(statSync(keyPath).mode & 0o077).to.equal(0)

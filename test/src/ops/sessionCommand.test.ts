@@ -8,7 +8,7 @@ import { type Operation, tokenLine } from '@holdfast/server'
 import { expect } from 'chai'
 import { Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('holdfast session', () => {
   const stage = Stage.forEachTest()
@@ -106,7 +106,7 @@ describe('holdfast session', () => {
 
   it('hides the principal and the address without the permission inspect', async () => {
     const withoutInspect: Operation[] = ['lock', 'query']
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     const tokens = files.write(
       'tokens',
       tokenLine('t-ann', 'ann', withoutInspect) + tokenLine('t-ops', 'ops', ['query', 'inspect']),

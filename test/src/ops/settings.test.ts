@@ -7,7 +7,7 @@
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('the settings of holdfast serve', () => {
   const stage = Stage.forEachTest()
@@ -16,7 +16,7 @@ describe('the settings of holdfast serve', () => {
     Holdfast.run(stage, ['serve', '--check', ...args], { env })
 
   it('come from flags first, then from variables, then from the file', async () => {
-    const file = scratch(stage).write(
+    const file = makeScratchFolder(stage).write(
       'holdfast.json',
       JSON.stringify({
         port: 1,
@@ -231,7 +231,7 @@ describe('the settings of holdfast serve', () => {
   for (const { problem, args = [], env = {}, config, pattern } of invalidSettings) {
     it(`are refused with one message and exit code 78: ${problem}`, async () => {
       const configFlags =
-        config === undefined ? [] : ['--config', scratch(stage).write('c.json', config)]
+        config === undefined ? [] : ['--config', makeScratchFolder(stage).write('c.json', config)]
       const { code, err, out } = await check([...args, ...configFlags], env)
       expect(err).to.have.length(1)
       expect(err[0])
@@ -258,7 +258,7 @@ describe('the settings of holdfast serve', () => {
   })
 
   it('are refused with one message and exit code 78: an invalid certificate', async () => {
-    const file = scratch(stage).write('cert.pem', 'not a certificate')
+    const file = makeScratchFolder(stage).write('cert.pem', 'not a certificate')
     const { code, err } = await Holdfast.run(stage, ['serve', '--port', '0', ...tls(file)])
     expect([code, err.length]).to.deep.equal([78, 1])
     expect(err[0]).to.match(/PEM/)

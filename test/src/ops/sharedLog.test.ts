@@ -16,7 +16,7 @@ import { EtcdStage } from '../log/etcdStage.js'
 import { PostgresStage } from '../log/postgresStage.js'
 import { isFullRun } from '../support/counts.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 /** An address at which no etcd listens. */
 const noEtcd = 'etcd://127.0.0.1:1/p'
@@ -153,7 +153,7 @@ describe('the settings of holdfast serve --log', () => {
   }
 
   it('come from variables and the config file, and are printed', async () => {
-    const file = scratch(stage).write('c.json', '{"deadTime":"3s"}')
+    const file = makeScratchFolder(stage).write('c.json', '{"deadTime":"3s"}')
     const env = { HOLDFAST_LOG: noEtcd }
     const { code, out } = await Holdfast.run(stage, ['serve', '--check', '-c', file], { env })
     expect(code).to.equal(0)

@@ -15,7 +15,7 @@ import { EtcdStage } from '../log/etcdStage.js'
 import { fenceFloorCommand, RecordingTable } from '../log/logSuite.js'
 import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 /**
  * Starts a broker, and returns its URL for clients. With `--admin-port`, returns also its URL for
@@ -122,7 +122,7 @@ describe('holdfast status', () => {
   })
 
   it('shows the position of a journal and the age of its snapshot', async () => {
-    const dir = scratch(stage).path('journal')
+    const dir = makeScratchFolder(stage).path('journal')
     // With `snapshotBytes: 1`, the journal makes a snapshot after its first entry.
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })

@@ -10,8 +10,8 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
-import { holdfastFile } from '../support/programs.js'
-import { fakeBroker, type ReceivedMessage, welcome } from './fakeBroker.js'
+import { commandFile } from '../support/programs.js'
+import { type ReceivedMessage, startFakeBroker, welcome } from './fakeBroker.js'
 
 /** All characters with a code from `first` to `last`. */
 const range = (first: number, last: number): string =>
@@ -132,7 +132,7 @@ describe('holdfast on a terminal', () => {
    * broker closes the connection.
    */
   function hostileBroker(answer: (message: ReceivedMessage) => object | undefined) {
-    return fakeBroker(stage, (message, { send, socket }) => {
+    return startFakeBroker(stage, (message, { send, socket }) => {
       const reply = answer(message)
       // A close reason has at most 123 bytes of UTF-8.
       if (reply === undefined) socket.close(4401, hostile.slice(0, 60))

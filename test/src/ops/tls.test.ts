@@ -15,15 +15,15 @@ import { openTcp } from '../e2e/raw.js'
 import { expectRejection, nextEvent, Stage } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
-import { type Certificate, certificate } from './certificate.js'
-import { type Scratch, scratch } from './scratch.js'
+import { type Certificate, makeCertificate } from './certificate.js'
+import { makeScratchFolder, type ScratchFolder } from './scratch.js'
 
 describe('a broker with TLS', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 
   it('serves wss:// and accepts tokens', async () => {
-    const { cert, key, TrustingWebSocket } = certificate(scratch(stage))
+    const { cert, key, TrustingWebSocket } = makeCertificate(makeScratchFolder(stage))
     const { url } = await stage.startBroker({
       tls: { cert, key },
       authenticate: ({ token }) => token,
@@ -34,13 +34,13 @@ describe('a broker with TLS', () => {
   })
 
   it('is refused by a client that does not trust its certificate', async () => {
-    const { cert, key } = certificate(scratch(stage))
+    const { cert, key } = makeCertificate(makeScratchFolder(stage))
     const { url } = await stage.startBroker({ tls: { cert, key } })
     await expectRejection(stage.openSession(url), 'UNAVAILABLE')
   })
 
   it('closes without delay although a TLS handshake is unfinished', async () => {
-    const { cert, key, TrustingWebSocket } = certificate(scratch(stage))
+    const { cert, key, TrustingWebSocket } = makeCertificate(makeScratchFolder(stage))
     const { broker, url, port } = await stage.startBroker({ tls: { cert, key } })
     const silentConnection = await openTcp(port)
     silentConnection.on('error', () => {})
@@ -51,7 +51,7 @@ describe('a broker with TLS', () => {
   })
 
   it('refuses an invalid key with a message', async () => {
-    const { cert } = certificate(scratch(stage))
+    const { cert } = makeCertificate(makeScratchFolder(stage))
     const broker = createBroker({ tls: { cert, key: 'not a key' } })
     stage.onCleanUp(() => broker.close())
     const error = await expectRejection(broker.listen({ port: 0 }), 'INVALID_OPTION')
@@ -64,7 +64,7 @@ describe('a broker with TLS', () => {
  * its own files to the folder of the test.
  */
 function configFor(
-  files: Scratch,
+  files: ScratchFolder,
   certs: Certificate,
   nginxPort: number,
   brokerPort: number,
@@ -126,8 +126,8 @@ describe('a broker behind nginx', () => {
 
   /** Starts nginx with TLS in front of a broker. */
   async function startBrokerBehindNginx() {
-    const files = scratch(stage)
-    const certs = certificate(files)
+    const files = makeScratchFolder(stage)
+    const certs = makeCertificate(files)
     const credentialsSeen: Credentials[] = []
     const { port: brokerPort, broker } = await stage.startBroker({
       authenticate: (credentials) => {

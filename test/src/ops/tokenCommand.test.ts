@@ -8,13 +8,13 @@ import { tokenLine } from '@holdfast/server'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 describe('holdfast token', () => {
   const stage = Stage.forEachTest()
 
   it('makes a token that serve --tokens accepts, and stores only its hash', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     const file = files.path('tokens')
     const args = ['token', 'billing', '--allow', 'lock', '--key', 'orders:*', '--file', file]
     const { code, out } = await Holdfast.run(stage, args)
@@ -40,7 +40,7 @@ describe('holdfast token', () => {
 
   it('gives each token its own line, even if the last line has no line feed', async () => {
     const line = tokenLine('t', 'ann', ['lock'], ['orders:*'])
-    const file = scratch(stage).write('tokens', line.trimEnd())
+    const file = makeScratchFolder(stage).write('tokens', line.trimEnd())
     expect((await Holdfast.run(stage, ['token', 'bob', '--file', file])).code).to.equal(0)
     const lines = readFileSync(file, 'utf8').split('\n')
     expect(lines[0]).to.equal(line.trimEnd())
@@ -48,7 +48,7 @@ describe('holdfast token', () => {
   })
 
   it('refuses a symbolic link as token file, and neither changes nor creates its target', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     const victim = files.write('victim', 'mine\n')
     for (const target of [victim, files.path('not-there')]) {
       const file = `${target}.link`

@@ -5,7 +5,7 @@
  */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'
-import { answersOf, join } from './authentication.js'
+import { answersOf, openSessionWithToken } from './authentication.js'
 
 describe('expiring tokens', () => {
   /**
@@ -26,7 +26,7 @@ describe('expiring tokens', () => {
 
   it('cause a warning 30 s before they expire, and close the connection with 4401', async () => {
     const harness = brokerWithTokens()
-    const client = await join(harness, '60000')
+    const client = await openSessionWithToken(harness, '60000')
     // The warning is due after 30,000 ms, and the end after 60,000 ms. The test looks at
     // 29,900 ms, 30,100 ms, 59,900 ms and 60,200 ms.
     const [earlyMessages] = passAlive(harness, 29_900, client)
@@ -42,7 +42,7 @@ describe('expiring tokens', () => {
 
   it('cause an immediate warning if they expire within 30 s', async () => {
     const harness = brokerWithTokens()
-    const client = await join(harness, '5000')
+    const client = await openSessionWithToken(harness, '5000')
     const [heard] = passAlive(harness, 100, client)
     const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
     // `within` is the time that is left. The broker may send the warning up to 200 ms late.
@@ -51,7 +51,7 @@ describe('expiring tokens', () => {
 
   it('are replaced by another token of the same principal', async () => {
     const harness = brokerWithTokens()
-    const client = await join(harness, '5000')
+    const client = await openSessionWithToken(harness, '5000')
     const fence = client.acquire('k')
     client.say({ type: 'auth', id: 7, token: '120000' })
     await harness.settle()
@@ -64,7 +64,7 @@ describe('expiring tokens', () => {
 
   it('are not replaced by a token of another principal, by an unknown token, or while another replacement is checked', async () => {
     const harness = brokerWithTokens()
-    const client = await join(harness, '5000')
+    const client = await openSessionWithToken(harness, '5000')
     for (const token of ['other 9000', 'nonsense']) {
       client.say({ type: 'auth', id: 7, token })
       await harness.settle()
@@ -106,7 +106,7 @@ describe('expiring tokens', () => {
   it('do not expire if their expiry is infinite', async () => {
     const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
     const harness = new BrokerHarness({ authenticate })
-    const client = await join(harness, 't')
+    const client = await openSessionWithToken(harness, 't')
     const [heard] = passAlive(harness, 10_000, client)
     expect(answersOf(heard!)).to.not.include('expiring')
     expect(client.socket.closedWith).to.equal(undefined)
@@ -114,7 +114,7 @@ describe('expiring tokens', () => {
 
   it('leave no timer behind after their connection has closed', async () => {
     const harness = brokerWithTokens()
-    const client = await join(harness, '60000')
+    const client = await openSessionWithToken(harness, '60000')
     client.socket.drop()
     // The broker would have sent the warning of the expiry after 30,000 ms.
     harness.environment.pass(40_000)
@@ -130,7 +130,7 @@ describe('expiring tokens', () => {
 
   it('do not end the locks of their session, which ends only with its lease', async () => {
     const harness = brokerWithTokens()
-    const client = await join(harness, '3000')
+    const client = await openSessionWithToken(harness, '3000')
     client.acquire('k')
     passAlive(harness, 3_100, client)
     // The broker has begun to close the connection; now the connection ends.

@@ -26,7 +26,7 @@ import {
   UnsecuredJWT,
 } from 'jose'
 import { Stage } from '../e2e/stage.js'
-import { scratch } from './scratch.js'
+import { makeScratchFolder } from './scratch.js'
 
 /** The identity of a client with this token. */
 async function identityOf(authenticate: Authenticate, token: string | undefined) {
@@ -46,7 +46,7 @@ describe('a token file', () => {
       // Replaces the operations and the key `*` by `all`, which `tokenLine` never writes.
       tokenLine('t-ops', 'ops').replace(/ \S+ \*\n$/, ' all\n'),
     ].join('\n')
-    const authenticate = tokensFromFile(scratch(stage).write('tokens', text))
+    const authenticate = tokensFromFile(makeScratchFolder(stage).write('tokens', text))
     const billing = await identityOf(authenticate, 't-billing')
     expect(billing?.principal).to.equal('billing')
     expect(billing?.may?.('lock', 'orders:1')).to.equal(true)
@@ -57,7 +57,7 @@ describe('a token file', () => {
 
   it('refuses an unknown token, a missing token, and the hash of a token', async () => {
     const line = tokenLine('right', 'ann')
-    const authenticate = tokensFromFile(scratch(stage).write('tokens', line))
+    const authenticate = tokensFromFile(makeScratchFolder(stage).write('tokens', line))
     // A line begins with the SHA-256 of the token in 64 hexadecimal digits.
     for (const token of ['wrong', '', undefined, line.slice(0, 64)]) {
       expect(await identityOf(authenticate, token)).to.equal(undefined)
@@ -65,7 +65,7 @@ describe('a token file', () => {
   })
 
   it('is read again when it changes, and an invalid change leaves the tokens as they were', async () => {
-    const files = scratch(stage)
+    const files = makeScratchFolder(stage)
     const path = files.write('tokens', tokenLine('old', 'ann'))
     const faults: string[] = []
     const authenticate = tokensFromFile(path, ({ message }) => faults.push(message))
@@ -88,7 +88,7 @@ describe('a token file', () => {
   ]
   for (const [text, pattern] of invalidFiles) {
     it(`is refused with ${pattern}, and the error shows no token`, () => {
-      const path = scratch(stage).write('tokens', text)
+      const path = makeScratchFolder(stage).write('tokens', text)
       let message = ''
       try {
         tokensFromFile(path)
@@ -124,7 +124,7 @@ describe('a token file', () => {
   }
 
   it('is refused if it does not exist', () => {
-    expect(() => tokensFromFile(scratch(stage).path('missing'))).to.throw(
+    expect(() => tokensFromFile(makeScratchFolder(stage).path('missing'))).to.throw(
       HoldfastError,
       /missing does not exist/,
     )

@@ -8,7 +8,7 @@ import type { Operation } from '@holdfast/server'
 import type { SessionInfo } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from '../log/cluster.js'
-import { harnessWith, join } from '../ops/authentication.js'
+import { harnessWithTokens, openSessionWithToken } from '../ops/authentication.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** Queries a session. Returns undefined if the broker knows no such session. */
@@ -50,9 +50,15 @@ describe('a query for a session', () => {
     // `inspect` has no key, so a rule that permits `inspect` for one key never applies.
     const mayForOneKey = (operation: Operation, key: string) =>
       operation !== 'inspect' || key === 'secret'
-    const [allowed, denied] = [harnessWith({}, () => true), harnessWith({}, mayForOneKey)]
+    const [allowed, denied] = [
+      harnessWithTokens({}, () => true),
+      harnessWithTokens({}, mayForOneKey),
+    ]
     for (const [harness, isAllowed] of [[allowed, true] as const, [denied, false] as const]) {
-      const [ann, bob] = [await join(harness, 'ann'), await join(harness, 'bob')]
+      const [ann, bob] = [
+        await openSessionWithToken(harness, 'ann'),
+        await openSessionWithToken(harness, 'bob'),
+      ]
       const info = ask(bob, ann.session)!
       const { lease, grace } = ann.welcome
       const common = { session: ann.session, lease, grace, connected: true }
@@ -64,7 +70,7 @@ describe('a query for a session', () => {
   it('without permission rules, shows the principal only if the broker authenticates no client', async () => {
     // By default, an authenticated client does not have the permission `inspect`.
     const authenticated = new BrokerHarness({ authenticate: ({ token }) => token })
-    const ann = await join(authenticated, 'ann')
+    const ann = await openSessionWithToken(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')
     // Without authentication, every client may do everything.
     const client = new BrokerHarness().join()
@@ -79,7 +85,7 @@ describe('a query for a session', () => {
           ? undefined
           : { principal: 'ann', may: (operation) => operation !== 'inspect' || token === 'wide' },
     })
-    const client = await join(harness, 'wide')
+    const client = await openSessionWithToken(harness, 'wide')
     expect(ask(client, client.session)).to.include({ principal: 'ann' })
     client.say({ type: 'auth', id: 9, token: 'narrow' })
     await harness.settle()
