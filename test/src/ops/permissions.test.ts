@@ -1,8 +1,8 @@
 /**
  * Tests permissions: the broker checks each operation, a refused request changes nothing, and a
  * client sees no lock that it has no permission to see. A fence is the number of a grant.
- * `harnessWithTokens` makes a broker whose principals are the tokens. Its second argument says what each
- * token allows.
+ * `harnessWithTokens` makes a broker whose principals are the tokens. Its second argument says what
+ * each token allows.
  */
 import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'

@@ -172,7 +172,7 @@ export class Faults {
   #stopClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     // Suspends the process at once or after a few further units of work.
-    process.stop(random.pick([0, 0, random.int(1, 8)]))
+    process.stop({ afterUnits: random.pick([0, 0, random.int(1, 8)]) })
     this.#undoAfter(randomFaultMs(random), () => process.resume())
   }
 
@@ -184,7 +184,7 @@ export class Faults {
 
   #stopBroker({ process }: BrokerMachine, random: Random): void {
     if (process === undefined) return
-    process.stop(random.pick([0, 0, random.int(1, 8)]))
+    process.stop({ afterUnits: random.pick([0, 0, random.int(1, 8)]) })
     this.#undoAfter(randomFaultMs(random), () => process.resume())
   }
 

@@ -89,7 +89,7 @@ export class SimProcess {
   }
 
   /** Stops the process now, or after `afterUnits` more units. */
-  stop(afterUnits = 0): void {
+  stop({ afterUnits = 0 }: { readonly afterUnits?: number } = {}): void {
     if (this.#isDead || this.#isStopped) return
     if (afterUnits > 0) {
       this.#unitsUntilStop = afterUnits

@@ -160,7 +160,7 @@ describe('simulation: processes', () => {
     const process = makeProcess(world, 'middle')
     const log: string[] = []
     // Stop after one callback: after the input, and before the callback for the end of the turn.
-    process.stop(1)
+    process.stop({ afterUnits: 1 })
     process.receive(() => {
       log.push('input')
       process.endOfTurn(() => log.push('end'))

@@ -106,7 +106,7 @@ export class CellFaults {
       case 'stopBroker': {
         const { process } = machine
         // Stops the process as SIGSTOP does: now, or after a few more units of work.
-        process?.stop(random.pick([0, random.int(1, 8)]))
+        process?.stop({ afterUnits: random.pick([0, random.int(1, 8)]) })
         this.#undoAfter(randomFaultMs(random), () => process?.resume())
         break
       }
