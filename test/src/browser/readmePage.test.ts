@@ -49,7 +49,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
     // With `dev`, the broker allows pages that this machine serves. The site's own broker is not
     // used, because its URL is not known before the site starts with the page.
     const { url } = await stage.startBroker({ dev: true })
-    site = await openSite({}, { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) })
+    site = await openSite({ pages: { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) } })
     const [ann, ben] = [await openWindow('Ann'), await openWindow('Ben')]
     await waitForText(ann, 'Free to edit')
     await waitForText(ben, 'Free to edit')

@@ -6,7 +6,7 @@
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { Stage, untilMessagesHandled } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import type { DashboardPage } from './dashboardPage.js'
 import { DashboardPages } from './dashboardPages.js'
 

@@ -6,7 +6,7 @@
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
-import { turn } from '../support/scriptedSession.js'
+import { untilTurnEnds } from '../support/scriptedSession.js'
 import { Stage, untilMessagesHandled } from './stage.js'
 
 const requestCount = 100

@@ -8,7 +8,7 @@
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { nextEvent, type Stage, untilAborted, untilMessagesHandled } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'

@@ -190,7 +190,7 @@ describe('faults: histories of contending processes', function () {
   const stage = Stage.forEachTest()
 
   it('are valid by their fences and by a linear order, while holders are paused and killed', async () => {
-    for (let run = 0; run < count(1, 12); run++) {
+    for (let run = 0; run < quickOrFull(1, 12); run++) {
       const { url } = await stage.startBroker()
       const rounds = 12
       const contenders = [1, 2, 3, 4].map(() => new Contender(url, rounds))

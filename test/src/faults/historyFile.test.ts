@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { makeScratchFolder } from '../ops/scratch.js'
-import { count, Random, seed } from '../support/counts.js'
+import { quickOrFull, Random, seed } from '../support/counts.js'
 import type { Observation } from './electionHistory.js'
 import { findOverlaps, isLinearizable, type Tenure } from './history.js'
 import {

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { nextEvent, Stage } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { maxSockets } from '../support/openFiles.js'
 
 const sessionCount = Math.min(quickOrFull(500, 10_000), maxSockets())

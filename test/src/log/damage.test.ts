@@ -11,8 +11,8 @@ import { createBroker, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { makeScratchFolder } from '../ops/scratch.js'
-import { count, Random, seed } from '../support/counts.js'
-import { startableFile } from '../support/programs.js'
+import { quickOrFull, Random, seed } from '../support/counts.js'
+import { bundleOrBuiltFile } from '../support/programs.js'
 
 const program = bundleOrBuiltFile(fileURLToPath(new URL('./programs/loading.js', import.meta.url)))
 /** The size of a page of LMDB. */

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
 import type { Engine } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { expectRejection } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { logConfig, Reader } from './etcdStage.js'
 
 /** Makes engines. The engines of one test share one log. */

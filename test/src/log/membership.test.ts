@@ -11,7 +11,7 @@ import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { nextEvent, Stage } from '../e2e/stage.js'
-import { Random, seeded } from '../support/counts.js'
+import { Random, runRandomTest } from '../support/counts.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 const reconnect = fixedInterval({ interval: 10 })

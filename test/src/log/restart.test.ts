@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { connect, fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { nextEvent } from '../e2e/stage.js'
-import { count, seeded } from '../support/counts.js'
+import { quickOrFull, runRandomTest } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { holdfastFile } from '../support/programs.js'
 

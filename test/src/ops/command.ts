@@ -56,7 +56,7 @@ export class Holdfast {
 
   private constructor(args: readonly string[], options: StartOptions) {
     const { env, input, wrapper = [], stdin = 'pipe' } = options
-    const mainFile = options.main ?? commandFile
+    const mainFile = options.main ?? holdfastFile
     const holdfastCommand = options.usesLauncher ? [launcher] : [process.execPath, mainFile]
     const [program, ...programArgs] = [...wrapper, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {

@@ -6,7 +6,7 @@
  */
 import { expect } from 'chai'
 import { collectWatchEvents, Stage, untilMessagesHandled } from '../e2e/stage.js'
-import { count } from '../support/counts.js'
+import { quickOrFull } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { isAlive, parentOf, processesWithArgument } from './processes.js'
 
@@ -18,7 +18,7 @@ describe('holdfast run after a kill', () => {
 
   it('leaves no command alive when the next session gets the lock', async () => {
     const { url } = await stage.startBroker()
-    const rounds = count(parallelRounds, 100)
+    const rounds = quickOrFull(parallelRounds, 100)
     // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const keys = Array.from({ length: parallelRounds }, (_, i) => `k${firstRound + i}`)
@@ -47,7 +47,7 @@ describe('holdfast run after a kill', () => {
 
   it('leaves no command alive after a kill during the start of the command', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('watcher')
-    const rounds = count(parallelRounds, 50)
+    const rounds = quickOrFull(parallelRounds, 50)
     // Each step of the loop runs `parallelRounds` rounds. A quick run has one step.
     for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {

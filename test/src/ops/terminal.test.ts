@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
-import { commandFile } from '../support/programs.js'
+import { holdfastFile } from '../support/programs.js'
 import { type ReceivedMessage, startFakeBroker, welcome } from './fakeBroker.js'
 
 /** All characters with a code from `first` to `last`. */

@@ -48,7 +48,7 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const held = Math.max(1_000, heldLockCount / sizeDivisor)
   const shape = `${held.toLocaleString('en')} locks`
   return [
-    ...(has('postgres')
+    ...(machineMeets('postgres')
       ? [
           makeJob({
             workload: 'join',
@@ -58,7 +58,7 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
           }),
         ]
       : []),
-    ...(has('etcd')
+    ...(machineMeets('etcd')
       ? [
           makeJob({
             workload: 'join',
