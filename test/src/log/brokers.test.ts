@@ -26,11 +26,11 @@ describe('brokers that share a log', () => {
     const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(b)]
     const fence = await cluster.lock(alice, { id: 1, key: 'k' })
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 0 })
-    expect(bob.heard()[0]).to.deep.include({ type: 'failed', code: 'LOCK_HELD' })
+    expect(bob.takeMessages()[0]).to.deep.include({ type: 'failed', code: 'LOCK_HELD' })
     await cluster.send(bob, { type: 'lock', id: 2, key: 'k' })
-    expect(bob.heard()).to.deep.equal([])
+    expect(bob.takeMessages()).to.deep.equal([])
     await cluster.send(alice, { type: 'unlock', id: 2, fence })
-    const [granted] = bob.heard()
+    const [granted] = bob.takeMessages()
     expect(granted).to.deep.include({ type: 'granted', id: 2 })
     expect(granted).to.have.property('fence').greaterThan(fence)
     expect(a.broker.stats()).to.deep.equal(b.broker.stats())
@@ -42,8 +42,10 @@ describe('brokers that share a log', () => {
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(b)]
     await cluster.send(bob, { type: 'watch', id: 1, key: 'k' })
-    await cluster.lock(alice, { id: 1, key: 'k' })
-    expect(bob.socket.heardOf('event').map(({ event }) => event.event)).to.deep.equal(['locked'])
+    await cluster.lock(alice, 1, 'k')
+    expect(bob.socket.takeMessagesOfType('event').map(({ event }) => event.event)).to.deep.equal([
+      'locked',
+    ])
   })
 
   it('keep each deadline only at the owner broker of the session', async () => {
@@ -88,7 +90,7 @@ describe('brokers that share a log', () => {
     ])
     expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
     // `alice.resume()` returns the hello that resumes the session.
-    await cluster.connectClient(b, alice.resume())
+    await cluster.client(b, alice.resumeHello())
     // The first four are the effects above.
     expect(effects.slice(4)).to.have.deep.members([
       ['a', 'moved'],
@@ -126,11 +128,11 @@ describe('a session that moves to another broker', () => {
     const fence = await cluster.lock(alice, { id: 1, key: 'k', ttl: 60_000 })
     await cluster.send(alice, { type: 'lock', id: 2, key: 'bobs' })
     await cluster.send(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
-    const socket = b.connectWithHello(alice.resume())
+    const socket = b.connectWithHello(alice.resumeHello())
     await cluster.settle()
     // After the welcome, the broker repeats the answers that the client has not acknowledged, and
     // then sends the snapshot of the session. A snapshot has no id, so its pair has `false`.
-    const [welcome, ...rest] = socket.heard()
+    const [welcome, ...rest] = socket.takeMessages()
     expect(welcome).to.deep.include({ resumed: true, session: alice.session })
     expect(rest.map((message) => [message.type, 'id' in message && message.id])).to.deep.equal([
       ['granted', 1],
@@ -143,7 +145,7 @@ describe('a session that moves to another broker', () => {
     expect(rest.at(-1)).to.deep.include({ held, waiting: [2] })
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.replaced.code)
     await cluster.send(bob, { type: 'unlock', id: 2, fence: fenceOfBob })
-    expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([2])
+    expect(socket.takeMessagesOfType('granted').map(({ id }) => id)).to.deep.equal([2])
     // The end of the old connection does not end the session.
     alice.socket.drop()
     await cluster.settle()
@@ -162,19 +164,19 @@ describe('a session that moves to another broker', () => {
     // Broker `a` writes an expiry when the ttl of 8 s ends, 0.1 s before the session moves. Because
     // of the delay, the expiry reaches the log after the move.
     await cluster.passTime(1_100)
-    const socket = b.connectWithHello(alice.resume())
+    const socket = b.connectWithHello(alice.resumeHello())
     await cluster.settle()
-    expect(socket.heardOf('welcome')[0]).to.deep.include({ resumed: true })
+    expect(socket.takeMessagesOfType('welcome')[0]).to.deep.include({ resumed: true })
     await cluster.passTime(4_000)
     const texts = cluster.store.entries.map(({ text }) => text)
     expect(texts.findIndex((text) => text.includes('"expire"'))).to.be.greaterThan(
       texts.findIndex((text) => text.includes('"resume"')),
     )
     expect(b.broker.table.heldCount).to.equal(1)
-    expect(socket.heardOf('lost')).to.deep.equal([])
+    expect(socket.takeMessagesOfType('lost')).to.deep.equal([])
     // The ttl of 8 s started again with the move. After this step, the move is 8.5 s ago.
     await cluster.passTime(4_500)
-    expect(socket.heardOf('lost')).to.have.length(1)
+    expect(socket.takeMessagesOfType('lost')).to.have.length(1)
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
@@ -186,16 +188,18 @@ describe('a session that moves to another broker', () => {
     alice.socket.drop()
     a.source.faults.delayMs = 150
     // The second argument of `resume` is the number of the attempt.
-    const abandoned = a.connectWithHello(alice.resume({}, 1))
+    const abandoned = a.connectWithHello(alice.resumeHello({ attempt: 1 }))
     await cluster.settle()
-    const socket = b.connectWithHello(alice.resume({}, 2))
+    const socket = b.connectWithHello(alice.resumeHello({ attempt: 2 }))
     // Long enough for all delayed writes and entries of broker `a`.
     await cluster.passTime(600)
     expect(socket.closedWith).to.equal(undefined)
-    expect(abandoned.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
+    expect(abandoned.takeMessagesOfType('welcome').map(({ resumed }) => resumed)).to.deep.equal([
+      false,
+    ])
     const resumedClient = b.clientOn(socket)
     await cluster.send(resumedClient, { type: 'unlock', id: 2, fence })
-    expect(socket.heardOf('unlocked')).to.have.length(1)
+    expect(socket.takeMessagesOfType('unlocked')).to.have.length(1)
   })
 
   it('has no deadline at the former broker', async () => {
@@ -205,8 +209,8 @@ describe('a session that moves to another broker', () => {
     await cluster.lock(alice, { id: 1, key: 'k' })
     // The session moves 1 s before its lease of 4 s would end at broker `a`.
     await cluster.passTime(3_000)
-    const moved = await cluster.connectClient(b, alice.resume())
-    await cluster.passTimeAnsweringPings(20_000, moved)
+    const moved = await cluster.client(b, alice.resumeHello())
+    await cluster.passAlive(20_000, moved)
     expect(sessions(a)).to.deep.equal([alice.session])
     expect(a.broker.table.heldCount).to.equal(1)
   })
@@ -217,7 +221,7 @@ describe('a session that moves to another broker', () => {
     let client = await cluster.connectClient(a, { grace: 'lease', lease: 4_000 })
     await cluster.lock(client, { id: 1, key: 'k', ttl: 30_000 })
     for (const broker of [b, a, b, a]) {
-      client = await cluster.connectClient(broker, client.resume())
+      client = await cluster.client(broker, client.resumeHello())
       expect(client.welcome.resumed).to.equal(true)
       // With any message, the client confirms that it has the new secret for its next resume.
       await cluster.send(client, { type: 'ack', ids: [] })
@@ -244,9 +248,11 @@ describe('a broker that stops or loses its log', () => {
     await cluster.passTimeAnsweringPings(20_000, bob)
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
     expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)
-    const socket = b.connectWithHello(alice.resume())
+    const socket = b.connectWithHello(alice.resumeHello())
     await cluster.settle()
-    expect(socket.heardOf('snapshot')[0]?.held.map(({ key }) => key)).to.deep.equal(['k'])
+    expect(socket.takeMessagesOfType('snapshot')[0]?.held.map(({ key }) => key)).to.deep.equal([
+      'k',
+    ])
     socket.drop()
     // Longer than the grace, which is the lease of 15 s.
     await cluster.passTimeAnsweringPings(16_000, bob)
@@ -294,7 +300,7 @@ describe('a broker that stops or loses its log', () => {
       ownerBroker: name,
       suspended: true,
     })
-    const resumedClient = await cluster.connectClient(a, alice.resume())
+    const resumedClient = await cluster.client(a, alice.resumeHello())
     expect(resumedClient.welcome.resumed).to.equal(true)
     await cluster.passTimeAnsweringPings(20_000, resumedClient)
     expect(b.broker.table.heldCount).to.equal(1)

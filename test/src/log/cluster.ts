@@ -90,7 +90,7 @@ export class Member extends BrokerHarness {
     environment: FakeEnvironment,
   ) {
     const failures: Error[] = []
-    super(options, log, { onFailure: (error) => failures.push(error) }, environment)
+    super(options, { log, environment, onFailure: (error) => failures.push(error) })
     this.failures = failures
     this.log = log
     this.source = source
@@ -149,10 +149,10 @@ export class Cluster {
    *
    * @param request The fields of the message `lock`: the id of the request, the key, and options.
    */
-  async lock(client: Client, request: Omit<LockRequest, 'type'>): Promise<number> {
-    await this.send(client, { type: 'lock', ...request })
-    const granted = client.socket.heardOf('granted').at(-1)
-    if (granted?.id !== request.id) throw new Error(`The broker has not granted ${request.key}`)
+  async lock(client: Client, id: number, key: string, options: object = {}): Promise<number> {
+    await this.send(client, { type: 'lock', id, key, ...options })
+    const granted = client.socket.takeMessagesOfType('granted').at(-1)
+    if (granted?.id !== id) throw new Error(`The broker has not granted ${key}`)
     return granted.fence
   }
 
@@ -165,7 +165,8 @@ export class Cluster {
     for (let passed = 0; passed < ms; passed += stepMs) {
       await this.passTime(stepMs)
       for (const client of clients) {
-        for (const { n } of client.socket.heardOf('ping')) client.say({ type: 'pong', n })
+        for (const { n } of client.socket.takeMessagesOfType('ping'))
+          client.say({ type: 'pong', n })
       }
     }
   }
@@ -184,7 +185,7 @@ export class Cluster {
   /** Lets time pass in steps, and completes the effects of each step. */
   async passTime(ms: number, stepMs = 50): Promise<void> {
     for (let passed = 0; passed < ms; passed += stepMs) {
-      this.environment.pass(Math.min(stepMs, ms - passed))
+      this.environment.advance(Math.min(stepMs, ms - passed))
       await this.settle()
     }
   }

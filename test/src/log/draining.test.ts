@@ -56,7 +56,7 @@ describe('draining a broker that shares its log', () => {
     for (const { socket } of [holder, waiter]) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
     }
-    const socket = b.connectWithHello(holder.resume({ grace: 'lease' }))
+    const socket = b.connectWithHello(holder.resumeHello({ grace: 'lease' }))
     await cluster.settle()
     expect(b.clientOn(socket).welcome.resumed).to.equal(true)
     expect([...b.broker.table.keys.get('k')!.holders].map((lock) => lock.fence)).to.deep.equal([
@@ -74,8 +74,11 @@ describe('draining a broker that shares its log', () => {
     a.broker.startDraining(drainMs)
     await cluster.send(withGrace, { type: 'lock', id: 1, key: 'k' })
     await cluster.send(withoutGrace, { type: 'lock', id: 1, key: 'l' })
-    expect(withGrace.socket.heardOf('granted')).to.have.length(1)
-    expect(withoutGrace.socket.heardOf('failed')[0]).to.include({ id: 1, code: 'UNAVAILABLE' })
+    expect(withGrace.socket.takeMessagesOfType('granted')).to.have.length(1)
+    expect(withoutGrace.socket.takeMessagesOfType('failed')[0]).to.include({
+      id: 1,
+      code: 'UNAVAILABLE',
+    })
     expect(b.broker.table.heldCount).to.equal(1)
   })
 

@@ -137,7 +137,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     await cluster.settle()
     const newClient = await cluster.connectClient(b)
     await cluster.send(newClient, { type: 'lock', id: 1, key: 'k' })
-    expect(newClient.socket.heardOf('granted')).to.deep.equal([])
+    expect(newClient.socket.takeMessagesOfType('granted')).to.deep.equal([])
     expect(b.failures).to.deep.equal([])
   })
 })

@@ -110,10 +110,10 @@ describe('replicated log: the self-lease', () => {
   it('is checked by each call of isLive, even if the timers are late', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
-    // `stopFor` lets time pass without timers. The self-lease of 5.8 s ends in the second stop.
-    cluster.environment.stopFor(5_700)
+    // The self-lease of 5.8 s ends in the second pause.
+    cluster.environment.advanceWithoutTimers(5_700)
     expect(a.log.isLive()).to.equal(true)
-    cluster.environment.stopFor(200)
+    cluster.environment.advanceWithoutTimers(200)
     expect(a.log.isLive()).to.equal(false)
     expect(a.eventNames).to.deep.equal(['serve', 'resign'])
     expect(a.log.isLive()).to.equal(false)

@@ -40,7 +40,7 @@ class Wanderer {
       return
     }
     const random = this.#random
-    for (const message of client.heard()) {
+    for (const message of client.takeMessages()) {
       if (message.type === 'ping') client.say({ type: 'pong', n: message.n })
       if (message.type === 'granted' && random.chance(0.7)) {
         client.say({ type: 'unlock', id: ++this.#id, fence: message.fence })
@@ -65,7 +65,7 @@ class Wanderer {
     if (formerClient?.socket.closedWith !== undefined) formerClient.socket.drop()
     const options = { grace: 'lease', lease: 5_000 } as const
     const socket = broker.connectWithHello(
-      formerClient === undefined ? options : formerClient.resume(options),
+      formerClient === undefined ? options : formerClient.resumeHello(options),
     )
     await cluster.settle()
     // A broker without frames waits for the log. The next `act` tries again.
@@ -109,7 +109,7 @@ function causeFailure(cluster: Cluster, { source }: Member, random: Random): () 
       }
     },
     () => {
-      cluster.environment.stopFor(random.below(4_000))
+      cluster.environment.advanceWithoutTimers(random.below(4_000))
       return () => {}
     },
   ]

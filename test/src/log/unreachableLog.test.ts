@@ -47,11 +47,11 @@ describe('a broker whose self-lease has ended', () => {
       const a = await cluster.startBroker()
       const alice = await cluster.connectClient(a)
       alice.say(message)
-      expect(alice.heard().map(({ type }) => type)).to.deep.equal([answer])
+      expect(alice.takeMessages().map(({ type }) => type)).to.deep.equal([answer])
       // The process stops for longer than the self-lease, and no overdue timer has run yet.
-      cluster.environment.stopFor(5_900)
+      cluster.environment.advanceWithoutTimers(5_900)
       alice.say(message)
-      expect(alice.heard()).to.deep.equal([])
+      expect(alice.takeMessages()).to.deep.equal([])
       expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     })
   }
@@ -60,7 +60,7 @@ describe('a broker whose self-lease has ended', () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     expect(a.broker.isServing).to.equal(true)
-    cluster.environment.stopFor(5_900)
+    cluster.environment.advanceWithoutTimers(5_900)
     expect(a.broker.isServing).to.equal(false)
   })
 
@@ -109,7 +109,7 @@ describe('a broker that has become a member again', () => {
     await cluster.send(alice, { type: 'lock', id: 2, key: 'k', timeout: 30_000 })
     a.source.cut()
     await cluster.passTime(6_000)
-    const moved = await cluster.connectClient(b, alice.resume())
+    const moved = await cluster.client(b, alice.resumeHello())
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
     const entryCountBefore = cluster.store.allTexts.length
@@ -130,11 +130,11 @@ describe('a broker with an unreachable log', () => {
     const alice = await cluster.connectClient(a)
     a.source.cut()
     await cluster.send(alice, { type: 'lock', id: 1, key: 'k' })
-    await cluster.passTimeAnsweringPings(3_000, alice)
-    expect(alice.socket.heardOf('granted')).to.deep.equal([])
+    await cluster.passAlive(3_000, alice)
+    expect(alice.socket.takeMessagesOfType('granted')).to.deep.equal([])
     a.source.mend()
     await cluster.passTime(1_000)
-    expect(alice.socket.heardOf('granted')).to.have.length(1)
+    expect(alice.socket.takeMessagesOfType('granted')).to.have.length(1)
     expect(alice.socket.closedWith).to.equal(undefined)
   })
 
@@ -150,10 +150,10 @@ describe('a broker with an unreachable log', () => {
     // The broker limits its work in one turn of the event loop, so it needs several turns.
     await cluster.settle()
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
-    expect(bob.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
+    expect(bob.takeMessages()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
     // The broker does not refuse an unlock, but queues it.
     await cluster.send(bob, { type: 'unlock', id: 2, fence: 1 })
-    expect(bob.heard()).to.deep.equal([])
+    expect(bob.takeMessages()).to.deep.equal([])
     const carol = a.connectWithHello()
     await cluster.settle()
     expect(carol.closedWith?.code).to.equal(closeCodes.overloaded.code)
@@ -164,7 +164,7 @@ describe('a broker with an unreachable log', () => {
     a.source.mend()
     await cluster.passTime(2_000)
     await cluster.send(bob, { type: 'lock', id: 3, key: 'k' })
-    expect(bob.socket.heardOf('granted')).to.have.length(1)
+    expect(bob.socket.takeMessagesOfType('granted')).to.have.length(1)
   })
 })
 

@@ -223,7 +223,7 @@ class AuditedBroker {
       observer: this.audit,
     }
     // The second and the third argument are the defaults of the harness.
-    this.#harness = new BrokerHarness(options, undefined, {}, environment)
+    this.#harness = new BrokerHarness(options, { environment })
   }
 
   static async start(): Promise<AuditedBroker> {

@@ -24,7 +24,7 @@ export async function openSessionWithToken(
 ): Promise<Client> {
   const socket = harness.connectWithHello({ token, ...hello })
   await harness.settle()
-  const [welcome] = socket.heardOf('welcome')
+  const [welcome] = socket.takeMessagesOfType('welcome')
   if (welcome === undefined) throw new Error('The broker has sent no welcome')
   return new Client(harness, socket, welcome)
 }

@@ -47,22 +47,22 @@ function closeOf(socket: FakeSocket): string {
 describe('the limits of connections', () => {
   it('close a connection beyond the limit connections', () => {
     const { harness, refusals } = brokerWithLimits({ connections: 1 })
-    harness.join()
+    harness.openSession()
     expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: connections 1')
     expect(refusals.causes).to.deep.equal(['connections'])
   })
 
   it('close a pending connection in favour of another address, and do not count closing connections', () => {
     const { harness, refusals } = brokerWithLimits({ connections: 3 })
-    const session = harness.join()
+    const session = harness.openSession()
     const connectFrom = (remoteAddress: string) => harness.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1'].map(connectFrom)
     const refused = connectFrom('10.0.0.1')
     expect(closeOf(refused)).to.equal('1013 quota exceeded: connections 3')
     const newClient = connectFrom('203.0.113.1')
     expect(closeOf(crowd[0]!)).to.equal('1013 quota exceeded: connections 3')
-    harness.say(newClient, { type: 'hello' })
-    expect(newClient.heardOf('welcome')).to.have.length(1)
+    harness.sayAndEndTurn(newClient, { type: 'hello' })
+    expect(newClient.takeMessagesOfType('welcome')).to.have.length(1)
     crowd[1]!.drop()
     // Only `session` and `newClient` count. The broker is closing `crowd[0]` and `refused`, but
     // their sockets have not ended yet.
@@ -80,7 +80,7 @@ describe('the limits of connections', () => {
     const first = harness.connect()
     harness.connect()
     expect(closeOf(harness.connect())).to.equal('1013 quota exceeded: pendingConnections 2')
-    harness.say(first, { type: 'hello' })
+    harness.sayAndEndTurn(first, { type: 'hello' })
     expect(closeOf(harness.connect())).to.equal('0 open')
     expect(closeOf(harness.connect())).to.match(/^1013/)
     expect(refusals.causes).to.deep.equal(['pending_connections', 'pending_connections'])
@@ -125,8 +125,8 @@ describe('the limits of connections', () => {
     expect(closeOf(connectFrom('10.0.0.2')), 'an address with fewer connections').to.equal('0 open')
     expect(closeOf(crowd[1]!), 'makes room for the connection of 10.0.0.2').to.match(/^1013/)
     expect(refusals.causes).to.deep.equal(Array(3).fill('pending_connections'))
-    harness.say(newClient, { type: 'hello' })
-    expect(newClient.heardOf('welcome')).to.have.length(1)
+    harness.sayAndEndTurn(newClient, { type: 'hello' })
+    expect(newClient.takeMessagesOfType('welcome')).to.have.length(1)
   })
 
   it('count an IPv6 network as one address also for the fair share of pendingConnections', () => {
@@ -149,17 +149,20 @@ describe('the limits of connections', () => {
     for (let i = 0; i < 60; i++) {
       flood()
       const socket = harness.connect({ remoteAddress: `203.0.113.${i}` })
-      harness.say(socket, { type: 'hello' })
-      expect(socket.heardOf('welcome'), `client ${i}: ${closeOf(socket)}`).to.have.length(1)
+      harness.sayAndEndTurn(socket, { type: 'hello' })
+      expect(
+        socket.takeMessagesOfType('welcome'),
+        `client ${i}: ${closeOf(socket)}`,
+      ).to.have.length(1)
     }
   })
 
   it('close a connection that sends no hello within helloMs', () => {
     const { harness, refusals } = brokerWithLimits({ helloMs: 300 })
     const socket = harness.connect()
-    harness.environment.pass(299)
+    harness.environment.advance(299)
     expect(closeOf(socket)).to.equal('0 open')
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(closeOf(socket)).to.equal('4408 no hello in time')
     expect(refusals.causes).to.deep.equal(['hello_ms'])
   })
@@ -170,14 +173,14 @@ describe('the limits of connections', () => {
       slowMs: 200,
       backlogBytes: 10_000,
     })
-    const [aboveSlowBytes, aboveBacklog] = [harness.join(), harness.join()]
-    aboveSlowBytes.socket.isReading = false
-    aboveBacklog.socket.isReading = false
+    const [aboveSlowBytes, aboveBacklog] = [harness.openSession(), harness.openSession()]
+    aboveSlowBytes.socket.isClientReading = false
+    aboveBacklog.socket.isClientReading = false
     aboveSlowBytes.say(...many(10, 'stats'))
     aboveBacklog.say(...many(200, 'stats'))
     expect(closeOf(aboveBacklog.socket)).to.match(/^4308/)
     expect(closeOf(aboveSlowBytes.socket)).to.equal('0 open')
-    harness.environment.pass(201)
+    harness.environment.advance(201)
     expect(closeOf(aboveSlowBytes.socket)).to.equal('4308 client reads too slowly')
     expect(refusals.causes).to.deep.equal(['backlog_bytes', 'slow_bytes'])
   })
@@ -207,14 +210,14 @@ describe('the limits of sessions', () => {
     const resume = { session: first.session, secret: first.secret! }
     const socket = harness.connectWithHello({ token: 'ann', resume })
     await harness.settle()
-    expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
+    expect(socket.takeMessagesOfType('welcome')[0]?.resumed).to.equal(true)
   })
 
   it('do not apply sessionsPerPrincipal if the broker has no authenticate', () => {
     const { harness } = brokerWithLimits({}, { profile: 'public' })
     const joinFrom = (remoteAddress: string) => {
       const socket = harness.connect({ remoteAddress })
-      harness.say(socket, { type: 'hello' })
+      harness.sayAndEndTurn(socket, { type: 'hello' })
       return socket
     }
     // All sessions have the principal `anyone`, and `sessionsPerPrincipal` of this profile is 20.
@@ -228,7 +231,7 @@ describe('the limits of sessions', () => {
     const { harness, refusals } = brokerWithLimits({ sessionsPerAddress: 1 })
     const joinFrom = (remoteAddress: string) => {
       const socket = harness.connect({ remoteAddress })
-      harness.say(socket, { type: 'hello' })
+      harness.sayAndEndTurn(socket, { type: 'hello' })
       return socket
     }
     const first = joinFrom('10.0.0.1')
@@ -242,14 +245,14 @@ describe('the limits of sessions', () => {
 
   it('close a connection beyond messagesPerSecond when messageBurst is used up', () => {
     const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
-    const client = harness.join()
+    const client = harness.openSession()
     client.say(...many(3, 'stats'))
-    expect(client.socket.heardOf('stats')).to.have.length(3)
+    expect(client.socket.takeMessagesOfType('stats')).to.have.length(3)
     // At 10 messages per second, the client may send one more message after 100 ms.
-    harness.environment.pass(100)
+    harness.environment.advance(100)
     client.say({ type: 'stats', id: 4 })
-    // `heardOf` returns only the messages since its last call.
-    expect(client.socket.heardOf('stats')).to.have.length(1)
+    // `takeMessagesOfType` returns only the messages since its last call.
+    expect(client.socket.takeMessagesOfType('stats')).to.have.length(1)
     client.say({ type: 'stats', id: 5 })
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
     expect(refusals.causes).to.deep.equal(['messages_per_second'])
@@ -258,10 +261,10 @@ describe('the limits of sessions', () => {
 
   it('count invalid messages for messagesPerSecond', () => {
     const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
-    const client = harness.join()
+    const client = harness.openSession()
     // A `lock` without a key is invalid.
     client.say(...many(3, 'lock'))
-    expect(failuresIn(client.heard())).to.have.length(3)
+    expect(failuresIn(client.takeMessages())).to.have.length(3)
     client.say(...many(2, 'nonsense', {}, 4))
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
     expect(refusals.causes).to.deep.equal(['messages_per_second'])
@@ -269,13 +272,13 @@ describe('the limits of sessions', () => {
 
   it('keep the locks of a session for its lease after a close by messagesPerSecond', () => {
     const { harness } = brokerWithLimits({ messagesPerSecond: 1, messageBurst: 1 })
-    const client = harness.join({ lease: 2_000 })
+    const client = harness.openSession({ lease: 2_000 })
     client.acquire('k')
     // This second message is one message too many, so the broker closes the connection.
     client.say({ type: 'stats', id: 9 })
     client.socket.drop()
     expect(harness.broker.table.heldCount).to.equal(1)
-    harness.environment.pass(2_001)
+    harness.environment.advance(2_001)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 })
@@ -355,10 +358,12 @@ describe('the limits of requests', () => {
     it(`refuse a ${type} beyond ${name}`, () => {
       const { harness } = brokerWithLimits(limits)
       // The broker stores unacknowledged answers only for a session with a grace.
-      const client = harness.join({ grace: 1_000 })
+      const client = harness.openSession({ grace: 1_000 })
       client.say(...messages)
       // The `unlock` messages within the limit fail too, because the session holds no lock.
-      const failed = failuresIn(client.heard()).filter((text) => !text.startsWith('LOCK_NOT_HELD'))
+      const failed = failuresIn(client.takeMessages()).filter(
+        (text) => !text.startsWith('LOCK_NOT_HELD'),
+      )
       expect(failed).to.have.length(1)
       expect(failed[0]).to.match(pattern)
       expect(closeOf(client.socket)).to.equal('0 open')
@@ -369,12 +374,12 @@ describe('the limits of requests', () => {
     const { harness } = brokerWithLimits({ deadlockVisits: 2 })
     // A scope is one task of a client. The last client requests k0. The holder of k0 waits for k1,
     // whose holder waits for k2, and so on: the broker visits more than two waiting scopes.
-    const clients = Array.from({ length: 4 }, () => harness.join())
+    const clients = Array.from({ length: 4 }, () => harness.openSession())
     for (const [i, client] of clients.entries()) client.acquire(`k${i}`, { scope: 1 })
     for (const i of [0, 1, 2]) clients[i]!.lock(`k${i + 1}`, { scope: 1 })
     const last = clients[3]!
     last.lock('k0', { scope: 1 })
-    const [failed] = failuresIn(last.heard())
+    const [failed] = failuresIn(last.takeMessages())
     expect(failed).to.match(/^QUOTA_EXCEEDED the request depends on more than 2 waiting scopes/)
     expect(failed).to.match(/\(deadlockVisits\)$/)
     expect(harness.broker.table.waitingCount).to.equal(3)
@@ -384,16 +389,16 @@ describe('the limits of requests', () => {
     const { harness } = brokerWithLimits({ stolenLocks: 3 })
     // A steal of `crowd` ends three locks. A steal of `a` ends four: the set of `a` and `b`, which
     // counts as two locks, and the two locks of the sharer.
-    const holder = harness.join()
+    const holder = harness.openSession()
     for (let i = 0; i < 3; i++) holder.acquire('crowd', { mode: 'shared' })
     holder.say({ type: 'lockAll', id: 4, items: [{ key: 'a', mode: 'shared' }, { key: 'b' }] })
-    const sharer = harness.join()
+    const sharer = harness.openSession()
     for (let i = 0; i < 2; i++) sharer.acquire('a', { mode: 'shared' })
-    const stealer = harness.join()
+    const stealer = harness.openSession()
     stealer.lock('crowd', { steal: true })
-    expect(failuresIn(stealer.heard())).to.deep.equal([])
+    expect(failuresIn(stealer.takeMessages())).to.deep.equal([])
     stealer.lock('a', { steal: true })
-    const [failed] = failuresIn(stealer.heard())
+    const [failed] = failuresIn(stealer.takeMessages())
     expect(failed).to.match(/^QUOTA_EXCEEDED the steal would end more than 3 locks, the maximum; /)
     expect(failed).to.match(/ \(stolenLocks\)$/)
     expect([...harness.broker.table.keys.get('a')!.holders]).to.have.length(3)
@@ -401,17 +406,17 @@ describe('the limits of requests', () => {
 
   it('count a watch once for watchesPerSession if it replaces a watch with the same id', () => {
     const { harness } = brokerWithLimits({ watchesPerSession: 1 })
-    const client = harness.join()
+    const client = harness.openSession()
     client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
-    expect(client.heard().map(({ type }) => type)).to.deep.equal(['watching', 'watching'])
-    harness.join().acquire('b')
-    expect(client.socket.heardOf('event')).to.have.length(1)
+    expect(client.takeMessages().map(({ type }) => type)).to.deep.equal(['watching', 'watching'])
+    harness.openSession().acquire('b')
+    expect(client.socket.takeMessagesOfType('event')).to.have.length(1)
   })
 
   it('accept a request that is exactly at the limit', () => {
     // Three `€` have 9 bytes, and with the two quotes of JSON 11.
     const { harness } = brokerWithLimits({ keyBytes: 9, metadataBytes: 11 })
-    harness.join().acquire('€€€', { metadata: '€€€' })
+    harness.openSession().acquire('€€€', { metadata: '€€€' })
   })
 })
 

@@ -55,7 +55,7 @@ describe('the logger of a broker', () => {
     const { logger, lines } = recordingLogger()
     const brokerLogger = new BrokerLogger(logger, new FakeClock())
     const harness = new BrokerHarness({ observer: brokerLogger })
-    const [ann, ops] = [harness.join(), harness.join()]
+    const [ann, ops] = [harness.openSession(), harness.openSession()]
     // These refusals use up only the limit of refusals.
     for (let i = 0; i < 130; i++) brokerLogger.onRefused({ cause: 'forbidden' })
     for (let id = 1; id <= 105; id++) {

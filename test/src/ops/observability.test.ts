@@ -17,7 +17,7 @@ import { pino } from 'pino'
 import { RawClient, sendAndReadStatus } from '../e2e/raw.js'
 import { expectRejection, Stage, untilAborted, untilMessagesHandled } from '../e2e/stage.js'
 import { Cluster } from '../log/cluster.js'
-import { BrokerHarness, passAlive } from '../server/harness.js'
+import { BrokerHarness, passTimeAnsweringPings } from '../server/harness.js'
 
 /** The figures of a broker without clients. */
 const idleGauges: BrokerGauges = {
@@ -51,18 +51,22 @@ describe('the metrics', () => {
 
   it('count messages, grants, refusals and losses by reason', async () => {
     const { metrics, harness } = brokerWithMetrics({ limits: { locksPerSession: 3 } })
-    const [ann, bob, cleo] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
+    const [ann, bob, cleo] = [
+      harness.openSession({ lease: 5_000 }),
+      harness.openSession(),
+      harness.openSession(),
+    ]
     const fenceOfAnn = ann.acquire('k')
     // Bob's first request fails immediately, and his second after 100 ms. Cleo's requests wait.
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })
     cleo.lock('k')
     cleo.lock('k')
-    passAlive(harness, 200, ann, bob, cleo)
+    passTimeAnsweringPings(harness, 200, ann, bob, cleo)
     ann.unlock(fenceOfAnn)
     // This lock expires in the next 400 ms.
     cleo.acquire('e', { ttl: 300 })
-    passAlive(harness, 400, ann, bob, cleo)
+    passTimeAnsweringPings(harness, 400, ann, bob, cleo)
     ann.acquire('s')
     // Bob has the lock of `s` and may hold two more locks, so the limit refuses two of the four.
     bob.lock('s', { steal: true })
@@ -100,7 +104,7 @@ describe('the metrics', () => {
   it('count holds, refreshes and sent bytes', async () => {
     const { metrics, harness } = brokerWithMetrics()
     metrics.attach?.(() => ({ ...idleGauges, bytesSent: 7, stats: harness.broker.stats() }))
-    const ann = harness.join()
+    const ann = harness.openSession()
     const fence = ann.acquire('k', { ttl: 5_000 })
     ann.say({ type: 'refresh', id: 2, fence, ttl: 5_000 })
     ann.say({ type: 'unlock', id: 3, fence })
@@ -114,21 +118,21 @@ describe('the metrics', () => {
   it('count suspended sessions', async () => {
     const { metrics, harness } = brokerWithMetrics()
     metrics.attach?.(() => idleGauges)
-    const ann = harness.join({ grace: 5_000 })
+    const ann = harness.openSession({ grace: 5_000 })
     ann.socket.drop()
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(1)
-    harness.join({ resume: { session: ann.session, secret: ann.secret! } })
+    harness.openSession({ resume: { session: ann.session, secret: ann.secret! } })
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(0)
     metrics.close?.()
   })
 
   it('count a set once, and each grant by its kind', async () => {
     const { metrics, harness } = brokerWithMetrics()
-    const [ann, bob] = [harness.join(), harness.join()]
+    const [ann, bob] = [harness.openSession(), harness.openSession()]
     ann.say({ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b', mode: 'shared' }] })
     bob.say({ type: 'lock', id: 1, key: 'gpu', capacity: 3 })
     bob.say({ type: 'lockAll', id: 2, items: [{ key: 'b' }, { key: 'a' }], timeout: 0 })
-    ann.say({ type: 'unlock', id: 2, fence: ann.socket.heardOf('granted')[0]!.fence })
+    ann.say({ type: 'unlock', id: 2, fence: ann.socket.takeMessagesOfType('granted')[0]!.fence })
     const text = await metrics.text()
     for (const [series, value] of Object.entries({
       'holdfast_grants_by_kind_total{kind="set"}': 1,
@@ -144,7 +148,7 @@ describe('the metrics', () => {
 
   it('have no key, session or name in a label', async () => {
     const { metrics, harness } = brokerWithMetrics()
-    const ann = harness.join({ name: 'secret-name' })
+    const ann = harness.openSession({ name: 'secret-name' })
     ann.acquire('secret-key', { metadata: 'secret-metadata' })
     const text = await metrics.text()
     expect(text).to.not.include('secret')
@@ -311,7 +315,7 @@ describe('the log lines', () => {
 
   it('include one line at the end of each session', () => {
     const { harness, lines } = brokerWithLogger('info')
-    const ann = harness.join({ name: 'billing-3' })
+    const ann = harness.openSession({ name: 'billing-3' })
     ann.unlock(ann.acquire('k'))
     ann.say({ type: 'bye' })
     expect(lines).to.have.length(1)
@@ -331,7 +335,7 @@ describe('the log lines', () => {
       authorize,
       limits: { locksPerSession: 1 },
     })
-    const ann = harness.join()
+    const ann = harness.openSession()
     for (const key of ['forbidden', 'a', 'b']) ann.lock(key)
     expect(lines).to.have.length(2)
     expect(lines[0]).to.include({
@@ -344,7 +348,7 @@ describe('the log lines', () => {
 
   it('include each revocation at level warn, with both sessions, the lock and the reason', () => {
     const { harness, lines } = brokerWithLogger('warn')
-    const [ann, ops] = [harness.join({ name: 'ann' }), harness.join({ name: 'ops' })]
+    const [ann, ops] = [harness.openSession({ name: 'ann' }), harness.openSession({ name: 'ops' })]
     const fence = ann.acquire('k')
     ops.say({ type: 'revoke', id: 1, key: 'k', fence, reason: 'stuck since noon' })
     // The lock has ended, so the second revocation changes nothing.
@@ -363,7 +367,7 @@ describe('the log lines', () => {
   it('cannot be forged or flooded by clients', () => {
     const { harness, lines, texts } = brokerWithLogger('info', { authorize: () => false })
     const forged = 'a\n{"level":30,"msg":"Session ended"}\r\u001b[2J\u202e\u2028'
-    const ann = harness.join({ name: forged })
+    const ann = harness.openSession({ name: forged })
     ann.lock(`k\u202e\u2028${'x'.repeat(400)}`)
     ann.say({ type: 'bye' })
     for (const text of texts) {
@@ -385,11 +389,11 @@ describe('the log lines', () => {
     harness.connectWithHello({ token: 'tok-bad' })
     const socket = harness.connectWithHello({ token: 'tok-good', grace: 1_000 })
     await harness.settle()
-    const [welcome] = socket.heardOf('welcome')
-    harness.say(socket, { type: 'auth', id: 1, token: 'tok-other' })
+    const [welcome] = socket.takeMessagesOfType('welcome')
+    harness.sayAndEndTurn(socket, { type: 'auth', id: 1, token: 'tok-other' })
     await harness.settle()
     socket.drop()
-    harness.environment.pass(2_000)
+    harness.environment.advance(2_000)
     // Fewer lines would mean that the broker has not logged the steps of this test.
     expect(texts.length).to.be.at.least(4)
     for (const text of texts) {
@@ -400,7 +404,7 @@ describe('the log lines', () => {
 
   it('are not written at the level silent', () => {
     const { harness, lines } = brokerWithLogger('silent')
-    harness.join().say({ type: 'bye' })
+    harness.openSession().say({ type: 'bye' })
     expect(lines).to.deep.equal([])
   })
 })

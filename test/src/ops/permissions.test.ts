@@ -40,7 +40,7 @@ describe('permissions', () => {
       })
       const client = await openSessionWithToken(harness, 'ann')
       client.say({ ...request, id: 1 })
-      expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+      expect(answersOf(client.takeMessages())).to.deep.equal(['failed FORBIDDEN'])
       // A request for `stats` has no key.
       expect(calls).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
       expect(refusals.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
@@ -54,7 +54,7 @@ describe('permissions', () => {
       )
       client.say({ ...request, id: 1 })
       // The request may fail for another reason: `revoke` finds no lock.
-      expect(answersOf(client.heard())[0]).to.not.equal('failed FORBIDDEN')
+      expect(answersOf(client.takeMessages())[0]).to.not.equal('failed FORBIDDEN')
     })
   }
 
@@ -77,7 +77,7 @@ describe('permissions', () => {
       })
       const client = await openSessionWithToken(harness, 'ann')
       client.say({ ...request, id: 1 })
-      expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+      expect(answersOf(client.takeMessages())).to.deep.equal(['failed FORBIDDEN'])
       expect(new Set(operations)).to.deep.equal(new Set(['lock']))
       const { heldCount, waitingCount, barriers } = harness.broker.table
       expect([heldCount, waitingCount, barriers.size]).to.deep.equal([0, 0, 0])
@@ -92,7 +92,7 @@ describe('permissions', () => {
     )
     const client = await openSessionWithToken(harness, 'ann')
     for (const key of ['a', 'b', 'c']) client.lock(key)
-    expect(answersOf(client.heard())).to.deep.equal([
+    expect(answersOf(client.takeMessages())).to.deep.equal([
       'failed FORBIDDEN',
       'failed FORBIDDEN',
       'granted',
@@ -107,7 +107,7 @@ describe('permissions', () => {
     })
     const client = await openSessionWithToken(harness, 'ann')
     client.lock('k')
-    expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+    expect(answersOf(client.takeMessages())).to.deep.equal(['failed FORBIDDEN'])
   })
 
   it('allow nothing if authorize returns a promise', async () => {
@@ -118,7 +118,7 @@ describe('permissions', () => {
     ]) {
       const client = await openSessionWithToken(harness, 'ann')
       client.lock('k')
-      expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+      expect(answersOf(client.takeMessages())).to.deep.equal(['failed FORBIDDEN'])
     }
   })
 
@@ -127,7 +127,7 @@ describe('permissions', () => {
     client.lock('k')
     client.lock('k', { steal: true })
     client.say({ ...requests.revoke, id: 9 })
-    expect(answersOf(client.heard())).to.deep.equal([
+    expect(answersOf(client.takeMessages())).to.deep.equal([
       'granted',
       'lost',
       'granted',
@@ -137,10 +137,10 @@ describe('permissions', () => {
 
   it('allow everything, if the broker has no authenticate', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const fence = client.acquire('k')
     client.say({ ...requests.revoke, id: 9, fence })
-    expect(answersOf(client.heard())).to.deep.equal(['lost', 'revoked'])
+    expect(answersOf(client.takeMessages())).to.deep.equal(['lost', 'revoked'])
   })
 
   it('are not needed to unlock and refresh own locks and to cancel own requests', async () => {
@@ -153,7 +153,11 @@ describe('permissions', () => {
     client.refresh(fence)
     client.say({ type: 'cancel', request: waiting })
     client.unlock(fence)
-    expect(answersOf(client.heard())).to.deep.equal(['refreshed', 'failed ABORTED', 'unlocked'])
+    expect(answersOf(client.takeMessages())).to.deep.equal([
+      'refreshed',
+      'failed ABORTED',
+      'unlocked',
+    ])
   })
 
   it('are checked for each request', async () => {
@@ -165,7 +169,7 @@ describe('permissions', () => {
     client.lock('a')
     allowed = false
     client.lock('b')
-    expect(answersOf(client.heard())).to.deep.equal(['granted', 'failed FORBIDDEN'])
+    expect(answersOf(client.takeMessages())).to.deep.equal(['granted', 'failed FORBIDDEN'])
   })
 
   it('also apply after a resume, and a client of another principal cannot resume the session', async () => {
@@ -177,9 +181,9 @@ describe('permissions', () => {
     expect(bob.welcome.resumed).to.equal(false)
     const resumedClient = await openSessionWithToken(harness, 'ann', { resume })
     expect(resumedClient.welcome.resumed).to.equal(true)
-    resumedClient.heard()
+    resumedClient.takeMessages()
     resumedClient.lock('other')
-    expect(answersOf(resumedClient.heard())).to.deep.equal(['failed FORBIDDEN'])
+    expect(answersOf(resumedClient.takeMessages())).to.deep.equal(['failed FORBIDDEN'])
   })
 })
 
@@ -196,9 +200,9 @@ describe('the permission to see a lock', () => {
     const client = await openSessionWithToken(harness, 'ann')
     // The second request for `theirs:1` waits, but the client does not see it.
     for (const key of ['mine:1', 'theirs:1', 'mine:2', 'theirs:1']) client.lock(key)
-    client.heard()
+    client.takeMessages()
     client.say({ type: 'query', id: 9 })
-    const [found] = client.socket.heardOf('found')
+    const [found] = client.socket.takeMessagesOfType('found')
     expect(found!.held.map(({ key }) => key)).to.deep.equal(['mine:1', 'mine:2'])
     expect(found).to.include({ heldCount: 2, waitingCount: 0 })
   })
@@ -209,11 +213,11 @@ describe('the permission to see a lock', () => {
     client.acquire('theirs:1')
     client.acquire('mine:1')
     client.say({ type: 'watch', id: 9, prefix: '' })
-    const [watching] = client.socket.heardOf('watching')
+    const [watching] = client.socket.takeMessagesOfType('watching')
     expect(watching!.held.map(({ key }) => key)).to.deep.equal(['mine:1'])
     client.lock('theirs:2')
     client.lock('mine:2')
-    const events = client.socket.heardOf('event')
+    const events = client.socket.takeMessagesOfType('event')
     expect(events.map(({ event }) => event.key)).to.deep.equal(['mine:2'])
   })
 
@@ -227,11 +231,11 @@ describe('the permission to see a lock', () => {
     client.acquire('a')
     client.say({ type: 'auth', id: 9, token: 'narrow' })
     await harness.settle()
-    expect(answersOf(client.heard())).to.include('authenticated')
-    const other = await openSessionWithToken(harness, 'wide')
+    expect(answersOf(client.takeMessages())).to.include('authenticated')
+    const other = await join(harness, 'wide')
     other.acquire('b')
     // The client still watches all keys, but its new token allows it to see none of them.
-    expect(client.socket.heardOf('event')).to.deep.equal([])
+    expect(client.socket.takeMessagesOfType('event')).to.deep.equal([])
   })
 })
 

@@ -407,7 +407,7 @@ X-Caddy: 1`.split('\n')
 /** A clock that only the test moves. */
 function pausedClock() {
   const environment = new FakeEnvironment()
-  return { clock: environment.clock, pass: (ms: number) => environment.pass(ms) }
+  return { clock: environment.clock, pass: (ms: number) => environment.advance(ms) }
 }
 
 /** An upgrade request that a trusted proxy forwards from this address. */

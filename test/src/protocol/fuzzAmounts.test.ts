@@ -62,11 +62,11 @@ class Scene {
       Array.from({ length: heldLockCount }, () => ({ type: 'lock', id: ++id, key: `table:${id}` })),
     )
     // Discards the grants so far, so that `fences` has only the fences of `crowd`.
-    holder.heard()
+    holder.takeMessages()
     const shared = { type: 'lock', key: 'crowd', mode: 'shared' }
     sayInFrames(Array.from({ length: crowdSize }, () => ({ ...shared, id: ++id })))
     const fences = holder
-      .heard()
+      .takeMessages()
       .flatMap((message) => (message.type === 'granted' ? [message.fence] : []))
     // A refusal describes up to 16 holders with their metadata, so these holders make the largest
     // refusals.
@@ -76,7 +76,7 @@ class Scene {
     this.#join().acquire('queued')
     const waiting = this.#join()
     for (let i = 0; i < 300; i++) waiting.lock('queued')
-    this.#bystander = this.harness.join({ lease: leaseMs, name: honestName })
+    this.#bystander = this.harness.openSession({ lease: leaseMs, name: honestName })
     this.#addWaitingScopes(holder)
     this.heldKeys = {
       prefix: 'table:',
@@ -100,8 +100,8 @@ class Scene {
       waiting.lock('of all scopes', { mode: 'shared', scope })
       waiting.lock(`wanted:${scope}`, { scope })
     }
-    holder.heard()
-    waiting.heard()
+    holder.takeMessages()
+    waiting.takeMessages()
   }
 
   /** Ends a turn, and checks the work of the turn. @returns false if the turn had no work */
@@ -109,7 +109,7 @@ class Scene {
     const hadWork = this.harness.environment.endOneTurn()
     const work = this.meter.reset()
     expect(work, 'the work of one turn').to.be.below(maxWork)
-    for (const other of this.#others) other.heard()
+    for (const other of this.#others) other.takeMessages()
     return hadWork
   }
 
@@ -121,7 +121,7 @@ class Scene {
       socket.say({ ...message, id })
       for (let turns = 1; turns <= maxAnswerTurns; turns++) {
         this.endOneTurn()
-        const answer = socket.heard().find((heard) => 'id' in heard && heard.id === id)
+        const answer = socket.takeMessages().find((heard) => 'id' in heard && heard.id === id)
         if (answer === undefined) continue
         expect(answer.type).to.equal(type)
         return answer
@@ -134,7 +134,7 @@ class Scene {
 
   /** Lets time pass in several turns, and does not check the work of these turns. */
   pass(ms: number): void {
-    this.harness.environment.pass(ms)
+    this.harness.environment.advance(ms)
     this.meter.reset()
   }
 
@@ -142,10 +142,10 @@ class Scene {
   checkRemaining(): void {
     const { harness } = this
     // The sessions of all hostile clients end in this time.
-    for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) harness.environment.pass(1_000)
+    for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) harness.environment.advance(1_000)
     for (const other of [...this.#others, this.#bystander]) {
       other.say({ type: 'pong', n: 1 })
-      other.heard()
+      other.takeMessages()
     }
     const names = new Set([...harness.broker.table.sessions.values()].map(({ name }) => name))
     expect([...names]).to.deep.equal([honestName])
@@ -156,7 +156,7 @@ class Scene {
   }
 
   #join(): Client {
-    const client = this.harness.join({ lease: leaseMs, name: honestName })
+    const client = this.harness.openSession({ lease: leaseMs, name: honestName })
     this.#others.push(client)
     return client
   }
@@ -180,7 +180,7 @@ class HostileClient {
   }
 
   get #isClosed(): boolean {
-    const { closedWith, terminated } = this.#socket
+    const { closedWith, isTerminated: terminated } = this.#socket
     return closedWith !== undefined || terminated
   }
 
@@ -194,20 +194,20 @@ class HostileClient {
       return
     }
     // The client rarely stops or resumes reading, instead of sending a frame.
-    if (random.chance(0.1)) socket.isReading = random.chance(0.6)
+    if (random.chance(0.1)) socket.isClientReading = random.chance(0.6)
     else {
       const { heldKeys } = this.#scene
       this.#send(hostileBatch(random, heldKeys, this.#fences.slice(-100), () => ++this.#id))
     }
-    if (socket.isReading && socket.bufferedBytes > 0) {
+    if (socket.isClientReading && socket.bufferedBytes > 0) {
       // Reads all bytes or one byte.
-      socket.read(random.chance(0.5) ? socket.bufferedBytes : 1)
+      socket.letClientRead(random.chance(0.5) ? socket.bufferedBytes : 1)
     }
   }
 
   /** Checks that the marks are answered once and in order. */
   checkAnswers(): void {
-    for (const message of this.#socket.heard()) {
+    for (const message of this.#socket.takeMessages()) {
       if (message.type === 'granted') this.#fences.push(message.fence)
       if (message.type !== 'stats' || !isMark(message.id)) continue
       expect(message.id, 'the answer to a mark').to.equal(this.#marks.shift())
@@ -217,9 +217,9 @@ class HostileClient {
   /** Reads until all marks are answered, but at most for `maxLeaveTurns`. Then disconnects. */
   leave(): void {
     const socket = this.#socket
-    socket.isReading = true
+    socket.isClientReading = true
     for (let i = 0; i < maxLeaveTurns && this.#marks.length > 0 && !this.#isClosed; i++) {
-      if (socket.bufferedBytes > 0) socket.read()
+      if (socket.bufferedBytes > 0) socket.letClientRead()
       if (!this.#scene.endOneTurn()) this.#scene.pass(10)
       this.checkAnswers()
     }
@@ -278,11 +278,11 @@ describe('protocol: hostile amounts', () => {
     const socket = harness.connect()
     meter.watchOutput(socket)
     socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
-    while (scene.endOneTurn()) socket.heard()
+    while (scene.endOneTurn()) socket.takeMessages()
     // The client may have 1,000 watches. The broker does not remember their ids, so the ids of the
     // locks below also begin at 1.
     socket.say(...Array.from({ length: 900 }, (_, i) => ({ type: 'watch', id: i + 1 })))
-    while (scene.endOneTurn()) socket.heard()
+    while (scene.endOneTurn()) socket.takeMessages()
     const metadata = 'm'.repeat(4_000)
     const churn = { type: 'lock', key: 'churn', steal: true, metadata }
     socket.say(...Array.from({ length: quickOrFull(2, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
@@ -315,7 +315,7 @@ describe('protocol: hostile amounts', () => {
         const ids = Array.from({ length: 250 }, (_, i) => first + i)
         socket.say(...ids.map((id) => ({ type: 'lock', ...fieldsFor(id), id })))
       }
-      while (scene.endOneTurn()) socket.heard()
+      while (scene.endOneTurn()) socket.takeMessages()
       return socket
     })
     // The clock moves to 100 ms before the deadlines, and then to the deadlines in one step.
@@ -323,10 +323,10 @@ describe('protocol: hostile amounts', () => {
     const recordCount = (): number =>
       harness.broker.table.heldCount + harness.broker.table.waitingCount
     const countBefore = recordCount()
-    environment.stopFor(100)
+    environment.advanceWithoutTimers(100)
     environment.fireTimers()
     while (scene.endOneTurn()) {
-      for (const socket of sockets) socket.heard()
+      for (const socket of sockets) socket.takeMessages()
       scene.checkBystander()
     }
     // More than half of the 10,000 requests must have ended at their deadline.

@@ -66,6 +66,6 @@ export class StandIn {
 
   /** Moves the clock, and fires each timer at its time. */
   advance(ms: number): void {
-    this.#environment.pass(ms)
+    this.#environment.advance(ms)
   }
 }

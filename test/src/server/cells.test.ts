@@ -118,10 +118,10 @@ describe('cells: a broker with a cell', () => {
   it('says its cell in welcome, and accepts clients with its cell and without a cell', () => {
     const harness = new BrokerHarness({ cell: '2/4' })
     for (const hello of [{ cell: '2/4' }, {}]) {
-      const [welcome] = harness.connectWithHello(hello).heardOf('welcome')
+      const [welcome] = harness.connectWithHello(hello).takeMessagesOfType('welcome')
       expect(welcome?.cell).to.equal('2/4')
     }
-    const [welcome] = new BrokerHarness().connectWithHello({}).heardOf('welcome')
+    const [welcome] = new BrokerHarness().connectWithHello({}).takeMessagesOfType('welcome')
     expect(welcome).to.not.have.property('cell')
   })
 
@@ -157,9 +157,9 @@ describe('cells: a broker with a cell', () => {
     ]
     const refusals = new RefusalRecorder()
     const harness = new BrokerHarness({ cell: '2/4', observer: refusals })
-    const client = harness.join()
+    const client = harness.openSession()
     for (const [i, request] of requests.entries()) client.say({ ...request, id: i + 1 })
-    const failures = client.socket.heardOf('failed')
+    const failures = client.socket.takeMessagesOfType('failed')
     expect(failures.map(({ id, code }) => [id, code])).to.deep.equal(
       requests.map((_, i) => [i + 1, 'INVALID_KEY']),
     )
@@ -175,7 +175,7 @@ describe('cells: a broker with a cell', () => {
       id: 2,
       items: [{ key: `{${ownKey}}a` }, { key: `{${ownKey}}b` }],
     })
-    expect(client.socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([1, 2])
+    expect(client.socket.takeMessagesOfType('granted').map(({ id }) => id)).to.deep.equal([1, 2])
   })
 
   it('cannot be created with an invalid cell', () => {

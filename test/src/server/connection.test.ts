@@ -26,7 +26,7 @@ describe('connection: a hello', () => {
   it('is answered with the lease, the grace and the secret of the session', () => {
     const harness = new BrokerHarness()
     const socket = harness.connectWithHello({ lease: 4_000, grace: 1_000 })
-    const [{ version, features, ...welcome }, ...others] = socket.heard() as [Welcome]
+    const [{ version, features, ...welcome }, ...others] = socket.takeMessages() as [Welcome]
     expect([version, features]).to.deep.equal([brokerVersion, brokerFeatures])
     expect([welcome, ...others]).to.deep.equal([
       {
@@ -44,15 +44,19 @@ describe('connection: a hello', () => {
   it('is answered with the arrival time of the hello, not with the time of the welcome', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
-    harness.environment.pass(77)
+    harness.environment.advance(77)
     socket.say({ type: 'hello' })
-    harness.environment.stopFor(9)
+    harness.environment.advanceWithoutTimers(9)
     harness.environment.endTurn()
-    expect(socket.heardOf('welcome')[0]).to.deep.include({ lease: 15_000, grace: 0, at: 1_077 })
+    expect(socket.takeMessagesOfType('welcome')[0]).to.deep.include({
+      lease: 15_000,
+      grace: 0,
+      at: 1_077,
+    })
   })
 
   it('is answered without a secret if it requests no grace', () => {
-    expect(new BrokerHarness().join().welcome).not.to.have.property('secret')
+    expect(new BrokerHarness().openSession().welcome).not.to.have.property('secret')
   })
 
   const hellos: [string, object, { lease: number; grace: number }][] = [
@@ -64,32 +68,32 @@ describe('connection: a hello', () => {
   ]
   for (const [name, hello, granted] of hellos) {
     it(`with ${name} gets ${granted.lease} ms of lease and ${granted.grace} ms of grace`, () => {
-      expect(new BrokerHarness().join(hello).welcome).to.deep.include(granted)
+      expect(new BrokerHarness().openSession(hello).welcome).to.deep.include(granted)
     })
   }
 
   it('must arrive within five seconds; if not, the connection closes with 4408', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
-    harness.environment.pass(4_999)
+    harness.environment.advance(4_999)
     expect(closeCodeOf(socket)).to.equal(undefined)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(closeCodeOf(socket)).to.equal(4408)
   })
 
   it('is accepted after its deadline if the process of the broker was paused meanwhile', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
-    harness.environment.pass(1_000)
-    harness.environment.stopFor(60_000)
+    harness.environment.advance(1_000)
+    harness.environment.advanceWithoutTimers(60_000)
     harness.environment.fireTimers()
-    harness.say(socket, { type: 'hello' })
-    expect(socket.heardOf('welcome')).to.have.length(1)
+    harness.sayAndEndTurn(socket, { type: 'hello' })
+    expect(socket.takeMessagesOfType('welcome')).to.have.length(1)
   })
 
   it('closes the connection with 4400 if it is sent a second time', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.say({ type: 'hello' })
     expect(closeCodeOf(client.socket)).to.equal(4400)
   })
@@ -97,7 +101,7 @@ describe('connection: a hello', () => {
   it('must be the first message: any other message closes the connection with 4400', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
-    harness.say(socket, { type: 'lock', id: 1, key: 'k' })
+    harness.sayAndEndTurn(socket, { type: 'lock', id: 1, key: 'k' })
     expect(closeCodeOf(socket)).to.equal(4400)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
@@ -105,8 +109,8 @@ describe('connection: a hello', () => {
   it('can be followed by requests in the same frame', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
-    harness.say(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
-    expect(typesOf(socket.heard())).to.deep.equal(['welcome', 'granted'])
+    harness.sayAndEndTurn(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
+    expect(typesOf(socket.takeMessages())).to.deep.equal(['welcome', 'granted'])
     expect(socket.frames).to.have.length(1)
   })
 
@@ -121,17 +125,17 @@ describe('connection: a hello', () => {
       return text + ' '.repeat(bytes - Buffer.byteLength(text))
     }
     const longest = harness.connect()
-    harness.say(longest, frameOf(4_096))
-    expect(longest.heardOf('welcome')).to.have.length(1)
+    harness.sayAndEndTurn(longest, frameOf(4_096))
+    expect(longest.takeMessagesOfType('welcome')).to.have.length(1)
     const tooLong = harness.connect()
-    harness.say(tooLong, frameOf(4_097))
+    harness.sayAndEndTurn(tooLong, frameOf(4_097))
     expect(closeCodeOf(tooLong)).to.equal(1009)
   })
 
   it('cannot be sent on a connection beyond the limit: the broker closes the connection with 1013', () => {
     const harness = new BrokerHarness({ limits: { connections: 2 } })
-    const first = harness.join()
-    harness.join()
+    const first = harness.openSession()
+    harness.openSession()
     const third = harness.connect()
     expect(closeCodeOf(third)).to.equal(1013)
     third.drop()
@@ -143,9 +147,9 @@ describe('connection: a hello', () => {
 describe('connection: the broker', () => {
   it('handles the messages of an array in order', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.say({ type: 'lock', id: 1, key: 'k' }, { type: 'lock', id: 2, key: 'l' })
-    expect(client.heard()).to.deep.equal([
+    expect(client.takeMessages()).to.deep.equal([
       { type: 'granted', id: 1, fence: 1 },
       { type: 'granted', id: 2, fence: 2 },
     ])
@@ -153,13 +157,13 @@ describe('connection: the broker', () => {
 
   it('answers all messages of one turn of the event loop in one frame', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const frameCount = client.socket.frames.length
     for (let id = 1; id <= 50; id++) client.socket.say({ type: 'lock', id, key: `k${id}` })
     expect(client.socket.frames).to.have.length(frameCount)
     harness.environment.endTurn()
     expect(client.socket.frames).to.have.length(frameCount + 1)
-    expect(client.heard()).to.have.length(50)
+    expect(client.takeMessages()).to.have.length(50)
   })
 
   const invalidFrames: [string, string][] = [
@@ -175,20 +179,20 @@ describe('connection: the broker', () => {
   ]
   for (const [name, frame] of invalidFrames) {
     it(`closes the connection with 4400 after ${name}`, () => {
-      const client = new BrokerHarness().join()
+      const client = new BrokerHarness().openSession()
       client.socket.say(frame)
       expect(closeCodeOf(client.socket)).to.equal(4400)
     })
   }
 
   it('closes the connection with 4400 after a binary frame', () => {
-    const client = new BrokerHarness().join()
+    const client = new BrokerHarness().openSession()
     client.socket.sayBinary()
     expect(closeCodeOf(client.socket)).to.equal(4400)
   })
 
   it('answers an invalid request with an error if the request has an id, and handles the next request', () => {
-    const client = new BrokerHarness().join()
+    const client = new BrokerHarness().openSession()
     client.say(
       { type: 'lock', id: 1, key: '' },
       { type: 'lock', id: 2, key: 'k', ttl: 0 },
@@ -199,7 +203,9 @@ describe('connection: the broker', () => {
       { type: 'lock', id: 6, key: 'k' },
     )
     expect(
-      client.heard().map((message) => (message.type === 'failed' ? message.code : message.type)),
+      client
+        .takeMessages()
+        .map((message) => (message.type === 'failed' ? message.code : message.type)),
     ).to.deep.equal([
       'INVALID_KEY',
       'INVALID_TTL',
@@ -213,17 +219,17 @@ describe('connection: the broker', () => {
   it('handles the messages before an invalid message, and none after it', () => {
     const harness = new BrokerHarness()
     // With a grace, the lock outlives the connection.
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     client.say({ type: 'lock', id: 1, key: 'k' }, 7, { type: 'lock', id: 2, key: 'l' })
     client.socket.say({ type: 'lock', id: 3, key: 'm' })
     expect(Array.from(harness.broker.table.keys.values(), ({ key }) => key)).to.deep.equal(['k'])
     // The broker sends the answer to the first request before the close.
-    expect(client.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
+    expect(client.takeMessages()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
   })
 
   it('ignores all input of a connection that has ended', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.socket.drop()
     client.socket.say({ type: 'lock', id: 1, key: 'k' })
     client.socket.sayBinary()
@@ -234,22 +240,22 @@ describe('connection: the broker', () => {
 
   it('terminates a socket whose closing handshake takes longer than a second', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.say('junk')
-    harness.environment.pass(999)
-    expect(client.socket.terminated).to.equal(false)
-    harness.environment.pass(1)
-    expect(client.socket.terminated).to.equal(true)
+    harness.environment.advance(999)
+    expect(client.socket.isTerminated).to.equal(false)
+    harness.environment.advance(1)
+    expect(client.socket.isTerminated).to.equal(true)
   })
 })
 
 describe('connection: an ack', () => {
   it('counts messages and not frames, and counts the hello', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.say({ type: 'pong', n: 0 })
     client.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'pong', n: 0 })
-    const acks = client.heard().filter(({ type }) => type === 'ack')
+    const acks = client.takeMessages().filter(({ type }) => type === 'ack')
     // The first ack counts the hello and the pong. The second ack counts three messages more.
     expect(acks).to.deep.equal([
       { type: 'ack', n: 2, at: 1_000 },
@@ -258,43 +264,43 @@ describe('connection: an ack', () => {
   })
 
   it('counts requests that were refused', () => {
-    const client = new BrokerHarness().join()
+    const client = new BrokerHarness().openSession()
     client.say({ type: 'lock', id: 1, key: '' }, { type: 'pong', n: 0 })
     // The hello, the refused request and the pong.
-    expect(client.heard().at(-1)).to.deep.equal({ type: 'ack', n: 3, at: 1_000 })
+    expect(client.takeMessages().at(-1)).to.deep.equal({ type: 'ack', n: 3, at: 1_000 })
   })
 
   it('has the arrival time of the newest message, by the clock of the broker in whole ms', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
-    harness.environment.pass(1_234.5)
+    const client = harness.openSession()
+    harness.environment.advance(1_234.5)
     // The broker confirms the `ack` of a client too.
     client.say({ type: 'ack', ids: [] })
-    expect(client.heard()).to.deep.equal([{ type: 'ack', n: 2, at: 2_234 }])
+    expect(client.takeMessages()).to.deep.equal([{ type: 'ack', n: 2, at: 2_234 }])
   })
 
   it('is sent in the turn of the pong', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.socket.say({ type: 'pong', n: 0 })
     harness.environment.endTurn()
-    expect(client.heard()).to.have.length(1)
+    expect(client.takeMessages()).to.have.length(1)
   })
 })
 
 describe('connection: the lease', () => {
   it('has a ping every two thirds of the lease, for an idle session', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 6_000 })
-    harness.environment.pass(3_999)
-    expect(client.heard()).to.deep.equal([])
-    harness.environment.pass(1)
-    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
+    const client = harness.openSession({ lease: 6_000 })
+    harness.environment.advance(3_999)
+    expect(client.takeMessages()).to.deep.equal([])
+    harness.environment.advance(1)
+    expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 1 }])
     client.socket.say({ type: 'pong', n: 1 })
     harness.environment.endTurn()
-    expect(typesOf(client.heard())).to.deep.equal(['ack'])
-    harness.environment.pass(4_000)
-    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 2 }])
+    expect(typesOf(client.takeMessages())).to.deep.equal(['ack'])
+    harness.environment.advance(4_000)
+    expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 2 }])
   })
 
   for (const [state, message] of [
@@ -304,50 +310,50 @@ describe('connection: the lease', () => {
   ] as const) {
     it(`has a ping after half the lease, for a session that ${state}`, () => {
       const harness = new BrokerHarness()
-      const other = harness.join({ lease: 300_000 })
+      const other = harness.openSession({ lease: 300_000 })
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
-      const client = harness.join({ lease: 6_000 })
+      const client = harness.openSession({ lease: 6_000 })
       client.socket.say(message)
       // After a pong, the broker computes the time of the next ping again.
       client.socket.say({ type: 'pong', n: 0 })
       harness.environment.endTurn()
       // Discards the answers.
-      client.heard()
-      harness.environment.pass(2_999)
-      expect(client.heard()).to.deep.equal([])
-      harness.environment.pass(1)
-      expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
-      harness.environment.pass(2_999)
-      expect(client.heard()).to.deep.equal([])
+      client.takeMessages()
+      harness.environment.advance(2_999)
+      expect(client.takeMessages()).to.deep.equal([])
+      harness.environment.advance(1)
+      expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 1 }])
+      harness.environment.advance(2_999)
+      expect(client.takeMessages()).to.deep.equal([])
     })
   }
 
   it('begins again after any message, even if the client does not answer a ping', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 6_000 })
+    const client = harness.openSession({ lease: 6_000 })
     client.acquire('k')
     // The broker pings after 3,000 ms. The client sends no pong, but `stats` 200 ms later.
-    harness.environment.pass(3_200)
+    harness.environment.advance(3_200)
     client.say({ type: 'stats', id: 2 })
-    harness.environment.pass(5_999)
+    harness.environment.advance(5_999)
     expect(closeCodeOf(client.socket)).to.equal(undefined)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
   it('is doubled by a pong that asks for the idle lease, and has a ping after two thirds of the doubled lease', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 6_000 })
+    const client = harness.openSession({ lease: 6_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true })
     harness.environment.endTurn()
-    expect(typesOf(client.heard())).to.deep.equal(['ack'])
-    harness.environment.pass(7_999)
-    expect(client.heard()).to.deep.equal([])
-    harness.environment.pass(1)
-    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
-    harness.environment.pass(3_999)
+    expect(typesOf(client.takeMessages())).to.deep.equal(['ack'])
+    harness.environment.advance(7_999)
+    expect(client.takeMessages()).to.deep.equal([])
+    harness.environment.advance(1)
+    expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 1 }])
+    harness.environment.advance(3_999)
     expect(closeCodeOf(client.socket)).to.equal(undefined)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
@@ -358,72 +364,74 @@ describe('connection: the lease', () => {
   ] as const) {
     it(`is the ordinary lease again after ${event}, with a ping at half the lease`, () => {
       const harness = new BrokerHarness()
-      const other = harness.join({ lease: 300_000 })
+      const other = harness.openSession({ lease: 300_000 })
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
-      const client = harness.join({ lease: 6_000 })
+      const client = harness.openSession({ lease: 6_000 })
       client.socket.say({ type: 'pong', n: 0, idle: true })
-      harness.environment.pass(5_000)
+      harness.environment.advance(5_000)
       client.socket.say(message)
       harness.environment.endTurn()
-      client.heard()
-      harness.environment.pass(2_999)
-      expect(client.heard()).to.deep.equal([])
-      harness.environment.pass(1)
-      expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
-      harness.environment.pass(2_999)
+      client.takeMessages()
+      harness.environment.advance(2_999)
+      expect(client.takeMessages()).to.deep.equal([])
+      harness.environment.advance(1)
+      expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 1 }])
+      harness.environment.advance(2_999)
       expect(closeCodeOf(client.socket)).to.equal(undefined)
-      harness.environment.pass(1)
+      harness.environment.advance(1)
       expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
     })
   }
 
   it('stays the ordinary lease if the session that asks for the idle lease holds a lock', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 6_000 })
+    const client = harness.openSession({ lease: 6_000 })
     client.socket.say({ type: 'lock', id: 1, key: 'k' }, { type: 'pong', n: 0, idle: true })
     harness.environment.endTurn()
-    client.heard()
-    harness.environment.pass(3_000)
-    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
-    harness.environment.pass(3_000)
+    client.takeMessages()
+    harness.environment.advance(3_000)
+    expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 1 }])
+    harness.environment.advance(3_000)
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
   it('is the ordinary lease again after a pong that does not ask for the idle lease', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 6_000 })
+    const client = harness.openSession({ lease: 6_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true }, { type: 'pong', n: 0 })
     harness.environment.endTurn()
-    client.heard()
-    harness.environment.pass(4_000)
-    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
-    harness.environment.pass(2_000)
+    client.takeMessages()
+    harness.environment.advance(4_000)
+    expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 1 }])
+    harness.environment.advance(2_000)
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
   it('is followed by the whole grace if the connection drops in the idle lease', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 6_000, grace: 4_000 })
+    const client = harness.openSession({ lease: 6_000, grace: 4_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true })
     // Longer than the ordinary lease.
-    harness.environment.pass(7_000)
+    harness.environment.advance(7_000)
     client.socket.drop()
-    harness.environment.pass(3_999)
-    expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(true)
+    harness.environment.advance(3_999)
+    expect(
+      harness.connectWithHello(client.resumeHello()).takeMessagesOfType('welcome')[0]?.resumed,
+    ).to.equal(true)
   })
 
   it('has no ping while the client sends pongs by itself', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 6_000 })
+    const client = harness.openSession({ lease: 6_000 })
     for (let pong = 0; pong < 20; pong++) {
       // The ping would be due after 4,000 ms.
-      harness.environment.pass(3_900)
+      harness.environment.advance(3_900)
       client.socket.say({ type: 'pong', n: 0 })
       harness.environment.endTurn()
-      expect(typesOf(client.heard())).to.deep.equal(['ack'])
+      expect(typesOf(client.takeMessages())).to.deep.equal(['ack'])
     }
     expect(client.socket.closedWith).to.equal(undefined)
-    harness.environment.pass(4_000)
-    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
+    harness.environment.advance(4_000)
+    expect(client.takeMessages()).to.deep.equal([{ type: 'ping', n: 1 }])
   })
 })

@@ -20,9 +20,9 @@ interface Crowd {
 /** Makes a holder and thousands of waiters of one key. */
 function startCrowd(): Crowd {
   const harness = new BrokerHarness()
-  const holder = harness.join({ lease: 300_000 })
+  const holder = harness.openSession({ lease: 300_000 })
   const fence = holder.acquire('k')
-  const waiters = Array.from({ length: waiterCount }, () => harness.join({ lease: 300_000 }))
+  const waiters = Array.from({ length: waiterCount }, () => harness.openSession({ lease: 300_000 }))
   for (const waiter of waiters) waiter.lock('k')
   expect(harness.broker.table.waitingCount).to.equal(waiterCount)
   return { harness, holder, fence, waiters }
@@ -39,7 +39,7 @@ describe(`crowd: with ${waiterCount} waiters on one key`, () => {
     const framesBefore = framesOf(waiters)
     holder.unlock(fence)
     expect(framesOf(waiters)).to.equal(framesBefore + 1)
-    expect(waiters[0]!.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: fence + 1 }])
+    expect(waiters[0]!.takeMessages()).to.deep.equal([{ type: 'granted', id: 1, fence: fence + 1 }])
   })
 
   it('the broker sends nothing and keeps no request when all waiters disconnect at the same time', () => {
@@ -57,14 +57,14 @@ describe(`crowd: with ${waiterCount} waiters on one key`, () => {
 
   it('requests that time out together get one message each, in the order of the requests', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join({ lease: 300_000 })
+    const holder = harness.openSession({ lease: 300_000 })
     holder.acquire('k')
-    const waiter = harness.join({ lease: 300_000 })
+    const waiter = harness.openSession({ lease: 300_000 })
     // One fewer than `waiterCount`: a full run must stay below 10,000 requests of the session.
     for (let i = 1; i < waiterCount; i++) waiter.lock('k', { timeout: 1_000 })
-    waiter.heard()
-    harness.environment.pass(1_000)
-    const heard = waiter.heard()
+    waiter.takeMessages()
+    harness.environment.advance(1_000)
+    const heard = waiter.takeMessages()
     expect(heard.map((message) => 'id' in message && message.id)).to.deep.equal(
       Array.from({ length: waiterCount - 1 }, (_, i) => i + 1),
     )
@@ -73,9 +73,11 @@ describe(`crowd: with ${waiterCount} waiters on one key`, () => {
 
   it('a release grants all shared requests, with one message each', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join({ lease: 300_000 })
+    const holder = harness.openSession({ lease: 300_000 })
     const fence = holder.acquire('k')
-    const waiters = Array.from({ length: waiterCount }, () => harness.join({ lease: 300_000 }))
+    const waiters = Array.from({ length: waiterCount }, () =>
+      harness.openSession({ lease: 300_000 }),
+    )
     for (const waiter of waiters) waiter.lock('k', { mode: 'shared' })
     const framesBefore = framesOf(waiters)
     holder.unlock(fence)

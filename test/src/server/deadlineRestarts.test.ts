@@ -47,12 +47,12 @@ function holdLocks(fields: object = { ttl }): { harness: BrokerHarness; clients:
   const harness = new BrokerHarness()
   const locksPerFrame = 250
   const clients = Array.from({ length: sessionCount }, (_, n) => {
-    const client = harness.join({ lease, grace: 'lease' })
+    const client = harness.openSession({ lease, grace: 'lease' })
     for (let from = 0; from < locksPerSession; from += locksPerFrame) {
       const ids = Array.from({ length: locksPerFrame }, (_, i) => from + i + 1)
       client.say(...ids.map((id) => ({ type: 'lock', id, key: `k${n}:${id}`, ...fields })))
     }
-    expect(client.socket.heardOf('granted')).to.have.length(locksPerSession)
+    expect(client.socket.takeMessagesOfType('granted')).to.have.length(locksPerSession)
     return client
   })
   return { harness, clients }
@@ -61,7 +61,7 @@ function holdLocks(fields: object = { ttl }): { harness: BrokerHarness; clients:
 /** Stops a broker, and starts another broker from its table. No turn has ended yet. */
 function startFrom({ broker, environment }: BrokerHarness): BrokerHarness {
   void broker.stop()
-  return new BrokerHarness({}, new StoredLog(broker.table as LockTable), {}, environment)
+  return new BrokerHarness({}, { log: new StoredLog(broker.table as LockTable), environment })
 }
 
 /** Runs some work, and returns how many deadlines of locks the work sets. */
@@ -86,7 +86,7 @@ function query(harness: BrokerHarness, key: string): HeldInfo[] {
   const socket = harness.connect()
   socket.say({ type: 'hello' }, { type: 'query', id: 1, key })
   harness.environment.endOneTurn()
-  return socket.heardOf('found').flatMap(({ held }) => held)
+  return socket.takeMessagesOfType('found').flatMap(({ held }) => held)
 }
 
 describe('a broker that starts with many locks from its log', () => {
@@ -122,9 +122,9 @@ describe('a broker that starts with many locks from its log', () => {
       harness.environment.clock.advance(10)
       harness.environment.endOneTurn()
     }
-    harness.environment.pass(ttl - 51)
+    harness.environment.advance(ttl - 51)
     expect(table.heldCount).to.equal(lockCount)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(table.heldCount).to.equal(0)
   })
 
@@ -138,7 +138,7 @@ describe('a broker that starts with many locks from its log', () => {
     harness.environment.clock.advance(1)
     harness.environment.endTurn()
     // The shortest timer takes a ms.
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
@@ -157,31 +157,31 @@ describe('a broker that starts with many locks from its log', () => {
     const harness = startFrom(former)
     harness.environment.clock.advance(40)
     const socket = harness.connect()
-    socket.say({ type: 'hello', ...client.resume({ lease, grace: 'lease' }) })
+    socket.say({ type: 'hello', ...client.resumeHello({ lease, grace: 'lease' }) })
     harness.environment.endOneTurn()
     const [lock] = harness.broker.table.sessions.get(client.session)!.held.values()
     // A refresh moves the deadline, and the later turns do not move it back.
     socket.say({ type: 'refresh', id: locksPerSession + 1, fence: lock!.fence })
     harness.environment.endTurn()
-    const held = socket.heardOf('snapshot').flatMap((snapshot) => snapshot.held)
+    const held = socket.takeMessagesOfType('snapshot').flatMap((snapshot) => snapshot.held)
     expect(held).to.have.length(locksPerSession)
     expect(held[0]).to.deep.include({ ttl, at: start })
     expect(held.at(-1)).to.deep.include({ ttl, at: start })
-    harness.environment.pass(ttl - 1)
+    harness.environment.advance(ttl - 1)
     expect(harness.broker.table.heldCount).to.equal(1)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
   it('starts the timeouts of waiting requests again in full', () => {
     const { harness: former, clients } = holdLocks({})
     clients[0]!.say({ type: 'lock', id: locksPerSession + 1, key: 'k1:1', timeout: 5_000 })
-    former.environment.pass(3_000)
+    former.environment.advance(3_000)
     expect(former.broker.table.waitingCount).to.equal(1)
     const harness = startFrom(former)
-    harness.environment.pass(4_999)
+    harness.environment.advance(4_999)
     expect(harness.broker.table.waitingCount).to.equal(1)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(harness.broker.table.waitingCount).to.equal(0)
   })
 
@@ -198,7 +198,7 @@ describe('a broker that starts with many locks from its log', () => {
       thief.say({ ...steal, id: 2, key: 'k1:1' })
       harness.environment.endTurn()
     })
-    expect(thief.heardOf('granted')).to.have.length(2)
+    expect(thief.takeMessagesOfType('granted')).to.have.length(2)
     // The two stolen locks got no deadline, and the locks of the thief have no ttl.
     expect(setCount).to.equal(lockCount - 2)
   })

@@ -26,7 +26,7 @@ function startDrain(
   })
   const pass = async (stepMs: number, steps: number): Promise<void> => {
     for (let step = 0; step < steps; step++) {
-      harness.environment.pass(stepMs)
+      harness.environment.advance(stepMs)
       for (const { socket } of clients) {
         if (answersClose && socket.closedWith !== undefined) socket.drop()
       }
@@ -44,16 +44,16 @@ function closedCount(clients: readonly Client[]): number {
 describe('drain', () => {
   it('tells every client of the drain, and refuses new lock requests and connections', async () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const fence = client.acquire('k')
     const { state, pass } = startDrain(harness, 1_000, [client])
     harness.environment.endTurn()
-    expect(client.heard()).to.deep.equal([{ type: 'draining', within: 1_000 }])
+    expect(client.takeMessages()).to.deep.equal([{ type: 'draining', within: 1_000 }])
     client.lock('l')
-    expect(client.heard()[0]).to.deep.include({ type: 'failed', code: 'UNAVAILABLE' })
+    expect(client.takeMessages()[0]).to.deep.include({ type: 'failed', code: 'UNAVAILABLE' })
     expect(harness.connect().closedWith?.code).to.equal(closeCodes.restart.code)
     const id = client.unlock(fence)
-    expect(client.heard()).to.deep.equal([{ type: 'unlocked', id }])
+    expect(client.takeMessages()).to.deep.equal([{ type: 'unlocked', id }])
     // 3 s: at most 1 s for the drain, and 2 s for the last closing handshakes.
     await pass(50, 60)
     expect(state.hasEnded).to.equal(true)
@@ -61,7 +61,7 @@ describe('drain', () => {
 
   it('closes idle connections with 1012, and ends as soon as no connection is left', async () => {
     const harness = new BrokerHarness()
-    const clients = [harness.join(), harness.join()]
+    const clients = [harness.openSession(), harness.openSession()]
     const { state, pass } = startDrain(harness, 0, clients)
     await pass(5, 3)
     expect(closedCount(clients)).to.equal(2)
@@ -73,7 +73,7 @@ describe('drain', () => {
 
   it('closes idle connections one by one over the whole time', async () => {
     const harness = new BrokerHarness()
-    const clients = Array.from({ length: 100 }, () => harness.join())
+    const clients = Array.from({ length: 100 }, () => harness.openSession())
     const { state, pass } = startDrain(harness, 10_000, clients)
     // After 2.5 s of 10 s, the broker has closed about a quarter of the connections.
     await pass(50, 50)
@@ -88,17 +88,17 @@ describe('drain', () => {
 
   it('keeps the connections of holders and waiters, at most until the end of the drain', async () => {
     const harness = new BrokerHarness()
-    const holder = harness.join()
-    const waiter = harness.join()
+    const holder = harness.openSession()
+    const waiter = harness.openSession()
     const fence = holder.acquire('k')
     waiter.lock('k')
-    waiter.heard()
+    waiter.takeMessages()
     const { state, pass } = startDrain(harness, 10_000, [holder, waiter])
     // 9.5 s of the drain.
     await pass(50, 190)
     expect(closedCount([holder, waiter])).to.equal(0)
     holder.unlock(fence)
-    expect(waiter.socket.heardOf('granted')).to.have.length(1)
+    expect(waiter.socket.takeMessagesOfType('granted')).to.have.length(1)
     await pass(50, 2)
     expect(closedCount([holder])).to.equal(1)
     expect(closedCount([waiter])).to.equal(0)
@@ -109,17 +109,17 @@ describe('drain', () => {
 
   it('terminates a socket whose client does not answer the close', async () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const answersClose = false
     const { state, pass } = startDrain(harness, 100, [client], answersClose)
     await pass(50, 60)
-    expect(client.socket.terminated).to.equal(true)
+    expect(client.socket.isTerminated).to.equal(true)
     expect(state.hasEnded).to.equal(true)
   })
 
   it('leaves no timer behind', async () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     client.acquire('k', { ttl: 60_000 })
     const { pass } = startDrain(harness, 100, [client])
     await pass(50, 10)
@@ -131,42 +131,49 @@ describe('drain', () => {
 describe('a quiet start', () => {
   it('delays ordinary grants until its end, and then grants in the order of the requests', () => {
     const harness = new BrokerHarness({ quietStart: 5_000 })
-    const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
+    const [first, second] = [
+      harness.openSession({ lease: 60_000 }),
+      harness.openSession({ lease: 60_000 }),
+    ]
     first.lock('k')
     second.lock('k')
     second.lock('l')
-    harness.environment.pass(4_999)
-    expect([...first.heard(), ...second.heard()]).to.deep.equal([])
-    harness.environment.pass(1)
-    expect(first.socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
+    harness.environment.advance(4_999)
+    expect([...first.takeMessages(), ...second.takeMessages()]).to.deep.equal([])
+    harness.environment.advance(1)
+    expect(first.socket.takeMessagesOfType('granted')).to.deep.equal([
+      { type: 'granted', id: 1, fence: 1 },
+    ])
     // The request 1 of the second client waits for `k`.
-    expect(second.socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id: 2, fence: 2 }])
+    expect(second.socket.takeMessagesOfType('granted')).to.deep.equal([
+      { type: 'granted', id: 2, fence: 2 },
+    ])
   })
 
   it('ends on time although the process of the broker was stopped during the quiet start', () => {
     const harness = new BrokerHarness({ quietStart: 5_000 })
-    const client = harness.join()
+    const client = harness.openSession()
     client.lock('k')
-    harness.environment.stopFor(5_000)
+    harness.environment.advanceWithoutTimers(5_000)
     harness.environment.fireTimers()
     harness.environment.endTurn()
-    expect(client.socket.heardOf('granted')).to.have.length(1)
+    expect(client.socket.takeMessagesOfType('granted')).to.have.length(1)
   })
 
   it('grants a steal, and refuses a request with timeout 0', () => {
     const harness = new BrokerHarness({ quietStart: true })
     // With the longest lease, the session outlasts the quiet start without answers to pings.
-    const client = harness.join({ lease: 300_000 })
+    const client = harness.openSession({ lease: 300_000 })
     client.lock('k', { timeout: 0 })
-    expect(client.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'LOCK_HELD' })
+    expect(client.takeMessages()[0]).to.deep.include({ type: 'failed', id: 1, code: 'LOCK_HELD' })
     client.lock('k', { steal: true })
-    expect(client.heard()).to.deep.equal([{ type: 'granted', id: 2, fence: 1 }])
+    expect(client.takeMessages()).to.deep.equal([{ type: 'granted', id: 2, fence: 1 }])
     // A quiet start of `true` lasts as long as the longest lease, 300 s.
-    harness.environment.pass(299_000)
+    harness.environment.advance(299_000)
     client.lock('l')
-    expect(client.socket.heardOf('granted')).to.deep.equal([])
-    harness.environment.pass(1_000)
-    expect(client.socket.heardOf('granted')).to.have.length(1)
+    expect(client.socket.takeMessagesOfType('granted')).to.deep.equal([])
+    harness.environment.advance(1_000)
+    expect(client.socket.takeMessagesOfType('granted')).to.have.length(1)
   })
 
   it('does not outlast a restart, and begins again if the restarted broker has the option', () => {
@@ -177,14 +184,14 @@ describe('a quiet start', () => {
         super.start(stateMachine)
       }
     }
-    const client = new BrokerHarness({}, new LogOfKilledBroker()).join()
+    const client = new BrokerHarness({}, { log: new LogOfKilledBroker() }).openSession()
     client.acquire('k')
-    const harness = new BrokerHarness({ quietStart: 5_000 }, new LogOfKilledBroker())
-    const other = harness.join()
+    const harness = new BrokerHarness({ quietStart: 5_000 }, { log: new LogOfKilledBroker() })
+    const other = harness.openSession()
     other.lock('k')
-    harness.environment.pass(4_999)
-    expect(other.socket.heardOf('granted')).to.deep.equal([])
-    harness.environment.pass(1)
-    expect(other.socket.heardOf('granted')).to.have.length(1)
+    harness.environment.advance(4_999)
+    expect(other.socket.takeMessagesOfType('granted')).to.deep.equal([])
+    harness.environment.advance(1)
+    expect(other.socket.takeMessagesOfType('granted')).to.have.length(1)
   })
 })

@@ -54,12 +54,12 @@ function sendMany(
 ): Client[] {
   const clients: Client[] = []
   for (let first = 0; first < total; first += perClient) {
-    const client = harness.join({ lease: 300_000 })
+    const client = harness.openSession({ lease: 300_000 })
     for (let i = 0; i < perClient; i += 500) {
       client.say(...Array.from({ length: 500 }, (_, j) => messageFor(i + j + 1)))
     }
     // Drops the answers.
-    client.heard()
+    client.takeMessages()
     clients.push(client)
   }
   return clients
@@ -83,7 +83,7 @@ const kinds: Record<string, DeadlineKind> = {
   'timeouts of requests': {
     total: deadlineCount,
     prepare: (harness) => {
-      harness.join({ lease: 300_000 }).acquire('held')
+      harness.openSession({ lease: 300_000 }).acquire('held')
       const fields = { type: 'lock', key: 'held', timeout: dueMs }
       sendMany(harness, deadlineCount, deadlinesPerSession, (id) => ({ ...fields, id }))
       return () => deadlineCount - harness.broker.table.waitingCount
@@ -103,16 +103,16 @@ const kinds: Record<string, DeadlineKind> = {
   'ends of kept results': {
     total: 1_000,
     prepare: (harness) => {
-      const runner = harness.join({ lease: 300_000 })
+      const runner = harness.openSession({ lease: 300_000 })
       for (let i = 0; i < 1_000; i++) {
         const id = 2 * i + 1
         // `once` grants a run, and `complete` gives its value, which the broker keeps for a time.
         runner.say({ type: 'once', id, key: `result ${i}` })
-        const [granted] = runner.heard()
+        const [granted] = runner.takeMessages()
         const { fence } = granted as { fence: number }
         runner.say({ type: 'complete', id: id + 1, fence, value: i, keep: dueMs })
         runner.say({ type: 'ack', ids: [id, id + 1] })
-        runner.heard()
+        runner.takeMessages()
       }
       return () => 1_000 - harness.broker.table.keptResults.size
     },
@@ -122,7 +122,8 @@ const kinds: Record<string, DeadlineKind> = {
     prepare: (harness) => {
       const { table } = harness.broker
       const sessionsBefore = table.sessions.size
-      for (let i = 0; i < sessionCount; i++) harness.join({ lease: dueMs }).acquire(`lease ${i}`)
+      for (let i = 0; i < sessionCount; i++)
+        harness.openSession({ lease: dueMs }).acquire(`lease ${i}`)
       return () => sessionCount - (table.sessions.size - sessionsBefore)
     },
   },
@@ -132,7 +133,7 @@ const kinds: Record<string, DeadlineKind> = {
       const { table } = harness.broker
       const sessionsBefore = table.sessions.size
       const clients = Array.from({ length: sessionCount }, (_, i) => {
-        const client = harness.join({ lease: 60_000, grace: dueMs })
+        const client = harness.openSession({ lease: 60_000, grace: dueMs })
         client.acquire(`grace ${i}`)
         return client
       })
@@ -155,10 +156,10 @@ const kinds: Record<string, DeadlineKind> = {
       })
       await harness.settle()
       // The tokens expire so soon that the broker warns the clients within 10 ms.
-      harness.environment.pass(10)
-      expect(sockets.filter((socket) => socket.heardOf('expiring').length > 0)).to.have.length(
-        sessionCount,
-      )
+      harness.environment.advance(10)
+      expect(
+        sockets.filter((socket) => socket.takeMessagesOfType('expiring').length > 0),
+      ).to.have.length(sessionCount)
       return () => sockets.filter((socket) => socket.closedWith !== undefined).length
     },
   },
@@ -172,17 +173,17 @@ describe('deadlines that pass together', function () {
       const environment = new FakeEnvironment()
       const brokerOptions = { ...options?.(environment), observer: meter }
       // The second and the third argument are the defaults of the harness.
-      const harness = new BrokerHarness(brokerOptions, undefined, {}, environment)
+      const harness = new BrokerHarness(brokerOptions, { environment })
       const socket = harness.connectWithHello({ lease: 300_000, token: 'long' })
       await harness.settle()
       const bystander = harness.clientOn(socket)
       const startedAt = environment.clock.monotonic()
       const handled = await prepare(harness)
       // The clock moves to 100 ms before the deadlines, and then to all deadlines in one step.
-      environment.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
+      environment.advance(startedAt + dueMs - 100 - environment.clock.monotonic())
       expect(handled(), 'deadlines that were handled before their time').to.equal(0)
-      bystander.heard()
-      environment.stopFor(100)
+      bystander.takeMessages()
+      environment.advanceWithoutTimers(100)
       meter.reset()
       environment.fireTimers()
       let turns = 0
@@ -193,11 +194,11 @@ describe('deadlines that pass together', function () {
         if (!environment.endOneTurn()) break
         const workOfTurn = meter.reset()
         expect(workOfTurn, 'the work of one turn').to.be.below(maxWork)
-        const answers = bystander.heard().filter(({ type }) => type === 'stats')
+        const answers = bystander.takeMessages().filter(({ type }) => type === 'stats')
         expect(answers, 'answers to the bystander in each turn').to.have.length(1)
       }
       // No deadline is left for later.
-      environment.pass(250)
+      environment.advance(250)
       expect(handled()).to.equal(total)
       // Each deadline costs at least one unit of the budget.
       expect(turns).to.be.above(total / turnBudget.deadlines)
@@ -206,14 +207,14 @@ describe('deadlines that pass together', function () {
 
   it('make the broker answer timed-out requests in the order of these requests', () => {
     const harness = new BrokerHarness()
-    harness.join().acquire('held')
-    const client = harness.join()
+    harness.openSession().acquire('held')
+    const client = harness.openSession()
     const requests = Array.from({ length: 3_000 }, (_, i) => {
       return { type: 'lock', id: i + 1, key: 'held', timeout: 1_000 }
     })
     for (let i = 0; i < 3_000; i += 500) client.say(...requests.slice(i, i + 500))
-    harness.environment.pass(1_000)
-    const ids = client.socket.heardOf('failed').map(({ id }) => id)
+    harness.environment.advance(1_000)
+    const ids = client.socket.takeMessagesOfType('failed').map(({ id }) => id)
     expect(ids).to.deep.equal(requests.map(({ id }) => id))
   })
 })
@@ -257,11 +258,11 @@ describe('the timekeeper with many passed deadlines', () => {
       else timekeeper.setClientDeadline(subject, timekeeper.now() + subject.dueMs)
     }
     // The timekeeper would shift the client deadlines only after a stop of more than 100 ms.
-    environment.stopFor(50)
+    environment.advanceWithoutTimers(50)
     environment.fireTimers()
     environment.endTurn()
     expect(handled.every((subject) => subject.dueMs <= 50)).to.equal(true)
-    environment.pass(150)
+    environment.advance(150)
     const times = handled.map((subject) => subject.dueMs)
     expect(times).to.deep.equal([...times].sort((a, b) => a - b))
     expect(times).to.have.length(2_000)
@@ -272,7 +273,7 @@ describe('the timekeeper with many passed deadlines', () => {
     // The timekeeper adds `costs.deadline` to the units of the handler.
     const { environment, timekeeper, handled, spent } = setUp(unitsPerDeadline - costs.deadline)
     for (let i = 0; i < 25; i++) timekeeper.setTimer({ dueMs: i }, 100)
-    environment.stopFor(100)
+    environment.advanceWithoutTimers(100)
     environment.fireTimers()
     for (const expected of [10, 20, 25]) {
       environment.endOneTurn()
@@ -285,7 +286,7 @@ describe('the timekeeper with many passed deadlines', () => {
     const { environment, timekeeper, handled } = setUp(2 * turnBudget.deadlines - costs.deadline)
     timekeeper.setTimer({ dueMs: 1 }, 100)
     timekeeper.setTimer({ dueMs: 2 }, 100)
-    environment.stopFor(100)
+    environment.advanceWithoutTimers(100)
     environment.fireTimers()
     for (const expected of [1, 1, 2]) {
       environment.endOneTurn()
@@ -301,12 +302,12 @@ describe('the timekeeper with many passed deadlines', () => {
     const handle = (): number => {
       handled++
       // One deadline takes 0.6 of this time, so the second deadline is the last of the turn.
-      environment.stopFor((0.6 * turnBudget.deadlines) / unitsPerMs)
+      environment.advanceWithoutTimers((0.6 * turnBudget.deadlines) / unitsPerMs)
       return 0
     }
     timekeeper.listen({ onClientDeadline: handle, onBrokerTimer: handle })
     for (let i = 0; i < 5; i++) timekeeper.setTimer({ dueMs: i }, 100)
-    environment.stopFor(100)
+    environment.advanceWithoutTimers(100)
     environment.fireTimers()
     for (const expected of [2, 4, 5]) {
       environment.endOneTurn()

@@ -11,12 +11,12 @@ import { BrokerHarness, type Client } from './harness.js'
 /** Campaigns for a free key. Returns the fence of the leadership. */
 function lead(client: Client, id: number, fields: object = {}): number {
   client.say({ type: 'campaign', id, key: 'k', ...fields })
-  return client.socket.heardOf('granted').find((granted) => granted.id === id)!.fence
+  return client.socket.takeMessagesOfType('granted').find((granted) => granted.id === id)!.fence
 }
 
 /** The id and the code of each refused request of a client, such as `1 FORBIDDEN`. */
 function failures(client: Client): string[] {
-  return client.socket.heardOf('failed').map(({ id, code }) => `${id} ${code}`)
+  return client.socket.takeMessagesOfType('failed').map(({ id, code }) => `${id} ${code}`)
 }
 
 describe('elections at the broker', () => {
@@ -24,17 +24,17 @@ describe('elections at the broker', () => {
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation === 'lock' && key === 'k',
     })
-    const client = harness.join()
+    const client = harness.openSession()
     client.say({ type: 'campaign', id: 1, key: 'other' })
     expect(failures(client)).to.deep.equal(['1 FORBIDDEN'])
     const fence = lead(client, 2)
     client.say({ type: 'proclaim', id: 3, fence, value: 1 })
-    expect(client.socket.heardOf('proclaimed')).to.have.length(1)
+    expect(client.socket.takeMessagesOfType('proclaimed')).to.have.length(1)
   })
 
   it('have values and metadata of at most metadataBytes bytes each', () => {
     const harness = new BrokerHarness({ limits: { metadataBytes: 10 } })
-    const client = harness.join()
+    const client = harness.openSession()
     // With its two quotes, a text of 9 characters has 11 bytes.
     client.say({ type: 'campaign', id: 1, key: 'k', value: 'x'.repeat(9) })
     client.say({ type: 'campaign', id: 2, key: 'k', value: 1, metadata: 'x'.repeat(9) })
@@ -51,36 +51,36 @@ describe('elections at the broker', () => {
     const usedBytes = (() => {
       const unlimited = new BrokerHarness()
       for (let i = 0; i < 100; i++) unlimited.connect()
-      lead(unlimited.join({ grace: 'lease' }), 1)
+      lead(unlimited.openSession({ grace: 'lease' }), 1)
       return unlimited.broker.memory.usedBytes
     })()
     const harness = new BrokerHarness({ limits: { memoryBytes: usedBytes } })
     for (let i = 0; i < 100; i++) harness.connect()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     const fence = lead(client, 1)
     client.say({ type: 'proclaim', id: 2, fence, value: 1 })
     expect(failures(client)).to.deep.equal(['2 QUOTA_EXCEEDED'])
     client.say({ type: 'unlock', id: 3, fence })
-    expect(client.socket.heardOf('unlocked')).to.have.length(1)
+    expect(client.socket.takeMessagesOfType('unlocked')).to.have.length(1)
   })
 
   it('show only the current value and later values to a watch that begins', () => {
     const harness = new BrokerHarness()
-    const [leader, watcher] = [harness.join(), harness.join()]
+    const [leader, watcher] = [harness.openSession(), harness.openSession()]
     const fence = lead(leader, 1, { value: 1 })
     leader.say({ type: 'proclaim', id: 2, fence, value: 2 })
     watcher.say({ type: 'watch', id: 1 })
-    const [watching] = watcher.socket.heardOf('watching')
+    const [watching] = watcher.socket.takeMessagesOfType('watching')
     expect(watching!.held.map(({ value }) => value)).to.deep.equal([2])
     leader.say({ type: 'proclaim', id: 3, fence, value: 3 })
-    const events: WatchEvent[] = watcher.socket.heardOf('event')
+    const events: WatchEvent[] = watcher.socket.takeMessagesOfType('event')
     expect(events.map(({ event }) => (event as LockEvent).value)).to.deep.equal([3])
   })
 
   it('are counted in the metrics, as are the proclaims that the broker accepts', async () => {
     const metrics = brokerMetrics()
     const harness = new BrokerHarness({ observer: metrics })
-    const client = harness.join()
+    const client = harness.openSession()
     const fence = lead(client, 1, { value: 1 })
     client.say({ type: 'proclaim', id: 2, fence, value: 2 })
     // The broker refuses a proclaim with a wrong fence.

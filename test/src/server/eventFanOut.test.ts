@@ -23,23 +23,23 @@ const lease = 60_000
  */
 function setUp() {
   const harness = new BrokerHarness()
-  const holder = harness.join({ lease })
+  const holder = harness.openSession({ lease })
   for (let i = 0; i < lockCount; i += 500) {
     const ids = Array.from({ length: 500 }, (_, j) => i + j + 1)
     holder.say(...ids.map((id) => ({ type: 'lock', id, key: `k${id}` })))
   }
-  holder.heard()
-  const watchers = Array.from({ length: watcherCount }, () => harness.join({ lease }))
+  holder.takeMessages()
+  const watchers = Array.from({ length: watcherCount }, () => harness.openSession({ lease }))
   for (const watcher of watchers) {
     watcher.say({ type: 'watch', id: 1, prefix: 'k' })
-    watcher.heard()
+    watcher.takeMessages()
   }
   return { harness, holder, watchers }
 }
 
 /** The keys of the events that a client has got, in order. */
 function keysOf(client: Client): string[] {
-  return client.heard().flatMap((message) => {
+  return client.takeMessages().flatMap((message) => {
     return message.type === 'event' ? [(message.event as LockEvent).key] : []
   })
 }
@@ -86,7 +86,7 @@ describe('events for many watching connections', function () {
     const { harness, holder, watchers } = setUp()
     const keys = watchers.map((): string[] => [])
     // Joins first, because `join` ends all turns.
-    const other = harness.join({ lease })
+    const other = harness.openSession({ lease })
     holder.socket.say({ type: 'bye' })
     other.socket.say({ type: 'lock', id: 1, key: 'k after' })
     while (endTurnAndCount(harness, watchers, keys).hasMore);
@@ -101,17 +101,17 @@ describe('events for many watching connections', function () {
     const [earlyWatcher] = watchers
     earlyWatcher!.socket.say({ type: 'watch', id: 2, prefix: 'k1' })
     harness.environment.endTurn()
-    expect(lateSocket.heardOf('watching').map(({ held }) => held)).to.deep.equal([[]])
-    expect(lateSocket.heardOf('event')).to.deep.equal([])
+    expect(lateSocket.takeMessagesOfType('watching').map(({ held }) => held)).to.deep.equal([[]])
+    expect(lateSocket.takeMessagesOfType('event')).to.deep.equal([])
     // All events are for the first watch, and none for the second.
-    const events = earlyWatcher!.socket.heardOf('event')
+    const events = earlyWatcher!.socket.takeMessagesOfType('event')
     expect(events.map(({ watch }) => watch)).to.deep.equal(allKeys.map(() => 1))
   })
 
   it('tell a slow watch of the release of exactly the locks that its initial state listed', () => {
     const { harness, holder } = setUp()
-    const slow = harness.join({ lease })
-    slow.socket.isReading = false
+    const slow = harness.openSession({ lease })
+    slow.socket.isClientReading = false
     // The state of so many locks needs several messages, and the socket has no room for all.
     slow.say({ type: 'watch', id: 1, prefix: 'k' })
     holder.socket.say({ type: 'bye' })
@@ -120,11 +120,11 @@ describe('events for many watching connections', function () {
     // More turns than the broker needs.
     for (let turns = 0; turns < 500; turns++) {
       harness.environment.endOneTurn()
-      for (const message of slow.heard()) {
+      for (const message of slow.takeMessages()) {
         if (message.type === 'watching') for (const { key } of message.held) listed.add(key)
         if (message.type === 'event') released.push((message.event as LockEvent).key)
       }
-      slow.socket.read()
+      slow.socket.letClientRead()
     }
     expect(listed.size, 'locks that the state listed before their release').to.be.below(lockCount)
     expect(released).to.deep.equal([...listed])
@@ -138,7 +138,7 @@ describe('events for many watching connections', function () {
     const bytesWhileWaiting = memory.usedBytes
     harness.environment.endTurn()
     // The broker pings a client after two thirds of its lease, and then counts its memory again.
-    harness.environment.pass((lease * 2) / 3 + 1_000)
+    harness.environment.advance((lease * 2) / 3 + 1_000)
     const bytesAfter = memory.usedBytes
     // An event has more than 100 bytes.
     expect(bytesWhileWaiting - bytesAfter, 'bytes of the events that waited').to.be.above(

@@ -28,7 +28,7 @@ export class FakeEnvironment implements Environment {
 
   /** The number of timers that are set and have not fired. */
   get timerCount(): number {
-    return this.clock.timerCount
+    return this.clock.timers
   }
 
   /** The number of timers that were ever set. */
@@ -37,7 +37,7 @@ export class FakeEnvironment implements Environment {
   }
 
   /** Lets time pass. Each due timer fires at its exact time, in a separate turn. */
-  pass(ms: number): void {
+  advance(ms: number): void {
     let turns = 0
     this.clock.advance(ms, () => {
       if (turns++ > maxTurns) throw new Error('The broker sets timers without end')
@@ -46,13 +46,13 @@ export class FakeEnvironment implements Environment {
   }
 
   /** Lets time pass without running anything, as while the process is stopped. */
-  stopFor(ms: number): void {
+  advanceWithoutTimers(ms: number): void {
     this.clock.advanceWithoutTimers(ms)
   }
 
   /** Moves only the wall clock, forward or back. */
-  moveWall(byMs: number): void {
-    this.clock.moveWallClock(byMs)
+  moveWallClock(byMs: number): void {
+    this.clock.moveWall(byMs)
   }
 
   /** Runs the first step of a turn: the timers that are due. */

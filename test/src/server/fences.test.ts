@@ -385,20 +385,20 @@ describe('fences: a broker that cannot reserve more fences', () => {
 
   it('grants nothing more, closes all connections, and reports the failure once', () => {
     const { reservations, failures, deps } = limitedFences(2)
-    const harness = new BrokerHarness({}, undefined, deps)
-    const [client, other] = [harness.join(), harness.join()]
+    const harness = new BrokerHarness({}, deps)
+    const [client, other] = [harness.openSession(), harness.openSession()]
     expect([client.acquire('k'), client.acquire('l')]).to.deep.equal([1, 2])
     const countBefore = reservations.length
     client.lock('m')
     expect(failures).to.deep.equal([failure])
-    expect(client.heard()).to.deep.equal([])
+    expect(client.takeMessages()).to.deep.equal([])
     for (const { socket } of [client, other]) {
       expect(socket.closedWith?.code).to.equal(closeCodes.internal.code)
       socket.drop()
     }
     expect(harness.broker.isServing).to.equal(false)
     expect(harness.connect().closedWith?.code).to.equal(closeCodes.restart.code)
-    harness.environment.pass(600_000)
+    harness.environment.advance(600_000)
     expect(reservations.length, 'only the failed reservation').to.equal(countBefore + 1)
     expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([2, 1])
   })
@@ -407,7 +407,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     const { failures, deps } = limitedFences(1)
     // The log applies submitted commands only when the test calls `deliver`.
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log, deps)
+    const harness = new BrokerHarness({}, { log, ...deps })
     deliver()
     const socket = harness.connectWithHello()
     deliver()
@@ -416,7 +416,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     for (const key of ['k', 'l', 'm']) client.lock(key)
     deliver()
     harness.environment.endTurn()
-    expect(client.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
+    expect(client.takeMessages()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
     expect(client.socket.closedWith?.code).to.equal(closeCodes.internal.code)
     expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([1, 1])
   })
@@ -431,20 +431,24 @@ describe('fences: a broker that cannot reserve more fences', () => {
       }
     }
     const failures: HoldfastError[] = []
-    const harness = new BrokerHarness({}, new NearlyUsedUpLog(), {
-      fences: clockFences(now),
-      onFailure: (error) => failures.push(error),
-    })
-    const client = harness.join()
+    const harness = new BrokerHarness(
+      {},
+      {
+        log: new NearlyUsedUpLog(),
+        fences: clockFences(now),
+        onFailure: (error) => failures.push(error),
+      },
+    )
+    const client = harness.openSession()
     expect(client.acquire('k')).to.equal(Number.MAX_SAFE_INTEGER - 1)
     expect(client.acquire('l')).to.equal(Number.MAX_SAFE_INTEGER)
     client.lock('m')
     expect(failures.map(({ message }) => message).join()).to.contain('The fences are used up')
-    expect(client.heard()).to.deep.equal([])
+    expect(client.takeMessages()).to.deep.equal([])
   })
 
   it('does not start if it cannot reserve the first fences', () => {
     const { deps } = limitedFences(0)
-    expect(() => new BrokerHarness({}, undefined, deps)).to.throw(failure)
+    expect(() => new BrokerHarness({}, deps)).to.throw(failure)
   })
 })

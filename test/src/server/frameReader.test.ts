@@ -13,8 +13,14 @@ import { FrameReader } from '@holdfast/server/internal'
 import { assert } from 'chai'
 import fc from 'fast-check'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
-import { quickOrFullRuns, Random } from '../support/counts.js'
-import { dropConnections, encodeFrame, type Frame, frame, upgrade } from './upgraded.js'
+import { Random, runs } from '../support/counts.js'
+import {
+  dropConnections,
+  encodeFrame,
+  type Frame,
+  maskedFrame,
+  upgradeConnection,
+} from './upgraded.js'
 
 /** The longest message that the WebSockets of the tests accept, in bytes. */
 const maxBytes = 1_000
@@ -60,7 +66,7 @@ class EventRecorder {
   wsFrameCount = 0
 
   constructor(hasReader: boolean) {
-    const { raw, websocket } = upgrade(sockets)
+    const { raw, websocket } = upgradeConnection(sockets)
     this.raw = raw
     this.websocket = websocket
     websocket.on('message', (data: RawData, isBinary) => {
@@ -202,7 +208,7 @@ const offsets = fc.array(fc.nat(5_000), { maxLength: 8 })
  */
 function textChunks(texts: readonly string[], ...cuts: number[]): Buffer[] {
   return chunksOf(
-    texts.map((content) => frame(0x81, content)),
+    texts.map((content) => maskedFrame(0x81, content)),
     cuts,
   )
 }
@@ -257,8 +263,13 @@ describe('FrameReader', () => {
 
   it('decodes texts between and after frames that ws reads', async () => {
     const recorder = new EventRecorder(withReader)
-    const sent = [frame(0x81, 'a'), frame(0x89, ''), frame(0x81, 'b'), frame(0x01, 'c')]
-    sent.push(frame(0x8a, ''), frame(0x80, 'd'), frame(0x81, 'e'))
+    const sent = [
+      maskedFrame(0x81, 'a'),
+      maskedFrame(0x89, ''),
+      maskedFrame(0x81, 'b'),
+      maskedFrame(0x01, 'c'),
+    ]
+    sent.push(maskedFrame(0x8a, ''), maskedFrame(0x80, 'd'), maskedFrame(0x81, 'e'))
     await recorder.receive(chunksOf(sent, []))
     const expected = ['text a', 'ping ', 'text b', 'pong ', 'text cd', 'text e']
     assert.deepEqual(recorder.eventsBeforeClose, expected)
@@ -273,7 +284,7 @@ describe('FrameReader', () => {
   ] as const) {
     it(`reads no further ${kind} of a chunk after the connection was paused`, async () => {
       const recorder = new EventRecorder(withReader)
-      const sent = Array.from({ length: 5 }, (_, i) => frame(first, String(i)))
+      const sent = Array.from({ length: 5 }, (_, i) => maskedFrame(first, String(i)))
       recorder.onEvent = () => recorder.pause()
       const chunk = Buffer.concat(sent.map(encodeFrame))
       recorder.raw.push(Buffer.from(chunk))
@@ -297,7 +308,7 @@ describe('FrameReader', () => {
     // The first chunk has the whole frame `one`, of nine bytes, and the start of the next frame.
     for (const chunk of textChunks(['one', 'two', 'three'], 15)) recorder.raw.push(chunk)
     await turn()
-    recorder.raw.push(encodeFrame(frame(0x81, 'four')))
+    recorder.raw.push(encodeFrame(maskedFrame(0x81, 'four')))
     recorder.raw.push(null)
     await turn()
     assert.deepEqual(recorder.events, ['text one'])
@@ -347,10 +358,15 @@ describe('FrameReader', () => {
     // In this turn, before the pause, the socket begins to read.
     await turn()
     recorder.pause()
-    const sent = [frame(0x81, 'a'), frame(0x89, 'p'), frame(0x01, 'b'), frame(0x80, 'c')]
-    const invalidText = { ...frame(0x81, ''), payload: Buffer.from([0xff]) }
-    const close = frame(0x88, '')
-    const frames = [...sent, invalidText, frame(0x81, 'd'), close, frame(0x81, 'e')]
+    const sent = [
+      maskedFrame(0x81, 'a'),
+      maskedFrame(0x89, 'p'),
+      maskedFrame(0x01, 'b'),
+      maskedFrame(0x80, 'c'),
+    ]
+    const invalidText = { ...maskedFrame(0x81, ''), payload: Buffer.from([0xff]) }
+    const close = maskedFrame(0x88, '')
+    const frames = [...sent, invalidText, maskedFrame(0x81, 'd'), close, maskedFrame(0x81, 'e')]
     recorder.raw.push(Buffer.concat(frames.map(encodeFrame)))
     await turn()
     recorder.raw.destroy()
@@ -367,7 +383,7 @@ describe('FrameReader', () => {
     recorder.raw.push(
       Buffer.concat([
         ...textChunks(['x'.repeat(900)]),
-        encodeFrame(frame(0x81, 'y')).subarray(0, 5),
+        encodeFrame(maskedFrame(0x81, 'y')).subarray(0, 5),
       ]),
     )
     await turn()
@@ -381,15 +397,20 @@ describe('FrameReader', () => {
     // In this turn, before the close, the socket begins to read.
     await turn()
     recorder.websocket.close(4000, 'enough')
-    const sent = [frame(0x81, 'a'), frame(0x89, 'b'), frame(0x01, 'c'), frame(0x80, 'd')]
-    await recorder.receive(chunksOf([...sent, frame(0x88, '')], [3, 10]))
+    const sent = [
+      maskedFrame(0x81, 'a'),
+      maskedFrame(0x89, 'b'),
+      maskedFrame(0x01, 'c'),
+      maskedFrame(0x80, 'd'),
+    ]
+    await recorder.receive(chunksOf([...sent, maskedFrame(0x88, '')], [3, 10]))
     // 1005 stands for a close frame without a code.
     assert.deepEqual(recorder.events, ['close 1005 '])
     assert.equal(recorder.wsFrameCount, 0)
   })
 
   it('does not read a socket that has another data listener', () => {
-    const { raw, websocket } = upgrade(sockets)
+    const { raw, websocket } = upgradeConnection(sockets)
     raw.on('data', () => {})
     const listener = { onFrame: () => {}, onControlFrame: () => {} }
     const limits = { maxBytes, maxFragments }

@@ -22,12 +22,12 @@ describe('handshake: authentication', () => {
       },
     })
     const socket = harness.connect({ origin: 'https://app.example', remoteAddress: '10.0.0.7' })
-    harness.say(socket, { type: 'hello', token: 'token-of-ann' })
+    harness.sayAndEndTurn(socket, { type: 'hello', token: 'token-of-ann' })
     await harness.settle()
     expect(received).to.deep.equal([
       { token: 'token-of-ann', origin: 'https://app.example', remoteAddress: '10.0.0.7' },
     ])
-    expect(socket.heardOf('welcome')).to.have.length(1)
+    expect(socket.takeMessagesOfType('welcome')).to.have.length(1)
   })
 
   const refusals: [string, Authenticate][] = [
@@ -67,7 +67,7 @@ describe('handshake: authentication', () => {
     expect(socket.frames).to.deep.equal([])
     accept('ann')
     await harness.settle()
-    expect(socket.heardOf('welcome')).to.have.length(1)
+    expect(socket.takeMessagesOfType('welcome')).to.have.length(1)
   })
 
   it('closes the connection with 4408 if authenticate takes longer than the time for a hello', async () => {
@@ -75,7 +75,7 @@ describe('handshake: authentication', () => {
     const socket = harness.connectWithHello()
     await harness.settle()
     // By default, a client has 5 s for its hello.
-    harness.environment.pass(5_000)
+    harness.environment.advance(5_000)
     expect(socket.closedWith?.code).to.equal(closeCodes.noHello.code)
   })
 
@@ -95,7 +95,7 @@ describe('handshake: authentication', () => {
   it('closes with 4400 a connection that sends a request before the welcome', async () => {
     const harness = new BrokerHarness({ authenticate: async () => 'ann' })
     const socket = harness.connectWithHello()
-    harness.say(socket, { type: 'lock', id: 1, key: 'k' })
+    harness.sayAndEndTurn(socket, { type: 'lock', id: 1, key: 'k' })
     expect(socket.closedWith?.code).to.equal(closeCodes.badMessage.code)
     await harness.settle()
     expect(harness.broker.table.sessions.size).to.equal(0)
@@ -106,15 +106,15 @@ describe('handshake: without authenticate, the broker', () => {
   it('handles a request that arrives in the same frame as the hello', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
-    harness.say(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
-    const types = socket.heard().map(({ type }) => type)
+    harness.sayAndEndTurn(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
+    const types = socket.takeMessages().map(({ type }) => type)
     expect(types).to.deep.equal(['welcome', 'granted'])
   })
 
   it('uses the last value of a field that a message has twice', () => {
     const harness = new BrokerHarness()
-    const { socket } = harness.join()
-    harness.say(socket, '{"type":"lock","id":1,"key":"first","key":"last"}')
+    const { socket } = harness.openSession()
+    harness.sayAndEndTurn(socket, '{"type":"lock","id":1,"key":"first","key":"last"}')
     expect(harness.broker.table.keys.get('last')?.holders.length).to.equal(1)
     expect(harness.broker.table.keys.get('first')).to.equal(undefined)
   })
@@ -123,17 +123,17 @@ describe('handshake: without authenticate, the broker', () => {
 describe('handshake: with a slow command log, the broker', () => {
   it('sends the welcome only after the log has opened the session', () => {
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log)
+    const harness = new BrokerHarness({}, { log })
     const socket = harness.connectWithHello()
     expect(socket.frames).to.deep.equal([])
     deliver()
     harness.environment.endTurn()
-    expect(socket.heardOf('welcome')).to.have.length(1)
+    expect(socket.takeMessagesOfType('welcome')).to.have.length(1)
   })
 
   it('ends a session immediately if its connection ended before the log opened the session', () => {
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log)
+    const harness = new BrokerHarness({}, { log })
     const socket = harness.connectWithHello()
     socket.drop()
     deliver()
@@ -142,42 +142,42 @@ describe('handshake: with a slow command log, the broker', () => {
 
   it('keeps a session for its grace if a resuming connection ended before the log applied the resume', () => {
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log)
+    const harness = new BrokerHarness({}, { log })
     const first = harness.connectWithHello({ grace: 3_000 })
     deliver()
     harness.environment.endTurn()
     const client = harness.clientOn(first)
     client.socket.drop()
-    const second = harness.connectWithHello(client.resume())
+    const second = harness.connectWithHello(client.resumeHello())
     second.drop()
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(1)
-    harness.environment.pass(2_900)
+    harness.environment.advance(2_900)
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(1)
-    harness.environment.pass(200)
+    harness.environment.advance(200)
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
   it('renews the lease at a resuming hello, even if its connection ends before the log applies it', () => {
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log)
+    const harness = new BrokerHarness({}, { log })
     const first = harness.connectWithHello({ lease: 10_000, grace: 'lease' })
     deliver()
     harness.environment.endTurn()
     const client = harness.clientOn(first)
-    harness.environment.pass(9_000)
-    const second = harness.connectWithHello(client.resume())
+    harness.environment.advance(9_000)
+    const second = harness.connectWithHello(client.resumeHello())
     second.drop()
     // The log applies the resume, but not yet the end of the second connection.
     deliver(1)
     // 11,000 ms after the first hello, the first lease would be over.
-    harness.environment.pass(2_000)
+    harness.environment.advance(2_000)
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(1)
     // The resuming hello has renewed the lease of 10,000 ms.
-    harness.environment.pass(10_100)
+    harness.environment.advance(10_100)
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
@@ -185,7 +185,7 @@ describe('handshake: with a slow command log, the broker', () => {
   // On a connection that is still open, the broker opens a new session after a refused resume.
   it('opens no new session after a refused resume if the connection has ended', () => {
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log)
+    const harness = new BrokerHarness({}, { log })
     const socket = harness.connectWithHello({ resume: { session: 'x', secret: 'y' } })
     socket.drop()
     deliver()
@@ -194,18 +194,18 @@ describe('handshake: with a slow command log, the broker', () => {
 
   it('attaches the later of two connections that resume one session in the same turn', () => {
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log)
+    const harness = new BrokerHarness({}, { log })
     const first = harness.connectWithHello({ grace: 'lease' })
     deliver()
     harness.environment.endTurn()
     const client = harness.clientOn(first)
     client.socket.drop()
-    const earlier = harness.connectWithHello(client.resume())
-    const later = harness.connectWithHello(client.resume())
+    const earlier = harness.connectWithHello(client.resumeHello())
+    const later = harness.connectWithHello(client.resumeHello())
     deliver()
     harness.environment.endTurn()
     expect(earlier.closedWith?.code).to.equal(closeCodes.replaced.code)
-    expect(later.heardOf('welcome')[0]?.resumed).to.equal(true)
+    expect(later.takeMessagesOfType('welcome')[0]?.resumed).to.equal(true)
   })
 })
 
@@ -213,7 +213,7 @@ describe('handshake: the description of the broker in welcome', () => {
   it('has the version of the package, and the features that PROTOCOL.md lists', () => {
     const harness = new BrokerHarness()
     const socket = harness.connectWithHello()
-    const [welcome] = socket.heardOf('welcome')
+    const [welcome] = socket.takeMessagesOfType('welcome')
     expect(welcome!.version).to.equal(JSON.parse(read('server/package.json').text).version)
     const [, section = ''] = /\*\*Features\.\*\*(.*?)\n### /s.exec(read('shared/PROTOCOL.md').text)!
     const listed = Array.from(section.matchAll(/^- `(\w+)`: /gm), ([, name]) => name)
@@ -221,7 +221,7 @@ describe('handshake: the description of the broker in welcome', () => {
   })
 
   it('lists only features that the broker has', () => {
-    const { features } = new BrokerHarness().join().welcome
+    const { features } = new BrokerHarness().openSession().welcome
     const requests: Record<string, object> = {
       barrier: { type: 'barrier', id: 1, key: 'b', parties: 2 },
       lockAll: { type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b' }] },
@@ -240,11 +240,13 @@ describe('handshake: the description of the broker in welcome', () => {
     // test/src/server/connection.test.ts tests `idleLease`, which is a field of `pong`.
     expect(features).to.have.members([...Object.keys(requests), 'cell', 'idleLease'])
     for (const request of Object.values(requests)) {
-      const client = new BrokerHarness().join()
+      const client = new BrokerHarness().openSession()
       client.say(request)
       expect(client.socket.closedWith).to.equal(undefined)
       // `upgrade` fails with LOCK_NOT_HELD, because the client holds no lock.
-      const failures = client.socket.heardOf('failed') as readonly { readonly code: string }[]
+      const failures = client.socket.takeMessagesOfType('failed') as readonly {
+        readonly code: string
+      }[]
       expect(failures.filter(({ code }) => code !== 'LOCK_NOT_HELD')).to.deep.equal([])
     }
   })

@@ -6,7 +6,6 @@ import {
   type BrokerDeps,
   BrokerLogger,
   type BrokerOptions,
-  type Log,
   MemoryLog,
   settingsFrom,
 } from '@holdfast/server/internal'
@@ -14,17 +13,18 @@ import type { Hello, ServerMessage } from '@holdfast/shared'
 import { FakeEnvironment } from './fakeEnvironment.js'
 import { FakeSocket } from './socket.js'
 
+/** The dependencies of a broker that a test may give. */
+interface HarnessDeps extends BrokerDeps {
+  readonly environment: FakeEnvironment
+}
+
 export class BrokerHarness {
   readonly environment: FakeEnvironment
   readonly broker: Broker
 
   /** @param deps Dependencies for the broker, in place of those that this harness makes. */
-  constructor(
-    options: BrokerOptions = {},
-    log: Log = new MemoryLog(),
-    deps: Partial<BrokerDeps> = {},
-    environment = new FakeEnvironment(),
-  ) {
+  constructor(options: BrokerOptions = {}, deps: Partial<HarnessDeps> = {}) {
+    const { log = new MemoryLog(), environment = new FakeEnvironment(), ...otherDeps } = deps
     this.environment = environment
     this.broker = new Broker({
       settings: settingsFrom({ ...options, log }),
@@ -33,7 +33,7 @@ export class BrokerHarness {
       observer: options.observer ?? (options.logger && new BrokerLogger(options.logger)),
       // A fence is the number of a grant, and rises with every grant. Fences begin above the floor.
       fences: { floor: 0, reserve: () => {} },
-      ...deps,
+      ...otherDeps,
     })
   }
 
@@ -48,24 +48,24 @@ export class BrokerHarness {
   /** Opens a connection and sends a hello. The test reads the answer. */
   connectWithHello(hello: Partial<Hello> = {}): FakeSocket {
     const socket = this.connect()
-    this.say(socket, { type: 'hello', ...hello })
+    this.sayAndEndTurn(socket, { type: 'hello', ...hello })
     return socket
   }
 
   /** Opens a session and reads its `welcome`. */
-  join(hello: Partial<Hello> = {}): Client {
+  openSession(hello: Partial<Hello> = {}): Client {
     return this.clientOn(this.connectWithHello(hello))
   }
 
   /** Reads the `welcome` on a socket, and returns the client of its session. */
   clientOn(socket: FakeSocket): Client {
-    const [welcome] = socket.heard()
+    const [welcome] = socket.takeMessages()
     if (welcome?.type !== 'welcome') throw new Error('The broker has sent no welcome')
     return new Client(this, socket, welcome)
   }
 
   /** Sends messages of a client in one frame, and ends the turn of the event loop. */
-  say(socket: FakeSocket, ...messages: readonly unknown[]): void {
+  sayAndEndTurn(socket: FakeSocket, ...messages: readonly unknown[]): void {
     socket.say(...messages)
     this.environment.endTurn()
   }
@@ -102,13 +102,14 @@ export class Client {
    * Returns a hello for resuming the session, and sends nothing. `attempt` is the number of the
    * attempt to resume.
    */
-  resume(hello: Partial<Hello> = {}, attempt?: number): Partial<Hello> {
+  resumeHello(fields: Partial<Hello> & { readonly attempt?: number } = {}): Partial<Hello> {
+    const { attempt, ...hello } = fields
     return { ...hello, resume: { session: this.session, secret: this.secret!, try: attempt } }
   }
 
   /** Sends messages in one frame, and ends the turn. */
   say(...messages: readonly unknown[]): void {
-    this.#harness.say(this.socket, ...messages)
+    this.#harness.sayAndEndTurn(this.socket, ...messages)
   }
 
   /** Requests a lock. @returns the id of the request */
@@ -121,7 +122,7 @@ export class Client {
   /** Acquires a lock that must be free. @returns the fence of the lock */
   acquire(key: string, fields: object = {}): number {
     const id = this.lock(key, fields)
-    const answer = this.heard().find((message) => 'id' in message && message.id === id)
+    const answer = this.takeMessages().find((message) => 'id' in message && message.id === id)
     if (answer?.type !== 'granted') {
       throw new Error(`The broker has not granted ${key}: ${JSON.stringify(answer)}`)
     }
@@ -143,8 +144,8 @@ export class Client {
   }
 
   /** Returns the messages that the broker has sent since the last call. */
-  heard(): ServerMessage[] {
-    return this.socket.heard()
+  takeMessages(): ServerMessage[] {
+    return this.socket.takeMessages()
   }
 }
 
@@ -153,7 +154,7 @@ export class Client {
  *
  * @returns The messages that each client got.
  */
-export function passAlive(
+export function passTimeAnsweringPings(
   harness: BrokerHarness,
   ms: number,
   ...alive: readonly Client[]
@@ -162,9 +163,9 @@ export function passAlive(
   // Far shorter than a lease, so that each client answers its pings in time.
   const stepMs = 100
   for (let passed = 0; passed < ms; passed += stepMs) {
-    harness.environment.pass(Math.min(stepMs, ms - passed))
+    harness.environment.advance(Math.min(stepMs, ms - passed))
     alive.forEach((client, i) => {
-      for (const message of client.heard()) {
+      for (const message of client.takeMessages()) {
         if (message.type === 'ping') client.say({ type: 'pong', n: message.n })
         heard[i]!.push(message)
       }

@@ -37,7 +37,7 @@ async function setUp() {
   const bystander = harness.clientOn(socket)
   const sayHello = (remoteAddress: string, hello: object = {}): FakeSocket => {
     const newSocket = harness.connect({ remoteAddress })
-    harness.say(newSocket, { type: 'hello', lease: 60_000, token: 'right', ...hello })
+    harness.sayAndEndTurn(newSocket, { type: 'hello', lease: 60_000, token: 'right', ...hello })
     return newSocket
   }
   const answerAll = async (): Promise<void> => {
@@ -61,7 +61,7 @@ function runTurns(
   for (let id = 1; endedBefore < sockets.length; id++) {
     bystander.socket.say({ type: 'stats', id })
     expect(environment.endOneTurn()).to.equal(true)
-    expect(bystander.heard().filter(({ type }) => type === 'stats')).to.have.length(1)
+    expect(bystander.takeMessages().filter(({ type }) => type === 'stats')).to.have.length(1)
     const endedCount = sockets.filter((socket) => hasEnded(socket)).length
     perTurn.push(endedCount - endedBefore)
     endedBefore = endedCount
@@ -89,7 +89,7 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     expect(harness.broker.table.sessions.size).to.equal(newClientCount + 1)
     // The first session is that of the bystander.
     const [, ...openedSessions] = harness.broker.table.sessions.keys()
-    const welcomed = sockets.map((socket) => socket.heardOf('welcome')[0]!.session)
+    const welcomed = sockets.map((socket) => socket.takeMessagesOfType('welcome')[0]!.session)
     expect(welcomed).to.deep.equal(openedSessions)
   })
 
@@ -103,7 +103,9 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     expect(crowd.filter((socket) => hasEnded(socket)).length).to.be.below(3 * sessionsPerTurn)
     // Unlike `endOneTurn`, `endTurn` also runs all later turns until no work is left.
     harness.environment.endTurn()
-    expect(crowd.every((socket) => socket.heardOf('welcome').length === 1)).to.equal(true)
+    expect(crowd.every((socket) => socket.takeMessagesOfType('welcome').length === 1)).to.equal(
+      true,
+    )
   })
 
   it('are refused in many turns, if their tokens are wrong', async () => {
@@ -131,7 +133,7 @@ describe('handshakes whose tokens are checked in the same turn', function () {
         key: `${n}/${i}`,
       }))
       client.say(...locks)
-      resumingHellos.push(client.resume())
+      resumingHellos.push(client.resumeHello())
       socket.drop()
     }
     harness.environment.endTurn()

@@ -8,12 +8,12 @@
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
-import { BrokerHarness, type Client, passAlive } from './harness.js'
+import { BrokerHarness, type Client, passTimeAnsweringPings } from './harness.js'
 import { slowLog } from './logs.js'
 
-/** Whether a client has received a grant since the last call of this function or of `heard`. */
+/** Whether a client has received a grant since its messages were last taken. */
 function isGranted(client: Client): boolean {
-  return client.heard().some(({ type }) => type === 'granted')
+  return client.takeMessages().some(({ type }) => type === 'granted')
 }
 
 /**
@@ -26,11 +26,11 @@ function holderAndWaiter(hello = {}): {
   fence: number
 } {
   const harness = new BrokerHarness()
-  const holder = harness.join(hello)
-  const waiter = harness.join({ lease: 300_000 })
+  const holder = harness.openSession(hello)
+  const waiter = harness.openSession({ lease: 300_000 })
   const fence = holder.acquire('k')
   waiter.lock('k')
-  waiter.heard()
+  waiter.takeMessages()
   return { harness, holder, waiter, fence }
 }
 
@@ -53,7 +53,7 @@ describe('leaving: a bye', () => {
   it('is handled after the earlier messages of the same frame', () => {
     const { harness, holder, fence } = holderAndWaiter()
     holder.say({ type: 'unlock', id: 2, fence }, { type: 'bye' })
-    expect(holder.heard()).to.deep.equal([{ type: 'unlocked', id: 2 }])
+    expect(holder.takeMessages()).to.deep.equal([{ type: 'unlocked', id: 2 }])
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 })
@@ -73,7 +73,7 @@ describe('leaving: a connection that a draining broker closes', () => {
 
   it('releases the locks as soon as the client has answered the close', () => {
     const { harness, holder, waiter } = dismissedHolderAndWaiter()
-    harness.environment.pass(999)
+    harness.environment.advance(999)
     // The client answers the close in time, which ends the connection. The broker would terminate
     // the socket 1 ms later.
     holder.socket.drop()
@@ -83,13 +83,13 @@ describe('leaving: a connection that a draining broker closes', () => {
 
   it('keeps the locks for the lease if the client does not answer the close', () => {
     const { harness, holder, waiter } = dismissedHolderAndWaiter()
-    harness.environment.pass(1_000)
-    expect(holder.socket.terminated).to.equal(true)
+    harness.environment.advance(1_000)
+    expect(holder.socket.isTerminated).to.equal(true)
     holder.socket.drop()
     // The default lease of 15 s ends 1 ms after this pass.
-    harness.environment.pass(13_999)
+    harness.environment.advance(13_999)
     expect(isGranted(waiter)).to.equal(false)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(isGranted(waiter)).to.equal(true)
   })
 })
@@ -104,35 +104,35 @@ describe('leaving: a connection that drops', () => {
 
   it('releases its locks when the grace is over, and not before', () => {
     const { harness, holder, waiter } = holderAndWaiter({ grace: 3_000 })
-    harness.environment.pass(1_000)
+    harness.environment.advance(1_000)
     holder.socket.drop()
-    harness.environment.pass(2_999)
+    harness.environment.advance(2_999)
     expect(isGranted(waiter)).to.equal(false)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(isGranted(waiter)).to.equal(true)
   })
 
   it('never keeps its session beyond the lease, which runs from the last message', () => {
     const { harness, holder, waiter } = holderAndWaiter({ grace: 'lease', lease: 6_000 })
-    harness.environment.pass(5_000)
+    harness.environment.advance(5_000)
     holder.socket.drop()
-    harness.environment.pass(999)
+    harness.environment.advance(999)
     expect(isGranted(waiter)).to.equal(false)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(isGranted(waiter)).to.equal(true)
   })
 
   it('keeps its session beyond the grace for as long as the process of the broker was stopped', () => {
     const { harness, holder, waiter } = holderAndWaiter({ grace: 3_000 })
     holder.socket.drop()
-    harness.environment.pass(1_000)
-    harness.environment.stopFor(60_000)
+    harness.environment.advance(1_000)
+    harness.environment.advanceWithoutTimers(60_000)
     // The stop does not count: 2,000 ms of the grace are left. But the broker notices a stop by a
     // late timer, and counts the stop from when this timer was due: up to 250 ms after the stop
     // began. So the grace may end 250 ms early.
-    harness.environment.pass(1_700)
+    harness.environment.advance(1_700)
     expect(isGranted(waiter)).to.equal(false)
-    harness.environment.pass(300)
+    harness.environment.advance(300)
     expect(isGranted(waiter)).to.equal(true)
   })
 })
@@ -140,14 +140,14 @@ describe('leaving: a connection that drops', () => {
 describe('leaving: a connection that the broker aborts', () => {
   it('keeps the locks until the lease ends, although the session has no grace', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
-    harness.environment.pass(1_000)
+    harness.environment.advance(1_000)
     // The lease runs from this message.
     holder.say('junk')
     expect(holder.socket.closedWith?.code).to.equal(4400)
     holder.socket.drop()
-    harness.environment.pass(5_999)
+    harness.environment.advance(5_999)
     expect(isGranted(waiter)).to.equal(false)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(isGranted(waiter)).to.equal(true)
   })
 
@@ -155,21 +155,21 @@ describe('leaving: a connection that the broker aborts', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000, grace: 1_000 })
     holder.say('junk')
     holder.socket.drop()
-    harness.environment.pass(5_999)
+    harness.environment.advance(5_999)
     expect(isGranted(waiter)).to.equal(false)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(isGranted(waiter)).to.equal(true)
   })
 
   it('keeps the locks for the lease after an invalid WebSocket frame', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
     holder.socket.sayInvalidFrame()
-    harness.environment.pass(1_000)
-    expect(holder.socket.terminated, 'after a second').to.equal(true)
+    harness.environment.advance(1_000)
+    expect(holder.socket.isTerminated, 'after a second').to.equal(true)
     holder.socket.drop()
-    harness.environment.pass(4_999)
+    harness.environment.advance(4_999)
     expect(isGranted(waiter)).to.equal(false)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(isGranted(waiter)).to.equal(true)
   })
 
@@ -186,51 +186,51 @@ describe('leaving: a connection that the broker aborts', () => {
 describe('leaving: a silent client', () => {
   it('loses its session with 4410 when the lease ends, and the next waiter gets the lock', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
-    harness.environment.pass(5_999)
+    harness.environment.advance(5_999)
     expect(holder.socket.closedWith).to.equal(undefined)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(holder.socket.closedWith?.code).to.equal(4410)
     expect(isGranted(waiter)).to.equal(true)
   })
 
   it('renews its lease by a pong', () => {
     const { harness, holder } = holderAndWaiter({ lease: 6_000 })
-    harness.environment.pass(5_000)
+    harness.environment.advance(5_000)
     holder.say({ type: 'pong', n: 7 })
-    harness.environment.pass(5_999)
+    harness.environment.advance(5_999)
     expect(holder.socket.closedWith).to.equal(undefined)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(holder.socket.closedWith?.code).to.equal(4410)
   })
 
   it('keeps its session as long as it answers the pings', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 2_000 })
-    passAlive(harness, 60_000, holder, waiter)
+    passTimeAnsweringPings(harness, 60_000, holder, waiter)
     expect(holder.socket.closedWith).to.equal(undefined)
   })
 
   it('keeps its session if its frames waited while the process of the broker was stopped', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 2_000 })
-    harness.environment.pass(1_900)
-    harness.environment.stopFor(10_000)
+    harness.environment.advance(1_900)
+    harness.environment.advanceWithoutTimers(10_000)
     // After the stop, late timers fire before the broker reads the frames that waited.
     harness.environment.fireTimers()
-    harness.say(holder.socket, { type: 'pong', n: 1 })
-    harness.environment.pass(1_999)
+    harness.sayAndEndTurn(holder.socket, { type: 'pong', n: 1 })
+    harness.environment.advance(1_999)
     expect(isGranted(waiter)).to.equal(false)
   })
 
   it('gets no ack after the broker has submitted the end of the session to the command log', () => {
     const { log, deliver } = slowLog()
-    const harness = new BrokerHarness({}, log)
+    const harness = new BrokerHarness({}, { log })
     const socket = harness.connectWithHello({ lease: 2_000, grace: 'lease' })
     deliver()
     harness.environment.endTurn()
-    expect(socket.heardOf('welcome')).to.have.length(1)
-    harness.environment.pass(2_000)
+    expect(socket.takeMessagesOfType('welcome')).to.have.length(1)
+    harness.environment.advance(2_000)
     // The slow command log has not applied the end of the session yet.
-    harness.say(socket, { type: 'pong', n: 1 })
-    expect(socket.heardOf('ack')).to.deep.equal([])
+    harness.sayAndEndTurn(socket, { type: 'pong', n: 1 })
+    expect(socket.takeMessagesOfType('ack')).to.deep.equal([])
     deliver()
     expect(socket.closedWith?.code).to.equal(4410)
   })
@@ -239,64 +239,64 @@ describe('leaving: a silent client', () => {
 describe('leaving: the ttl of a lock', () => {
   it('ends the lock on time, tells its holder, and grants the key in the same turn', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join()
-    const waiter = harness.join()
+    const holder = harness.openSession()
+    const waiter = harness.openSession()
     const fence = holder.acquire('k', { ttl: 1_000 })
     waiter.lock('k')
-    harness.environment.pass(999)
-    expect(waiter.heard()).to.deep.equal([])
-    harness.environment.pass(1)
-    expect(holder.heard()).to.deep.equal([{ type: 'lost', fence, reason: 'expired' }])
+    harness.environment.advance(999)
+    expect(waiter.takeMessages()).to.deep.equal([])
+    harness.environment.advance(1)
+    expect(holder.takeMessages()).to.deep.equal([{ type: 'lost', fence, reason: 'expired' }])
     expect(isGranted(waiter)).to.equal(true)
   })
 
   it('counts from the time of the grant, which is `at` in `granted`', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join()
-    const waiter = harness.join()
+    const holder = harness.openSession()
+    const waiter = harness.openSession()
     const id = holder.lock('k', { ttl: 1_000 })
     // The fake clock begins at 1,000 ms.
-    expect(holder.heard()).to.deep.equal([{ type: 'granted', id, fence: 1, at: 1_000 }])
+    expect(holder.takeMessages()).to.deep.equal([{ type: 'granted', id, fence: 1, at: 1_000 }])
     waiter.lock('k', { ttl: 1_000 })
-    harness.environment.pass(400)
+    harness.environment.advance(400)
     holder.unlock(1)
-    expect(waiter.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 2, at: 1_400 }])
+    expect(waiter.takeMessages()).to.deep.equal([{ type: 'granted', id: 1, fence: 2, at: 1_400 }])
   })
 
   it('starts again at a refresh, which may change the ttl', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join()
+    const holder = harness.openSession()
     const fence = holder.acquire('k', { ttl: 1_000 })
-    harness.environment.pass(900)
+    harness.environment.advance(900)
     holder.refresh(fence)
-    harness.environment.pass(900)
+    harness.environment.advance(900)
     holder.refresh(fence, { ttl: 3_000 })
-    harness.environment.pass(2_999)
+    harness.environment.advance(2_999)
     expect(harness.broker.table.heldCount).to.equal(1)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
   it('goes on while the holder is disconnected within its grace', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join({ grace: 'lease' })
+    const holder = harness.openSession({ grace: 'lease' })
     holder.acquire('k', { ttl: 1_000 })
     holder.socket.drop()
-    harness.environment.pass(1_000)
+    harness.environment.advance(1_000)
     expect(harness.broker.table.heldCount).to.equal(0)
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
   it('may be over before a late timer of the broker fires: cleanExpiredLocks then ends each expired lock once', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join()
+    const holder = harness.openSession()
     holder.acquire('a', { ttl: 1_000 })
     holder.acquire('b', { ttl: 1_000 })
     holder.acquire('c', { ttl: 5_000 })
-    harness.environment.pass(950)
+    harness.environment.advance(950)
     expect(harness.broker.cleanExpiredLocks()).to.equal(0)
     // The broker's timer is late, as real timers can be.
-    harness.environment.stopFor(50)
+    harness.environment.advanceWithoutTimers(50)
     expect(harness.broker.cleanExpiredLocks()).to.equal(2)
     expect(harness.broker.cleanExpiredLocks()).to.equal(0)
     expect(Array.from(harness.broker.table.keys.values(), ({ key }) => key)).to.deep.equal(['c'])

@@ -6,13 +6,13 @@
 import type { Found, HeldInfo } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from '../log/cluster.js'
-import { BrokerHarness, type Client, passAlive } from './harness.js'
+import { BrokerHarness, type Client, passTimeAnsweringPings } from './harness.js'
 
 /** Sends a query and returns the locks in all parts of its answer. */
 function query(client: Client, selection: object = {}): HeldInfo[] {
-  client.heard()
+  client.takeMessages()
   client.say({ type: 'query', id: 1, ...selection })
-  return client.socket.heardOf('found').flatMap(({ held }: Found) => held)
+  return client.socket.takeMessagesOfType('found').flatMap(({ held }: Found) => held)
 }
 
 /** The fields of a lock that belong to its ttl and its maxHold. */
@@ -42,8 +42,8 @@ describe('the times of a lock in queries and watches', () => {
 
   beforeEach(() => {
     harness = new BrokerHarness()
-    holder = harness.join({ lease: 60_000, name: 'ann' })
-    reader = harness.join({ lease: 60_000 })
+    holder = harness.openSession({ lease: 60_000, name: 'ann' })
+    reader = harness.openSession({ lease: 60_000 })
   })
 
   it('are missing in the answer for a lock without a ttl and without a maxHold', () => {
@@ -59,7 +59,7 @@ describe('the times of a lock in queries and watches', () => {
 
   it('count down, and a refresh restarts the time of the ttl, but not of the maxHold', () => {
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 3_000 })
-    passAlive(harness, 400, holder, reader)
+    passTimeAnsweringPings(harness, 400, holder, reader)
     const times = { ttl: 1_000, ttlRemaining: 600, maxHold: 3_000, maxHoldRemaining: 2_600 }
     expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal(times)
     holder.refresh(fence)
@@ -74,10 +74,10 @@ describe('the times of a lock in queries and watches', () => {
 
   it('are in a page of a query, in the initial state of a watch, and in a query by `Broker.find`', () => {
     holder.acquire('k', { ttl: 1_000 })
-    passAlive(harness, 100, holder, reader)
+    passTimeAnsweringPings(harness, 100, holder, reader)
     expect(timeFieldsOf(query(reader, { after: '' })[0]!)).to.deep.equal(timesWithTtl(1_000, 900))
     reader.say({ type: 'watch', id: 2 })
-    expect(timeFieldsOf(reader.socket.heardOf('watching')[0]!.held[0]!)).to.deep.equal(
+    expect(timeFieldsOf(reader.socket.takeMessagesOfType('watching')[0]!.held[0]!)).to.deep.equal(
       timesWithTtl(1_000, 900),
     )
     const [lock] = harness.broker.find({}, 1).held
@@ -89,14 +89,14 @@ describe('the times of a lock in queries and watches', () => {
 
   it('are rounded up to whole ms', () => {
     holder.acquire('k', { ttl: 1_000 })
-    harness.environment.pass(0.25)
+    harness.environment.advance(0.25)
     expect(query(reader)[0]!.ttlRemaining).to.equal(1_000)
   })
 
   it('are the same for all keys of a set, also after a refresh that gives the set a ttl', () => {
     const items = ['a', 'b', 'c'].map((key) => ({ key }))
     holder.say({ type: 'lockAll', id: 1, items })
-    const { fence } = holder.socket.heardOf('granted')[0]!
+    const { fence } = holder.socket.takeMessagesOfType('granted')[0]!
     expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => noTimes))
     holder.say({ type: 'refresh', id: 2, fence, ttl: 700 })
     expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => timesWithTtl(700, 700)))
@@ -108,7 +108,7 @@ describe('the times of a lock in queries and watches', () => {
     holder.refresh(fence, { ttl: 2_000 })
     holder.unlock(fence)
     // The lock and the unlock have an event. A refresh has no event.
-    const events = reader.socket.heardOf('event').map(({ event }) => event as HeldInfo)
+    const events = reader.socket.takeMessagesOfType('event').map(({ event }) => event as HeldInfo)
     expect(events.map(timeFieldsOf)).to.deep.equal(
       [1_000, 2_000].map((ttl) => ({ ...timesWithTtl(ttl, undefined), maxHold: 9_000 })),
     )
@@ -116,7 +116,7 @@ describe('the times of a lock in queries and watches', () => {
 
   it('do not count down while the process of the broker is stopped', () => {
     holder.acquire('k', { ttl: 10_000 })
-    harness.environment.stopFor(3_000)
+    harness.environment.advanceWithoutTimers(3_000)
     const { ttlRemaining } = query(reader)[0]!
     // The broker notices the stop by a late timer, and counts the stop from when this timer was
     // due: up to 250 ms after the stop began.
@@ -137,14 +137,14 @@ describe('the times of a lock in queries and watches', () => {
     /** Acquires 1,000 locks with these options. Returns how many turns three queries then take. */
     const turnsFor = (options: object): number => {
       const harness = new BrokerHarness()
-      const holder = harness.join({ lease: 60_000 })
+      const holder = harness.openSession({ lease: 60_000 })
       for (let i = 0; i < 1_000; i++) holder.acquire(`k${i}`, options)
-      const readers = [1, 2, 3].map(() => harness.join({ lease: 60_000 }))
+      const readers = [1, 2, 3].map(() => harness.openSession({ lease: 60_000 }))
       for (const { socket } of readers) socket.say({ type: 'query', id: 1 })
       let turns = 0
       for (let answers = 0; answers < 3; turns++) {
         harness.environment.endOneTurn()
-        const parts = readers.flatMap(({ socket }) => socket.heardOf('found'))
+        const parts = readers.flatMap(({ socket }) => socket.takeMessagesOfType('found'))
         answers += parts.filter(({ more }) => !more).length
       }
       return turns
@@ -167,10 +167,10 @@ describe('the times of a lock in a cluster', () => {
     expect(timesAt(a)).to.deep.equal({ ttlRemaining: 59_000, maxHoldRemaining: 89_000 })
     expect(timesAt(b)).to.deep.equal({ ttlRemaining: undefined, maxHoldRemaining: undefined })
     await cluster.send(bob, { type: 'query', id: 1 })
-    const [found] = bob.socket.heardOf('found')
+    const [found] = bob.socket.takeMessagesOfType('found')
     expect(found!.held[0]).to.include({ ttl: 60_000, maxHold: 90_000 })
     expect(found!.held[0]).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
-    await cluster.connectClient(b, alice.resume())
+    await cluster.client(b, alice.resumeHello())
     expect(timesAt(a)).to.deep.equal({ ttlRemaining: undefined, maxHoldRemaining: undefined })
     expect(timesAt(b)).to.deep.equal({ ttlRemaining: 60_000, maxHoldRemaining: 90_000 })
   })

@@ -16,7 +16,7 @@ class DerivedState {
 
   /** Applies the messages that the client has received since the last call. */
   update(client: Client): void {
-    for (const message of client.heard()) {
+    for (const message of client.takeMessages()) {
       if (message.type === 'watching') {
         expect(this.#isComplete, 'the state comes once, before any event').to.equal(false)
         for (const { fence } of message.held) this.held.add(fence)
@@ -51,7 +51,7 @@ describe('a watch with a long initial state', function () {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
         const harness = new BrokerHarness()
-        const busy = harness.join({ lease: 60_000 })
+        const busy = harness.openSession({ lease: 60_000 })
         // With this metadata, the broker needs several messages to list the locks. The 700 locks
         // also take several turns to collect.
         const metadata = 'x'.repeat(1_500)
@@ -65,12 +65,12 @@ describe('a watch with a long initial state', function () {
         }))
         busy.say(...requests.slice(0, 350))
         busy.say(...requests.slice(350))
-        const watcher = harness.join({ lease: 60_000 })
+        const watcher = harness.openSession({ lease: 60_000 })
         const derivedState = new DerivedState()
         const fences = [...harness.broker.table.keys.values()].flatMap(({ holders }) =>
           [...holders].map(({ fence }) => fence),
         )
-        watcher.socket.isReading = false
+        watcher.socket.isClientReading = false
         watcher.socket.say({
           type: 'watch',
           id: 1,
@@ -79,7 +79,7 @@ describe('a watch with a long initial state', function () {
         let id = 1_000
         for (const { act, key, releasedIndex } of steps) {
           if (act === 'turn') {
-            watcher.socket.read()
+            watcher.socket.letClientRead()
             harness.environment.endOneTurn()
           } else if (act === 'release') {
             const [fence] = fences.splice(releasedIndex % fences.length, 1)
@@ -91,7 +91,7 @@ describe('a watch with a long initial state', function () {
           derivedState.update(watcher)
         }
         while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
-          watcher.socket.read()
+          watcher.socket.letClientRead()
           derivedState.update(watcher)
         }
         const heldFences = [...harness.broker.table.keys.values()]
@@ -105,20 +105,20 @@ describe('a watch with a long initial state', function () {
 
   it('lists the new mode, and sends no event, if a lock changes before the watch lists it', () => {
     const harness = new BrokerHarness()
-    const busy = harness.join({ lease: 60_000 })
+    const busy = harness.openSession({ lease: 60_000 })
     const metadata = 'x'.repeat(1_500)
     const ids = Array.from({ length: 300 }, (_, i) => i + 1)
     busy.say(...ids.map((id) => ({ type: 'lock', id, key: `k${id}`, metadata })))
-    const watcher = harness.join({ lease: 60_000 })
-    watcher.socket.isReading = false
+    const watcher = harness.openSession({ lease: 60_000 })
+    watcher.socket.isClientReading = false
     watcher.socket.say({ type: 'watch', id: 1, prefix: 'k' })
     const lastLock = harness.broker.table.keys.get('k300')!.holders.first!
     busy.socket.say({ type: 'downgrade', id: 301, fence: lastLock.fence })
     const modes = new Map<string, string>()
     const events: string[] = []
     while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
-      watcher.socket.read()
-      for (const message of watcher.heard()) {
+      watcher.socket.letClientRead()
+      for (const message of watcher.takeMessages()) {
         if (message.type === 'event') events.push(message.event.event)
         else if (message.type === 'watching')
           for (const { key, mode } of message.held) modes.set(key, mode)

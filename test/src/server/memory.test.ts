@@ -34,7 +34,7 @@ function brokerWithRoom(
 
 /** The messages that a client got: the id and code of failures, the type of all others. */
 function outcomes(client: Client): string[] {
-  return client.heard().map((message) => {
+  return client.takeMessages().map((message) => {
     return message.type === 'failed' ? `${message.id} ${message.code}` : message.type
   })
 }
@@ -66,7 +66,9 @@ describe('memory: the account', () => {
   it('returns to its first value when all sessions have ended', () => {
     const harness = new BrokerHarness()
     const empty = harness.broker.memory.usedBytes
-    const clients = Array.from({ length: 3 }, () => harness.join({ grace: 'lease', name: 'n' }))
+    const clients = Array.from({ length: 3 }, () =>
+      harness.openSession({ grace: 'lease', name: 'n' }),
+    )
     const [holder, waiter, slowReader] = clients as [Client, Client, Client]
     slowReader.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2, prefix: 'k' })
     slowReader.socket.bufferedBytes = 100_000
@@ -90,11 +92,11 @@ describe('memory: the account', () => {
     const used = (watchers: number): number => {
       const harness = new BrokerHarness()
       for (let i = 0; i < watchers; i++) {
-        const watcher = harness.join()
+        const watcher = harness.openSession()
         watcher.say({ type: 'watch', id: 1 })
         watcher.socket.bufferedBytes = 70_000
       }
-      const busy = harness.join()
+      const busy = harness.openSession()
       const bytesBefore = harness.broker.memory.usedBytes
       for (let i = 0; i < 20; i++) busy.unlock(busy.acquire('k', { metadata: 'm'.repeat(3_000) }))
       return harness.broker.memory.usedBytes - bytesBefore
@@ -108,34 +110,34 @@ describe('memory: the account', () => {
 
   it('counts the bytes that a paused connection has received, until the broker reads them', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const bytesBefore = harness.broker.memory.usedBytes
     client.socket.unreadBytes = 60_000
     // So many control frames use up the work budget of the connection, and the broker pauses it.
     client.socket.sayControlFrames(1_000)
     harness.environment.endOneTurn()
-    expect(client.socket.isPaused).to.equal(true)
+    expect(client.socket.isPausedByBroker).to.equal(true)
     expect(harness.broker.memory.usedBytes).to.equal(bytesBefore + 60_000)
     client.socket.unreadBytes = 0
     harness.environment.endTurn()
-    expect(client.socket.isPaused).to.equal(false)
+    expect(client.socket.isPausedByBroker).to.equal(false)
     expect(harness.broker.memory.usedBytes).to.equal(bytesBefore)
   })
 
   it('does not count output that a client has read, although the client sends nothing more', () => {
     const harness = new BrokerHarness()
-    const watcher = harness.join()
+    const watcher = harness.openSession()
     watcher.say({ type: 'watch', id: 1 })
-    const busy = harness.join()
+    const busy = harness.openSession()
     const bytesBefore = harness.broker.memory.usedBytes
-    watcher.socket.isReading = false
+    watcher.socket.isClientReading = false
     const fence = busy.acquire('k', { metadata: 'm'.repeat(4_000) })
     // A refresh has no event.
     for (let i = 0; i < 10; i++) busy.refresh(fence)
     busy.unlock(fence)
     for (let i = 0; i < 5; i++) busy.unlock(busy.acquire('k', { metadata: 'm'.repeat(4_000) }))
     expect(harness.broker.memory.usedBytes).to.be.above(bytesBefore + 40_000)
-    watcher.socket.read()
+    watcher.socket.letClientRead()
     harness.environment.endTurn()
     // 2,000 bytes are less than one event, which has more than 4,000 bytes.
     expect(harness.broker.memory.usedBytes).to.be.below(bytesBefore + 2_000)
@@ -148,9 +150,9 @@ describe('memory: beyond memoryBytes', () => {
     // These connections make the limit so high that the tests exceed it by less than an eighth.
     // Beyond an eighth, the broker would also close connections.
     for (let i = 0; i < 100; i++) harness.connect()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     client.lock('held', { ttl: 60_000 })
-    client.heard()
+    client.takeMessages()
     return client
   }
 
@@ -160,7 +162,7 @@ describe('memory: beyond memoryBytes', () => {
     client.lock('k', { timeout: 0 })
     client.say({ type: 'watch', id: 7 })
     client.say({ type: 'query', id: 8 })
-    const failed = client.socket.heardOf('failed')
+    const failed = client.socket.takeMessagesOfType('failed')
     expect(failed.map(({ id, code }) => `${id} ${code}`)).to.deep.equal([
       '2 QUOTA_EXCEEDED',
       '3 QUOTA_EXCEEDED',
@@ -192,7 +194,7 @@ describe('memory: beyond memoryBytes', () => {
   it('the broker grants a waiting request', () => {
     const { harness, client } = brokerWithRoom(-1, (eachHarness) => {
       const holder = prepare(eachHarness)
-      eachHarness.join().lock('held')
+      eachHarness.openSession().lock('held')
       return holder
     })
     const waiterConnection = [...harness.broker.connections].at(-1)!
@@ -215,8 +217,8 @@ describe('memory: beyond memoryBytes', () => {
     // Again, the second connection exceeds the limit.
     const socket = harness.connect()
     harness.connect()
-    harness.say(socket, { type: 'hello', ...client.resume() })
-    expect(socket.heardOf('welcome')[0]).to.include({ resumed: true })
+    harness.sayAndEndTurn(socket, { type: 'hello', ...client.resumeHello() })
+    expect(socket.takeMessagesOfType('welcome')[0]).to.include({ resumed: true })
     expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
@@ -233,7 +235,7 @@ describe('memory: beyond memoryBytes', () => {
 
   it('the broker aborts connections with 16 KiB of unread output if its memory exceeds the limit by an eighth', () => {
     const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
-    const other = harness.join()
+    const other = harness.openSession()
     // The other client has less than 16 KiB unread. The first 250,000 bytes fit into the room.
     other.socket.bufferedBytes = 10_000
     client.socket.bufferedBytes = 250_000
@@ -256,6 +258,6 @@ describe('memory: the limit memoryBytes', () => {
     expect(settingsFrom({ profile: 'public' }).limits.memoryBytes).to.equal(memoryBytes)
     const limits = { memoryBytes: Number.POSITIVE_INFINITY }
     const harness = new BrokerHarness({ limits })
-    expect(harness.join().acquire('k')).to.equal(1)
+    expect(harness.openSession().acquire('k')).to.equal(1)
   })
 })

@@ -2,13 +2,13 @@
  * Tests the notices on a fake clock: which client gets a notice, how often, and how much work a
  * crowd of holders causes. `queued` tells a client that its request waits. `contended` tells a
  * holder how many requests wait for its lock. A client gets the notices that its request names in
- * `notify`. A fence is the number of a grant, which identifies a lock. `passAlive` lets time pass
- * while clients answer the pings, and returns the messages that each client got. A turn is a run of
- * the event loop.
+ * `notify`. A fence is the number of a grant, which identifies a lock. `passTimeAnsweringPings`
+ * lets time pass while clients answer the pings, and returns the messages that each client got. A
+ * turn is a run of the event loop.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { BrokerHarness, type Client, passAlive } from './harness.js'
+import { BrokerHarness, type Client, passTimeAnsweringPings } from './harness.js'
 
 /** The numbers of waiting requests in the `contended` notices that a client got. */
 function contendedIn(messages: readonly ServerMessage[]): number[] {
@@ -18,7 +18,7 @@ function contendedIn(messages: readonly ServerMessage[]): number[] {
 /** A broker with this many clients. */
 function setUp(count: number): { harness: BrokerHarness; clients: Client[] } {
   const harness = new BrokerHarness()
-  const clients = Array.from({ length: count }, () => harness.join({ lease: 60_000 }))
+  const clients = Array.from({ length: count }, () => harness.openSession({ lease: 60_000 }))
   return { harness, clients }
 }
 
@@ -30,11 +30,11 @@ describe('contended notices', () => {
     const [holder, busy] = clients as [Client, Client]
     holder.acquire('k', contended)
     busy.lock('k')
-    expect(contendedIn(holder.heard())).to.deep.equal([1])
+    expect(contendedIn(holder.takeMessages())).to.deep.equal([1])
     for (let i = 0; i < 3; i++) busy.lock('k')
-    expect(contendedIn(passAlive(harness, 900, holder, busy)[0]!)).to.deep.equal([])
-    expect(contendedIn(passAlive(harness, 200, holder, busy)[0]!)).to.deep.equal([4])
-    expect(contendedIn(passAlive(harness, 5_000, holder, busy)[0]!)).to.deep.equal([])
+    expect(contendedIn(passTimeAnsweringPings(harness, 900, holder, busy)[0]!)).to.deep.equal([])
+    expect(contendedIn(passTimeAnsweringPings(harness, 200, holder, busy)[0]!)).to.deep.equal([4])
+    expect(contendedIn(passTimeAnsweringPings(harness, 5_000, holder, busy)[0]!)).to.deep.equal([])
   })
 
   it('count the waiting upgrades of other holders, but not the upgrade of the notified holder', () => {
@@ -44,8 +44,8 @@ describe('contended notices', () => {
     const fence = first.acquire('k', shared)
     second.acquire('k', shared)
     first.say({ type: 'upgrade', id: 100, fence })
-    expect(contendedIn(first.heard())).to.deep.equal([])
-    expect(contendedIn(second.heard())).to.deep.equal([1])
+    expect(contendedIn(first.takeMessages())).to.deep.equal([])
+    expect(contendedIn(second.takeMessages())).to.deep.equal([1])
   })
 
   it('do not come when requests leave the queue', () => {
@@ -53,10 +53,10 @@ describe('contended notices', () => {
     const [holder, busy] = clients as [Client, Client]
     holder.acquire('k', contended)
     const ids = [busy.lock('k'), busy.lock('k')]
-    holder.heard()
-    passAlive(harness, 1_500, holder, busy)
+    holder.takeMessages()
+    passTimeAnsweringPings(harness, 1_500, holder, busy)
     busy.say({ type: 'cancel', request: ids[0] })
-    expect(contendedIn(passAlive(harness, 3_000, holder, busy)[0]!)).to.deep.equal([])
+    expect(contendedIn(passTimeAnsweringPings(harness, 3_000, holder, busy)[0]!)).to.deep.equal([])
   })
 
   it('come at the grant if requests wait already, also right after a notice to the former holder', () => {
@@ -66,7 +66,7 @@ describe('contended notices', () => {
     second.lock('k', contended)
     third.lock('k')
     first.unlock(fence)
-    expect(contendedIn(second.heard())).to.deep.equal([1])
+    expect(contendedIn(second.takeMessages())).to.deep.equal([1])
   })
 
   it('come only to the holders that asked for them', () => {
@@ -75,8 +75,8 @@ describe('contended notices', () => {
     notified.acquire('k', { ...contended, mode: 'shared' })
     unnotified.acquire('k', { mode: 'shared' })
     busy.lock('k')
-    expect(contendedIn(notified.heard())).to.deep.equal([1])
-    expect(unnotified.heard()).to.deep.equal([])
+    expect(contendedIn(notified.takeMessages())).to.deep.equal([1])
+    expect(unnotified.takeMessages()).to.deep.equal([])
   })
 
   it('count the requests for the busiest key of a set, and come at most once a second for the whole set', () => {
@@ -86,19 +86,19 @@ describe('contended notices', () => {
     busy.lock('k')
     busy.lock('l')
     busy.lock('l')
-    expect(contendedIn(holder.heard())).to.deep.equal([1])
-    expect(contendedIn(passAlive(harness, 1_100, holder, busy)[0]!)).to.deep.equal([2])
+    expect(contendedIn(holder.takeMessages())).to.deep.equal([1])
+    expect(contendedIn(passTimeAnsweringPings(harness, 1_100, holder, busy)[0]!)).to.deep.equal([2])
   })
 
   it('come again after a resume, because the client may not have got the first notice', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join({ lease: 60_000, grace: 'lease' })
-    const busy = harness.join({ lease: 60_000 })
+    const holder = harness.openSession({ lease: 60_000, grace: 'lease' })
+    const busy = harness.openSession({ lease: 60_000 })
     holder.acquire('k', contended)
     holder.socket.drop()
     busy.lock('k')
-    const resumed = harness.connectWithHello(holder.resume({}, 1))
-    const types = resumed.heard().map(({ type }) => type)
+    const resumed = harness.connectWithHello(holder.resumeHello({ attempt: 1 }))
+    const types = resumed.takeMessages().map(({ type }) => type)
     expect(types.slice(-2)).to.deep.equal(['snapshot', 'contended'])
   })
 
@@ -109,16 +109,16 @@ describe('contended notices', () => {
       const ids = Array.from({ length: 400 }, (_, i) => i + 1)
       const fields = { key: 'k', mode: 'shared', ...contended }
       holder.say(...ids.map((id) => ({ type: 'lock', id, ...fields })))
-      holder.heard()
+      holder.takeMessages()
     }
     expect(harness.broker.table.heldCount).to.equal(1_200)
     // Unlike `busy.say`, this does not end the turn.
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     harness.environment.endOneTurn()
     // At most 64 of the 1,200 notices fit into the budget of the first turn.
-    const inFirstTurn = holders.flatMap((holder) => contendedIn(holder.heard()))
+    const inFirstTurn = holders.flatMap((holder) => contendedIn(holder.takeMessages()))
     expect(inFirstTurn.length).to.be.within(1, 64)
-    const later = passAlive(harness, 900, ...holders, busy).slice(0, 3)
+    const later = passTimeAnsweringPings(harness, 900, ...holders, busy).slice(0, 3)
     expect(later.flatMap(contendedIn).length + inFirstTurn.length).to.equal(1_200)
   })
 
@@ -129,8 +129,8 @@ describe('contended notices', () => {
     busy.lock('k')
     busy.lock('k')
     holder.unlock(fence)
-    holder.heard()
-    expect(contendedIn(passAlive(harness, 3_000, holder, busy)[0]!)).to.deep.equal([])
+    holder.takeMessages()
+    expect(contendedIn(passTimeAnsweringPings(harness, 3_000, holder, busy)[0]!)).to.deep.equal([])
   })
 })
 
@@ -144,7 +144,7 @@ describe('queued notices', () => {
     waiter.say({ type: 'lockAll', id: 1, items, notify: ['queued'] })
     // `since` is the time at which the fake wall clock begins.
     const holders = [{ session: holder.session, key: 'l', fence, since: 1_700_000_000_000 }]
-    expect(waiter.heard()).to.deep.equal([{ type: 'queued', id: 1, ahead: 1, holders }])
+    expect(waiter.takeMessages()).to.deep.equal([{ type: 'queued', id: 1, ahead: 1, holders }])
   })
 
   it('describe at most 16 holders', () => {
@@ -152,20 +152,20 @@ describe('queued notices', () => {
     const [crowd, waiter] = clients as [Client, Client]
     for (let i = 0; i < 20; i++) crowd.acquire('k', { mode: 'shared' })
     waiter.lock('k', { notify: ['queued'] })
-    const [queued] = waiter.heard()
+    const [queued] = waiter.takeMessages()
     expect(queued?.type === 'queued' && queued.holders).to.have.length(16)
   })
 
   it('come once, and not again when the client repeats the request after a resume', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join({ lease: 60_000 })
-    const waiter = harness.join({ lease: 60_000, grace: 'lease' })
+    const holder = harness.openSession({ lease: 60_000 })
+    const waiter = harness.openSession({ lease: 60_000, grace: 'lease' })
     holder.acquire('k')
     const id = waiter.lock('k', { notify: ['queued'] })
-    expect(waiter.heard().map(({ type }) => type)).to.deep.equal(['queued'])
+    expect(waiter.takeMessages().map(({ type }) => type)).to.deep.equal(['queued'])
     waiter.socket.drop()
-    const resumed = harness.clientOn(harness.connectWithHello(waiter.resume({}, 1)))
+    const resumed = harness.clientOn(harness.connectWithHello(waiter.resumeHello({ attempt: 1 })))
     resumed.say({ type: 'lock', id, key: 'k', notify: ['queued'] })
-    expect(resumed.heard().map(({ type }) => type)).to.not.include('queued')
+    expect(resumed.takeMessages().map(({ type }) => type)).to.not.include('queued')
   })
 })

@@ -9,7 +9,7 @@ describe('the output of a turn', () => {
     const harness = new BrokerHarness()
     const writtenTo: string[] = []
     const join = (name: string): Client => {
-      const client = harness.join()
+      const client = harness.openSession()
       const send = client.socket.send.bind(client.socket)
       client.socket.send = (frame) => {
         writtenTo.push(name)
@@ -34,7 +34,7 @@ describe('the output of a turn', () => {
     bystander.socket.say({ type: 'stats', id: 1 })
     harness.environment.endTurn()
     expect(writtenTo).to.deep.equal(['holder', 'bystander', 'watcher'])
-    watcher.heard()
+    watcher.takeMessages()
     writtenTo.length = 0
     // An answer of this turn does not overtake the event of the same connection.
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
@@ -42,7 +42,7 @@ describe('the output of a turn', () => {
     bystander.socket.say({ type: 'stats', id: 2 })
     harness.environment.endTurn()
     expect(writtenTo).to.deep.equal(['holder', 'bystander', 'watcher'])
-    expect(watcher.heard().map(({ type }) => type)).to.deep.equal(['event', 'stats'])
+    expect(watcher.takeMessages().map(({ type }) => type)).to.deep.equal(['event', 'stats'])
   })
 
   it('is written in several turns if encoding it takes long, and other output does not wait', () => {
@@ -57,7 +57,7 @@ describe('the output of a turn', () => {
     for (const { socket } of watchers) {
       const send = socket.send.bind(socket)
       socket.send = (frame) => {
-        environment.stopFor(1)
+        environment.advanceWithoutTimers(1)
         send(frame)
       }
     }
@@ -72,7 +72,7 @@ describe('the output of a turn', () => {
     const turn = ['bystander', ...Array<string>(watchersPerTurn).fill('watcher')]
     expect(writtenTo).to.deep.equal(['holder', ...turn, ...turn, ...turn, ...turn, ...turn])
     for (const watcher of watchers) {
-      expect(watcher.heard().filter(({ type }) => type === 'event')).to.have.length(1)
+      expect(watcher.takeMessages().filter(({ type }) => type === 'event')).to.have.length(1)
     }
   })
 

@@ -15,9 +15,9 @@ type Listing = Pick<Found, 'held' | 'waiting' | 'heldCount' | 'waitingCount'>
 
 /** Sends a query, and joins the parts of the answer. */
 function ask(client: Client, query: object): Listing {
-  client.heard()
+  client.takeMessages()
   client.say({ type: 'query', id: 1, ...query })
-  const parts = client.socket.heardOf('found')
+  const parts = client.socket.takeMessagesOfType('found')
   expect(parts.at(-1)?.more).to.equal(false)
   const { heldCount, waitingCount } = parts.at(-1)!
   return {
@@ -92,12 +92,12 @@ describe('the pages of a query', function () {
           // During a quiet start the broker grants only steals, which must be exclusive. So most
           // keys have only requests that wait.
           const harness = new BrokerHarness(quietStart ? { quietStart: true } : {})
-          const sessions = Array.from({ length: 4 }, () => harness.join())
+          const sessions = Array.from({ length: 4 }, () => harness.openSession())
           for (const { session, key, mode, steal } of requests) {
             const isSteal = steal && quietStart && mode === 'exclusive'
             sessions[session]!.lock(key, isSteal ? { steal } : { mode })
           }
-          const reader = harness.join()
+          const reader = harness.openSession()
           const withoutPages = ask(reader, { prefix })
           for (let limit = 1; limit <= requests.length + 1; limit++) {
             const pages = pagesOf(reader, prefix, limit)
@@ -124,7 +124,7 @@ describe('the pages of a query', function () {
 
   it('do not count the locks of a key that the page before has listed completely', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const fences = ['a', 'b', 'c'].map((key) => client.acquire(key))
     const start = { after: 'a', afterFence: fences[0] }
     const short = ask(client, { ...start, limit: 1 })

@@ -17,7 +17,7 @@ class DerivedQueues {
 
   /** Applies the messages that the client has received since the last call. */
   update(client: Client): void {
-    for (const message of client.heard()) {
+    for (const message of client.takeMessages()) {
       if (message.type === 'watching') {
         expect(this.#isListComplete, 'the list comes once, before any event').to.equal(false)
         for (const { key, session, request } of message.waiting!) {
@@ -67,7 +67,10 @@ describe('a watch with a long queue', function () {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
         const harness = new BrokerHarness()
-        const [holder, busy] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
+        const [holder, busy] = [
+          harness.openSession({ lease: 60_000 }),
+          harness.openSession({ lease: 60_000 }),
+        ]
         const keys = Array.from({ length: 300 }, (_, i) => `k${i}`)
         holder.say(...keys.map((key, i) => ({ type: 'lock', id: i + 1, key })))
         busy.say(...keys.map((key, i) => ({ type: 'lock', id: i + 1, key })))
@@ -75,10 +78,10 @@ describe('a watch with a long queue', function () {
         busy.say(...keys.map((_, i) => ({ type: 'lock', id: i + 301, key: 'k0' })))
         // The holder has the first 300 grants, whose fences are 1 to 300.
         const fences = keys.map((_, i) => i + 1)
-        const watcher = harness.join({ lease: 60_000 })
+        const watcher = harness.openSession({ lease: 60_000 })
         const derivedQueues = new DerivedQueues()
         // The watcher reads only in a `turn` step, so the broker needs many turns to send the list.
-        watcher.socket.isReading = false
+        watcher.socket.isClientReading = false
         const watchedKeys = byPrefix ? { prefix: 'k' } : { key: 'k0' }
         // Unlike `watcher.say`, `socket.say` does not end the turn.
         watcher.socket.say({ type: 'watch', id: 1, queue: true, ...watchedKeys })
@@ -87,7 +90,7 @@ describe('a watch with a long queue', function () {
         let lastHolderId = 300
         for (const { act, key, nth } of steps) {
           if (act === 'turn') {
-            watcher.socket.read()
+            watcher.socket.letClientRead()
             harness.environment.endOneTurn()
           } else if (act === 'release') {
             const [fence] = fences.splice(nth % fences.length, 1)
@@ -103,7 +106,7 @@ describe('a watch with a long queue', function () {
           derivedQueues.update(watcher)
         }
         while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
-          watcher.socket.read()
+          watcher.socket.letClientRead()
           derivedQueues.update(watcher)
         }
         expect(busy.socket.closedWith).to.equal(undefined)
@@ -122,7 +125,7 @@ describe('a watch with a long queue', function () {
 describe('a watch with queue', () => {
   /** The events that a client received, each as its watches, its kind, its key and its reason. */
   function eventsOf(client: Client): string[] {
-    return client.heard().flatMap((message) => {
+    return client.takeMessages().flatMap((message) => {
       if (message.type !== 'event') return []
       const { event, key } = message.event
       const { reason } = message.event as QueueEvent
@@ -132,11 +135,15 @@ describe('a watch with queue', () => {
 
   it('shares a lock event with all watches of its client, and a queue event with those that have queue', () => {
     const harness = new BrokerHarness()
-    const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
+    const [watcher, holder, busy] = [
+      harness.openSession(),
+      harness.openSession(),
+      harness.openSession(),
+    ]
     watcher.say({ type: 'watch', id: 1, prefix: '' })
     watcher.say({ type: 'watch', id: 2, prefix: 'k', queue: true })
     watcher.say({ type: 'watch', id: 3, key: 'k', queue: true })
-    watcher.heard()
+    watcher.takeMessages()
     const fence = holder.acquire('k')
     busy.lock('k')
     expect(eventsOf(watcher)).to.deep.equal(['1,2,3 locked k', '2,3 queued k'])
@@ -151,10 +158,14 @@ describe('a watch with queue', () => {
 
   it('gets no more queue events after a watch without queue replaces it under the same id', () => {
     const harness = new BrokerHarness()
-    const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
+    const [watcher, holder, busy] = [
+      harness.openSession(),
+      harness.openSession(),
+      harness.openSession(),
+    ]
     watcher.say({ type: 'watch', id: 1, queue: true })
     watcher.say({ type: 'watch', id: 1 })
-    watcher.heard()
+    watcher.takeMessages()
     holder.acquire('k')
     busy.lock('k')
     expect(eventsOf(watcher)).to.deep.equal(['1 locked k'])
@@ -162,12 +173,16 @@ describe('a watch with queue', () => {
 
   it('reports one queue event for each key of a set', () => {
     const harness = new BrokerHarness()
-    const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
+    const [watcher, holder, busy] = [
+      harness.openSession(),
+      harness.openSession(),
+      harness.openSession(),
+    ]
     watcher.say({ type: 'watch', id: 1, queue: true })
-    watcher.heard()
+    watcher.takeMessages()
     holder.acquire('l')
     busy.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], timeout: 10 })
-    harness.environment.pass(10)
+    harness.environment.advance(10)
     expect(eventsOf(watcher)).to.deep.equal([
       '1 locked l',
       '1 queued k',
@@ -181,14 +196,14 @@ describe('a watch with queue', () => {
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation !== 'watch' || key.startsWith('open:'),
     })
-    const watcher = harness.join()
-    const [holder, busy] = [harness.join(), harness.join()]
+    const watcher = harness.openSession()
+    const [holder, busy] = [harness.openSession(), harness.openSession()]
     for (const key of ['open:k', 'closed:k']) {
       holder.acquire(key)
       busy.lock(key)
     }
     watcher.say({ type: 'watch', id: 1, queue: true })
-    const [watching] = watcher.heard()
+    const [watching] = watcher.takeMessages()
     expect(watching).to.have.nested.property('waitingCount', 1)
     expect(watching).to.have.nested.property('waiting[0].key', 'open:k')
     for (const key of ['open:k', 'closed:k']) busy.lock(key)
@@ -197,7 +212,7 @@ describe('a watch with queue', () => {
 
   it('frees its memory when the client ends the watch', () => {
     const harness = new BrokerHarness()
-    const watcher = harness.join()
+    const watcher = harness.openSession()
     const bytesBefore = harness.broker.memory.usedBytes
     watcher.say(
       { type: 'watch', id: 1, queue: true },
@@ -205,7 +220,7 @@ describe('a watch with queue', () => {
     )
     expect(harness.broker.memory.usedBytes).to.be.above(bytesBefore)
     watcher.say({ type: 'unwatch', watch: 1 }, { type: 'unwatch', watch: 2 })
-    watcher.heard()
+    watcher.takeMessages()
     expect(harness.broker.memory.usedBytes).to.equal(bytesBefore)
   })
 })

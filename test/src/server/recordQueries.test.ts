@@ -11,9 +11,9 @@ import { BrokerHarness, type Client } from './harness.js'
 
 /** Discards earlier messages, sends a query, and returns the parts of its answer that arrived. */
 function ask(client: Client, query: object): Found[] {
-  client.heard()
+  client.takeMessages()
   client.say({ type: 'query', id: 1, ...query })
-  return client.socket.heardOf('found')
+  return client.socket.takeMessagesOfType('found')
 }
 
 /**
@@ -29,7 +29,9 @@ function arriveAt(client: Client, prefix: string, count: number, firstId = 1): v
 /** Calls `once` for a key, and keeps the result for `keep` ms. Uses the ids `id` and `id + 1`. */
 function keepResult(client: Client, id: number, key: string, value: unknown, keep: number): void {
   client.say({ type: 'once', id, key })
-  const { fence } = client.socket.heardOf('granted').find((granted) => granted.id === id)!
+  const { fence } = client.socket
+    .takeMessagesOfType('granted')
+    .find((granted) => granted.id === id)!
   client.say({ type: 'complete', id: id + 1, fence, value, keep })
 }
 
@@ -41,7 +43,7 @@ describe('a query for barriers or kept results', () => {
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation !== 'query' || key.startsWith('mine'),
     })
-    const client = harness.join()
+    const client = harness.openSession()
     arriveAt(client, 'mine', 1, 1)
     arriveAt(client, 'theirs', 1, 2)
     keepResult(client, 3, 'mine', 1, 1_000)
@@ -52,14 +54,14 @@ describe('a query for barriers or kept results', () => {
         [kind === 'barriers' ? 'mine0' : 'mine'],
         1,
       ])
-      client.heard()
+      client.takeMessages()
       client.say({ type: 'query', id: 9, kind, key: 'theirs' })
-      expect(client.socket.heardOf('failed')[0]).to.include({ id: 9, code: 'FORBIDDEN' })
+      expect(client.socket.takeMessagesOfType('failed')[0]).to.include({ id: 9, code: 'FORBIDDEN' })
     }
   })
 
   it('lists at most `limit` items and counts all', () => {
-    const client = new BrokerHarness().join()
+    const client = new BrokerHarness().openSession()
     arriveAt(client, 'b', 5)
     for (let i = 0; i < 3; i++) keepResult(client, 10 + 2 * i, `r${i}`, i, 1_000)
     const [barriers] = ask(client, { kind: 'barriers', limit: 2 })
@@ -71,7 +73,7 @@ describe('a query for barriers or kept results', () => {
 
   it('encodes only the calls that the answer lists, even of a large barrier', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     for (let id = 1; id <= 900; id++) client.say({ type: 'barrier', id, key: 'b', parties: 1_000 })
     const [call] = harness.broker.table.barriers.get('b')!.calls
     // All calls have one session, whose name the broker reads once for each call that it encodes.
@@ -88,41 +90,52 @@ describe('a query for barriers or kept results', () => {
 
   it('encodes the calls of a large barrier only as far as the client reads', () => {
     const harness = new BrokerHarness()
-    const [caller, other, reader] = [harness.join(), harness.join(), harness.join()]
+    const [caller, other, reader] = [
+      harness.openSession(),
+      harness.openSession(),
+      harness.openSession(),
+    ]
     const key = 'b'.repeat(500)
     for (let id = 1; id <= 900; id++) caller.say({ type: 'barrier', id, key, parties: 901 })
     let encodedCalls = 0
     const [call] = harness.broker.table.barriers.get(key)!.calls
     Object.defineProperty(call!.session, 'name', { get: () => void encodedCalls++ })
-    reader.heard()
-    reader.socket.isReading = false
+    reader.takeMessages()
+    reader.socket.isClientReading = false
     ask(reader, { kind: 'barriers', key })
     // The socket has room for only a part of the 900 calls.
     expect(encodedCalls).to.be.within(1, 200)
     // The barrier ends. The answer has begun to list its calls, so it still lists all of them.
     other.say({ type: 'barrier', id: 1, key, parties: 901 })
-    reader.socket.isReading = true
-    reader.socket.read()
+    reader.socket.isClientReading = true
+    reader.socket.letClientRead()
     // Lets the broker send the rest of the answer.
-    harness.environment.pass(0)
-    expect(reader.socket.heardOf('found').at(-1)).to.include({ arrivedCount: 900, more: false })
+    harness.environment.advance(0)
+    expect(reader.socket.takeMessagesOfType('found').at(-1)).to.include({
+      arrivedCount: 900,
+      more: false,
+    })
     expect(encodedCalls).to.equal(900)
   })
 
   it('shows how long a result is still kept, and lists no result whose time is over', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 300_000 })
+    const client = harness.openSession({ lease: 300_000 })
     keepResult(client, 1, 'r', { a: 1 }, 1_000)
-    harness.environment.pass(400)
+    harness.environment.advance(400)
     const [found] = ask(client, { kind: 'results', key: 'r' })
     expect(found!.kept![0]).to.include({ size: '{"a":1}'.length, keep: 1_000, remaining: 600 })
-    harness.environment.pass(600)
+    harness.environment.advance(600)
     expect(ask(client, { kind: 'results' })[0]).to.deep.include({ kept: [], keptCount: 0 })
   })
 
   it('pauses a long answer while the client does not read, and omits barriers that begin or end meanwhile', () => {
     const harness = new BrokerHarness()
-    const [first, second, reader] = [harness.join(), harness.join(), harness.join()]
+    const [first, second, reader] = [
+      harness.openSession(),
+      harness.openSession(),
+      harness.openSession(),
+    ]
     arriveAt(first, 'b', 600)
     // The socket of the reader has no room.
     reader.socket.bufferedBytes = 1024 * 1024
@@ -131,9 +144,9 @@ describe('a query for barriers or kept results', () => {
     // barriers. Five barriers are new.
     arriveAt(second, 'b', 300)
     arriveAt(second, 'new', 5, 1_000)
-    reader.socket.read()
-    harness.environment.pass(0)
-    const parts = reader.socket.heardOf('found')
+    reader.socket.letClientRead()
+    harness.environment.advance(0)
+    const parts = reader.socket.takeMessagesOfType('found')
     expect(parts.length).to.be.greaterThan(1)
     expect(parts.at(-1)!.more).to.equal(false)
     const keys = keysOf(parts)

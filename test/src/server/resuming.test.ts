@@ -29,16 +29,16 @@ async function connectAndSettle(
 describe('resuming a session', () => {
   it('gives the client its locks, its waiting requests and its unacknowledged answers', () => {
     const harness = new BrokerHarness()
-    const other = harness.join()
+    const other = harness.openSession()
     other.acquire('taken')
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     const fence = client.acquire('k', { ttl: 60_000, mode: 'shared' })
     const waitingId = client.lock('taken')
     const failedId = client.lock('taken', { timeout: 0 })
     client.socket.drop()
-    harness.environment.pass(500)
-    const socket = harness.connectWithHello(client.resume())
-    const [welcome, ...answers] = socket.heard()
+    harness.environment.advance(500)
+    const socket = harness.connectWithHello(client.resumeHello())
+    const [welcome, ...answers] = socket.takeMessages()
     expect(welcome).to.deep.include({ type: 'welcome', session: client.session, resumed: true })
     const snapshot = answers.pop()
     expect(answers).to.have.length(2)
@@ -55,45 +55,51 @@ describe('resuming a session', () => {
 
   it('gives the client a grant that happened while it was disconnected', () => {
     const harness = new BrokerHarness()
-    const other = harness.join()
+    const other = harness.openSession()
     const fenceOfOther = other.acquire('k')
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     const id = client.lock('k')
     client.socket.drop()
     other.unlock(fenceOfOther)
-    const socket = harness.connectWithHello(client.resume())
-    expect(socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id, fence: 2 }])
+    const socket = harness.connectWithHello(client.resumeHello())
+    expect(socket.takeMessagesOfType('granted')).to.deep.equal([{ type: 'granted', id, fence: 2 }])
   })
 
   it('repeats all answers that the client has not acknowledged', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     const acknowledgedId = client.lock('a')
     const unacknowledgedId = client.lock('b')
     client.say({ type: 'ack', ids: [acknowledgedId] })
     client.socket.drop()
-    const socket = harness.connectWithHello(client.resume())
-    expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([unacknowledgedId])
+    const socket = harness.connectWithHello(client.resumeHello())
+    expect(socket.takeMessagesOfType('granted').map(({ id }) => id)).to.deep.equal([
+      unacknowledgedId,
+    ])
   })
 
   it('gives a new secret, and accepts the former secret until the client sends a message', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     client.socket.drop()
-    const socket = harness.connectWithHello(client.resume())
-    const [welcome] = socket.heardOf('welcome')
+    const socket = harness.connectWithHello(client.resumeHello())
+    const [welcome] = socket.takeMessagesOfType('welcome')
     expect(welcome?.secret).to.be.a('string').that.does.not.equal(client.secret)
     socket.drop()
     // As if the client had not received the welcome: the client still sends the former secret.
-    const secondSocket = harness.connectWithHello(client.resume())
-    const [secondWelcome] = secondSocket.heardOf('welcome')
+    const secondSocket = harness.connectWithHello(client.resumeHello())
+    const [secondWelcome] = secondSocket.takeMessagesOfType('welcome')
     expect(secondWelcome?.resumed).to.equal(true)
-    harness.say(secondSocket, { type: 'ack', ids: [] })
+    harness.sayAndEndTurn(secondSocket, { type: 'ack', ids: [] })
     secondSocket.drop()
-    expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(false)
+    expect(
+      harness.connectWithHello(client.resumeHello()).takeMessagesOfType('welcome')[0]?.resumed,
+    ).to.equal(false)
     const { session } = client
     const resume = { session, secret: secondWelcome!.secret! }
-    expect(harness.connectWithHello({ resume }).heardOf('welcome')[0]?.resumed).to.equal(true)
+    expect(harness.connectWithHello({ resume }).takeMessagesOfType('welcome')[0]?.resumed).to.equal(
+      true,
+    )
   })
 
   it('makes the former secret invalid after the first message, with one command to the log', () => {
@@ -102,10 +108,10 @@ describe('resuming a session', () => {
       { type: 'query', id: 1 },
     ] as const) {
       const log = new MemoryLog()
-      const harness = new BrokerHarness({}, log)
-      const client = harness.join({ grace: 'lease' })
+      const harness = new BrokerHarness({}, { log })
+      const client = harness.openSession({ grace: 'lease' })
       client.socket.drop()
-      const socket = harness.connectWithHello(client.resume())
+      const socket = harness.connectWithHello(client.resumeHello())
       const commands: string[] = []
       const submit = log.submit.bind(log)
       log.submit = (command) => {
@@ -113,30 +119,32 @@ describe('resuming a session', () => {
         submit(command)
       }
       // The broker submits a command for the first message, and none for the second.
-      harness.say(socket, message, message)
+      harness.sayAndEndTurn(socket, message, message)
       expect(commands).to.deep.equal(['confirm'])
-      expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(
-        false,
-      )
+      expect(
+        harness.connectWithHello(client.resumeHello()).takeMessagesOfType('welcome')[0]?.resumed,
+      ).to.equal(false)
     }
   })
 
   it('keeps the former secret valid after an invalid message', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     client.socket.drop()
-    const socket = harness.connectWithHello(client.resume())
-    harness.say(socket, { type: 'lock', id: 1, key: '' })
-    expect(socket.heardOf('failed')[0]?.code).to.equal('INVALID_KEY')
-    expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(true)
+    const socket = harness.connectWithHello(client.resumeHello())
+    harness.sayAndEndTurn(socket, { type: 'lock', id: 1, key: '' })
+    expect(socket.takeMessagesOfType('failed')[0]?.code).to.equal('INVALID_KEY')
+    expect(
+      harness.connectWithHello(client.resumeHello()).takeMessagesOfType('welcome')[0]?.resumed,
+    ).to.equal(true)
   })
 
   it('closes the former connection with 4409, and ignores its later messages', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     client.acquire('k')
-    const socket = harness.connectWithHello(client.resume())
-    expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
+    const socket = harness.connectWithHello(client.resumeHello())
+    expect(socket.takeMessagesOfType('welcome')[0]?.resumed).to.equal(true)
     expect(client.socket.closedWith?.code).to.equal(closeCodes.replaced.code)
     client.say({ type: 'bye' })
     client.socket.drop()
@@ -147,7 +155,7 @@ describe('resuming a session', () => {
   const refusals: [string, (client: Client) => Partial<Hello>][] = [
     ['the secret is wrong', ({ session }) => ({ resume: { session, secret: 'guessed' } })],
     ['the session is unknown', ({ secret }) => ({ resume: { session: 'x', secret: secret! } })],
-    ['the client has another principal', (client) => client.resume({ token: 'mallory' })],
+    ['the client has another principal', (client) => client.resumeHello({ token: 'mallory' })],
   ]
   for (const [why, helloOf] of refusals) {
     it(`opens a new session when ${why}, and does not change the old session`, async () => {
@@ -160,7 +168,7 @@ describe('resuming a session', () => {
         grace: 'lease',
         ...helloOf(client),
       })
-      const messages = socket.heard()
+      const messages = socket.takeMessages()
       expect(messages.map(({ type }) => type)).to.deep.equal(['welcome'])
       // The new grace is the default lease, 15 s.
       expect(messages[0]).to.include({ resumed: false, grace: 15_000 })
@@ -172,21 +180,25 @@ describe('resuming a session', () => {
 
   it('opens a new session when the old session has no grace', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const socket = harness.connectWithHello({ resume: { session: client.session, secret: 'any' } })
-    expect(socket.heardOf('welcome')[0]?.resumed).to.equal(false)
+    expect(socket.takeMessagesOfType('welcome')[0]?.resumed).to.equal(false)
   })
 
   it('repeats the answer to a repeated request, and handles the request only once', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     const fence = client.acquire('k')
     client.say({ type: 'unlock', id: 2, fence })
     client.socket.drop()
-    const socket = harness.connectWithHello(client.resume())
-    socket.heard()
-    harness.say(socket, { type: 'lock', id: 1, key: 'k' }, { type: 'unlock', id: 2, fence })
-    expect(socket.heard()).to.deep.equal([
+    const socket = harness.connectWithHello(client.resumeHello())
+    socket.takeMessages()
+    harness.sayAndEndTurn(
+      socket,
+      { type: 'lock', id: 1, key: 'k' },
+      { type: 'unlock', id: 2, fence },
+    )
+    expect(socket.takeMessages()).to.deep.equal([
       { type: 'granted', id: 1, fence },
       { type: 'unlocked', id: 2 },
     ])

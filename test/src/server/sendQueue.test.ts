@@ -149,7 +149,7 @@ describe('send queue: with streams, the queue', () => {
 
   it('reads a stream only while the socket has room', () => {
     const { socket, queue } = setUp()
-    socket.isReading = false
+    socket.isClientReading = false
     const { reads, messages } = stream(1, 100, 10_000)
     queue.addStream(messages)
     queue.flush()
@@ -160,7 +160,7 @@ describe('send queue: with streams, the queue', () => {
     socket.bufferedBytes = 0
     queue.flush()
     expect(reads.count).to.equal(14)
-    socket.isReading = true
+    socket.isClientReading = true
     socket.bufferedBytes = 0
     queue.flush()
     expect(sentNumbers(socket)).to.deep.equal(range(1, 100))
@@ -184,14 +184,14 @@ describe('send queue: with streams, the queue', () => {
 
   it('sends messages that were added after a stream only after the stream', () => {
     const { socket, queue } = setUp()
-    socket.isReading = false
+    socket.isClientReading = false
     queue.addStream(stream(1, 10, 10_000).messages)
     queue.add(message(11))
     queue.flush()
     queue.add(message(12))
     queue.flush()
     expect(sentNumbers(socket)).to.deep.equal(range(1, 7))
-    socket.isReading = true
+    socket.isClientReading = true
     socket.bufferedBytes = 0
     queue.flush()
     expect(sentNumbers(socket)).to.deep.equal(range(1, 12))
@@ -199,14 +199,14 @@ describe('send queue: with streams, the queue', () => {
 
   it('counts messages in its backlog, but not the rest of a stream', () => {
     const { socket, queue } = setUp()
-    socket.isReading = false
+    socket.isClientReading = false
     queue.addStream(stream(1, 10, 10_000).messages)
     queue.add(message(11, 500))
     queue.flush()
     // The backlog counts the seven messages of the stream that are in the socket, but not the other
     // three.
     expect(queue.backlogBytes).to.equal(70_000 + 500)
-    socket.isReading = true
+    socket.isClientReading = true
     socket.bufferedBytes = 0
     queue.flush()
     expect(queue.backlogBytes).to.equal(0)

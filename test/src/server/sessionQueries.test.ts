@@ -13,9 +13,9 @@ import { BrokerHarness, type Client } from './harness.js'
 
 /** Queries a session. Returns undefined if the broker knows no such session. */
 function ask(client: Client, session: string): SessionInfo | undefined {
-  client.heard()
+  client.takeMessages()
   client.say({ type: 'query', id: 1, kind: 'sessions', session })
-  const [found] = client.socket.heardOf('found')
+  const [found] = client.socket.takeMessagesOfType('found')
   expect(found!.sessions).to.have.length(found!.sessionsCount!)
   return found!.sessions![0]
 }
@@ -23,26 +23,26 @@ function ask(client: Client, session: string): SessionInfo | undefined {
 describe('a query for a session', () => {
   it('shows the lease, the grace and whether the client is connected, and finds no unknown session', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ lease: 9_000, grace: 4_000 })
-    const reader = harness.join()
+    const client = harness.openSession({ lease: 9_000, grace: 4_000 })
+    const reader = harness.openSession()
     const { session } = client
     expect(ask(reader, session)).to.include({ session, lease: 9_000, grace: 4_000 })
     expect(ask(reader, session)).to.include({ connected: true })
     client.socket.drop()
     expect(ask(reader, session)).to.include({ connected: false })
     expect(ask(reader, session)).not.to.have.property('address')
-    harness.environment.pass(4_000)
+    harness.environment.advance(4_000)
     expect(ask(reader, session)).to.equal(undefined)
     expect(ask(reader, 'unknown')).to.equal(undefined)
   })
 
   it('shows the address of the newest connection', () => {
     const harness = new BrokerHarness()
-    const client = harness.join({ grace: 'lease' })
-    const reader = harness.join()
+    const client = harness.openSession({ grace: 'lease' })
+    const reader = harness.openSession()
     expect(ask(reader, client.session)).to.include({ address: '127.0.0.1' })
     const socket = harness.connect({ remoteAddress: '192.0.2.7' })
-    harness.say(socket, { type: 'hello', ...client.resume() })
+    harness.sayAndEndTurn(socket, { type: 'hello', ...client.resumeHello() })
     expect(ask(reader, client.session)).to.include({ address: '192.0.2.7' })
   })
 
@@ -73,7 +73,7 @@ describe('a query for a session', () => {
     const ann = await openSessionWithToken(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')
     // Without authentication, every client may do everything.
-    const client = new BrokerHarness().join()
+    const client = new BrokerHarness().openSession()
     const fields = ['session', 'lease', 'grace', 'connected', 'principal', 'address']
     expect(ask(client, client.session)).to.have.all.keys(fields)
   })
@@ -100,7 +100,7 @@ describe('a query for a session', () => {
     const infos: SessionInfo[] = []
     for (const client of [alice, bob]) {
       await cluster.send(client, query)
-      infos.push(client.socket.heardOf('found')[0]!.sessions![0]!)
+      infos.push(client.socket.takeMessagesOfType('found')[0]!.sessions![0]!)
     }
     const { address, ...common } = infos[0]!
     expect(address).to.equal('127.0.0.1')

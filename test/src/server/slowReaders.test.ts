@@ -8,7 +8,7 @@
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import { RefusalRecorder } from '../ops/refusalRecorder.js'
-import { BrokerHarness, type Client, passAlive } from './harness.js'
+import { BrokerHarness, type Client, passTimeAnsweringPings } from './harness.js'
 
 const kib = 1024
 /**
@@ -20,12 +20,12 @@ const maxSocketBytes = 100 * kib
 /** A client that watches all keys and has stopped reading, and a client that causes events. */
 function setUp(options = {}): { harness: BrokerHarness; slowReader: Client; busy: Client } {
   const harness = new BrokerHarness(options)
-  const slowReader = harness.join({ lease: 60_000 })
-  const busy = harness.join({ lease: 60_000 })
+  const slowReader = harness.openSession({ lease: 60_000 })
+  const busy = harness.openSession({ lease: 60_000 })
   slowReader.acquire('held by the slow reader')
   slowReader.say({ type: 'watch', id: 100 })
-  slowReader.heard()
-  slowReader.socket.isReading = false
+  slowReader.takeMessages()
+  slowReader.socket.isClientReading = false
   return { harness, slowReader, busy }
 }
 
@@ -48,7 +48,7 @@ describe('slow readers', () => {
     const scenario = setUp()
     const { harness, slowReader, busy } = scenario
     sendUntilUnread(scenario, 240 * kib)
-    passAlive(harness, 20_000, busy)
+    passTimeAnsweringPings(harness, 20_000, busy)
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
 
@@ -56,11 +56,11 @@ describe('slow readers', () => {
     const scenario = setUp()
     const { harness, slowReader } = scenario
     sendUntilUnread(scenario, 257 * kib)
-    harness.environment.pass(4_999)
+    harness.environment.advance(4_999)
     expect(slowReader.socket.closedWith).to.equal(undefined)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(slowReader.socket.closedWith?.code).to.equal(4308)
-    expect(slowReader.socket.terminated, 'without a closing handshake').to.equal(true)
+    expect(slowReader.socket.isTerminated, 'without a closing handshake').to.equal(true)
   })
 
   it('have five seconds again after they have read all output', () => {
@@ -68,10 +68,10 @@ describe('slow readers', () => {
     const { harness, slowReader, busy } = scenario
     for (let round = 0; round < 3; round++) {
       sendUntilUnread(scenario, 257 * kib)
-      passAlive(harness, 4_000, busy)
-      slowReader.socket.read()
+      passTimeAnsweringPings(harness, 4_000, busy)
+      slowReader.socket.letClientRead()
       harness.environment.endTurn()
-      passAlive(harness, 2_000, busy)
+      passTimeAnsweringPings(harness, 2_000, busy)
     }
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
@@ -82,7 +82,7 @@ describe('slow readers', () => {
     sendUntilUnread(scenario, 11 * kib)
     // Unlike `read()`, this tells the broker nothing, so the broker checks only at the deadline.
     slowReader.socket.bufferedBytes = 0
-    harness.environment.pass(6_000)
+    harness.environment.advance(6_000)
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
 
@@ -94,7 +94,7 @@ describe('slow readers', () => {
     // The broker writes the event of this lock at the end of the turn, which is after the drop.
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     slowReader.socket.drop()
-    harness.environment.pass(6_000)
+    harness.environment.advance(6_000)
     expect(refusals.causes).to.deep.equal([])
   })
 
@@ -105,14 +105,14 @@ describe('slow readers', () => {
     expect(slowReader.socket.closedWith).to.equal(undefined)
     sendUntilUnread(scenario, 1_025 * kib)
     expect(slowReader.socket.closedWith?.code).to.equal(4308)
-    expect(slowReader.socket.terminated).to.equal(true)
+    expect(slowReader.socket.isTerminated).to.equal(true)
   })
 
   it('are aborted at the limits in the options of the broker', () => {
     const limits = { slowBytes: 10 * kib, slowMs: 100, backlogBytes: 40 * kib }
     const first = setUp({ limits })
     sendUntilUnread(first, 11 * kib)
-    first.harness.environment.pass(100)
+    first.harness.environment.advance(100)
     expect(first.slowReader.socket.closedWith?.code).to.equal(4308)
     const second = setUp({ limits })
     sendUntilUnread(second, 41 * kib)
@@ -125,9 +125,9 @@ describe('slow readers', () => {
     sendUntilUnread(scenario, 1_025 * kib)
     slowReader.socket.drop()
     const id = busy.lock('held by the slow reader')
-    const [earlyMessages] = passAlive(harness, 59_900, busy)
+    const [earlyMessages] = passTimeAnsweringPings(harness, 59_900, busy)
     expect(earlyMessages!.filter(({ type }) => type === 'granted')).to.deep.equal([])
-    const [laterMessages] = passAlive(harness, 200, busy)
+    const [laterMessages] = passTimeAnsweringPings(harness, 200, busy)
     expect(laterMessages!.filter(({ type }) => type === 'granted')).to.have.length(1)
     // The grant to `busy` is the newest grant of the broker.
     expect(laterMessages).to.deep.include({
@@ -139,19 +139,19 @@ describe('slow readers', () => {
 
   it('are not aborted for the answer to a query, which the broker sends as they read', () => {
     const harness = new BrokerHarness()
-    const holder = harness.join({ lease: 60_000 })
+    const holder = harness.openSession({ lease: 60_000 })
     for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
-    const reader = harness.join({ lease: 60_000 })
-    reader.socket.isReading = false
+    const reader = harness.openSession({ lease: 60_000 })
+    reader.socket.isClientReading = false
     reader.say({ type: 'query', id: 1 })
     expect(reader.socket.bufferedBytes).to.be.below(maxSocketBytes)
     let reads = 0
     while (reader.socket.bufferedBytes > 0) {
-      reader.socket.read()
+      reader.socket.letClientRead()
       harness.environment.endTurn()
       reads++
     }
-    const parts = reader.socket.heardOf('found')
+    const parts = reader.socket.takeMessagesOfType('found')
     expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
     expect(parts.filter(({ more }) => !more)).to.deep.equal([parts.at(-1)])
     expect(reader.socket.closedWith).to.equal(undefined)
@@ -162,18 +162,18 @@ describe('slow readers', () => {
   it('are not aborted while they read an answer, even if slowBytes is only 64 KiB', () => {
     // The option `profile: 'public'` sets this limit.
     const harness = new BrokerHarness({ limits: { slowBytes: 64 * kib } })
-    const holder = harness.join({ lease: 60_000 })
+    const holder = harness.openSession({ lease: 60_000 })
     for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(1_000) })
-    const reader = harness.join({ lease: 60_000 })
-    reader.socket.isReading = false
+    const reader = harness.openSession({ lease: 60_000 })
+    reader.socket.isClientReading = false
     reader.say({ type: 'query', id: 1 })
     while (reader.socket.bufferedBytes > 0) {
-      harness.environment.pass(1_000)
-      reader.socket.read()
+      harness.environment.advance(1_000)
+      reader.socket.letClientRead()
       harness.environment.endTurn()
     }
     expect(reader.socket.closedWith).to.equal(undefined)
-    const parts = reader.socket.heardOf('found')
+    const parts = reader.socket.takeMessagesOfType('found')
     expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
   })
 
@@ -182,11 +182,11 @@ describe('slow readers', () => {
     // connection. The events below are 1.6 MB.
     const limits = { workPerSecond: 5_000, slowBytes: 10 * kib, slowMs: 100 }
     const harness = new BrokerHarness({ limits })
-    const reader = harness.join({ lease: 60_000 })
+    const reader = harness.openSession({ lease: 60_000 })
     reader.say({ type: 'watch', id: 1 })
     const metadata = 'x'.repeat(4_000)
     for (let i = 0; i < 20; i++) {
-      const busy = harness.join({ lease: 60_000 })
+      const busy = harness.openSession({ lease: 60_000 })
       for (let id = 1; id <= 20; id++) {
         busy.socket.say({ type: 'lock', id, key: `k${i} ${id}`, metadata })
       }
@@ -195,70 +195,70 @@ describe('slow readers', () => {
     const [readerConnection] = harness.broker.connections
     let msUntilWritten = 0
     while (readerConnection!.hasUnencodedOutput) {
-      harness.environment.pass(10)
+      harness.environment.advance(10)
       msUntilWritten += 10
     }
     expect(reader.socket.closedWith).to.equal(undefined)
     expect(msUntilWritten).to.be.above(10 * limits.slowMs)
-    expect(reader.socket.heardOf('event')).to.have.length(400)
+    expect(reader.socket.takeMessagesOfType('event')).to.have.length(400)
   })
 
   for (const type of ['query', 'watch'] as const) {
     it(`are aborted after five seconds in which they read nothing of the answer to a ${type}`, () => {
       const harness = new BrokerHarness()
-      const holder = harness.join({ lease: 60_000 })
+      const holder = harness.openSession({ lease: 60_000 })
       for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
-      const reader = harness.join({ lease: 60_000 })
-      reader.socket.isReading = false
+      const reader = harness.openSession({ lease: 60_000 })
+      reader.socket.isClientReading = false
       reader.say({ type, id: 1 })
-      harness.environment.pass(4_999)
-      reader.socket.read(40 * kib)
+      harness.environment.advance(4_999)
+      reader.socket.letClientRead(40 * kib)
       harness.environment.endTurn()
-      harness.environment.pass(4_999)
+      harness.environment.advance(4_999)
       expect(reader.socket.closedWith, 'after reading a part').to.equal(undefined)
-      harness.environment.pass(1)
+      harness.environment.advance(1)
       expect(reader.socket.closedWith?.code).to.equal(4308)
     })
   }
 
   it('are paused when they send requests without reading, and aborted after five seconds', () => {
     const harness = new BrokerHarness()
-    const slowReader = harness.join({ lease: 60_000 })
-    slowReader.socket.isReading = false
+    const slowReader = harness.openSession({ lease: 60_000 })
+    slowReader.socket.isClientReading = false
     let requests = 0
-    while (!slowReader.socket.isPaused && requests < 100_000) {
+    while (!slowReader.socket.isPausedByBroker && requests < 100_000) {
       slowReader.say({ type: 'stats', id: ++requests })
     }
-    expect(slowReader.socket.isPaused).to.equal(true)
+    expect(slowReader.socket.isPausedByBroker).to.equal(true)
     const [slowConnection] = harness.broker.connections
     // Even with less than 256 KiB unread, a paused client must read within five seconds.
     expect(slowConnection!.backlogBytes).to.be.below(256 * kib)
-    harness.environment.pass(4_999)
+    harness.environment.advance(4_999)
     expect(slowReader.socket.closedWith).to.equal(undefined)
-    harness.environment.pass(1)
+    harness.environment.advance(1)
     expect(slowReader.socket.closedWith?.code).to.equal(4308)
   })
 
   it('are not aborted for the answers that the broker repeats when they resume a session', () => {
     const harness = new BrokerHarness()
     // Each answer names the 16 holders with their metadata, so 200 answers have more than 1 MiB.
-    const crowd = Array.from({ length: 16 }, () => harness.join({ lease: 60_000 }))
+    const crowd = Array.from({ length: 16 }, () => harness.openSession({ lease: 60_000 }))
     for (const holder of crowd) {
       holder.acquire('k', { mode: 'shared', metadata: 'x'.repeat(1_000) })
     }
-    const first = harness.join({ lease: 60_000, grace: 'lease' })
+    const first = harness.openSession({ lease: 60_000, grace: 'lease' })
     for (let i = 0; i < 200; i++) first.lock('k', { timeout: 0 })
     first.socket.drop()
     const socket = harness.connect()
-    socket.isReading = false
-    harness.say(socket, { type: 'hello', ...first.resume() })
+    socket.isClientReading = false
+    harness.sayAndEndTurn(socket, { type: 'hello', ...first.resumeHello() })
     expect(socket.closedWith).to.equal(undefined)
     expect(socket.bufferedBytes).to.be.below(maxSocketBytes)
     while (socket.bufferedBytes > 0) {
-      socket.read()
+      socket.letClientRead()
       harness.environment.endTurn()
     }
-    const heard = socket.heard()
+    const heard = socket.takeMessages()
     const ids = heard.flatMap((message) => (message.type === 'failed' ? [message.id] : []))
     expect(ids).to.deep.equal(Array.from({ length: 200 }, (_, i) => i + 1))
     expect(heard.at(-1)).to.deep.include({ type: 'snapshot', more: false })
@@ -271,10 +271,12 @@ describe('slow readers', () => {
     sendUntilUnread(scenario, 240 * kib)
     expect(slowReader.socket.bufferedBytes).to.be.below(maxSocketBytes)
     const fence = busy.acquire('last')
-    slowReader.socket.isReading = true
-    slowReader.socket.read()
+    slowReader.socket.isClientReading = true
+    slowReader.socket.letClientRead()
     harness.environment.endTurn()
-    const events = slowReader.socket.heardOf('event').map(({ event }) => (event as LockEvent).fence)
+    const events = slowReader.socket
+      .takeMessagesOfType('event')
+      .map(({ event }) => (event as LockEvent).fence)
     expect(events.at(-1)).to.equal(fence)
     // The first grant, to the slow reader itself, came before its watch.
     expect(new Set(events).size).to.equal(fence - 1)

@@ -16,19 +16,19 @@ export class FakeSocket implements Socket {
   /** The code and the reason of the broker's close; undefined before the close. */
   closedWith: { readonly code: number; readonly reason: string } | undefined
   /** Whether the broker has ended the connection without a closing handshake. */
-  terminated = false
+  isTerminated = false
   /** Whether the client reads each frame immediately. If not, `bufferedBytes` grows. */
-  isReading = true
+  isClientReading = true
   /** The bytes that the broker has sent and the client has not read. */
   bufferedBytes = 0
   /** The bytes that the client has sent and the broker has not read. */
   unreadBytes = 0
   #listener: SocketListener | undefined
   /** Whether the broker has paused reading. The client's frames then stay unread. */
-  isPaused = false
+  isPausedByBroker = false
   /** The calls of the listener that wait until the broker resumes reading. */
   #delayedCalls: ((listener: SocketListener) => void)[] = []
-  /** The number of frames that {@link heard} has returned. */
+  /** The number of frames that {@link takeMessages} has returned. */
   #heardCount = 0
 
   set listener(listener: SocketListener) {
@@ -38,18 +38,18 @@ export class FakeSocket implements Socket {
   // ------------------------------------------------------------------ called by the broker
 
   send(frame: string): void {
-    if (this.closedWith !== undefined || this.terminated) throw new Error('sent after the close')
+    if (this.closedWith !== undefined || this.isTerminated) throw new Error('sent after the close')
     this.frames.push(frame)
-    if (!this.isReading) this.bufferedBytes += Buffer.byteLength(frame)
+    if (!this.isClientReading) this.bufferedBytes += Buffer.byteLength(frame)
   }
 
   pause(): void {
-    this.isPaused = true
+    this.isPausedByBroker = true
   }
 
   resume(): void {
-    this.isPaused = false
-    while (!this.isPaused && this.#delayedCalls.length > 0) {
+    this.isPausedByBroker = false
+    while (!this.isPausedByBroker && this.#delayedCalls.length > 0) {
       this.#delayedCalls.shift()!(this.#listener!)
     }
   }
@@ -59,7 +59,7 @@ export class FakeSocket implements Socket {
   }
 
   terminate(): void {
-    this.terminated = true
+    this.isTerminated = true
   }
 
   // -------------------------------------------------------------------- called by the test
@@ -74,7 +74,7 @@ export class FakeSocket implements Socket {
 
   /** Calls the listener now, or, if the broker has paused reading, after the pause. */
   #deliver(call: (listener: SocketListener) => void): void {
-    if (this.isPaused) this.#delayedCalls.push(call)
+    if (this.isPausedByBroker) this.#delayedCalls.push(call)
     else call(this.#listener!)
   }
 
@@ -94,7 +94,7 @@ export class FakeSocket implements Socket {
   }
 
   /** The client reads this many buffered bytes, by default all, so the socket accepts more. */
-  read(bytes = this.bufferedBytes): void {
+  letClientRead(bytes = this.bufferedBytes): void {
     this.bufferedBytes -= bytes
     this.#listener!.onDrain()
   }
@@ -105,14 +105,14 @@ export class FakeSocket implements Socket {
   }
 
   /** Returns the messages that the broker has sent since the last call. */
-  heard(): ServerMessage[] {
+  takeMessages(): ServerMessage[] {
     const frames = this.frames.slice(this.#heardCount)
     this.#heardCount = this.frames.length
     return frames.flatMap((frame) => JSON.parse(frame) as ServerMessage | ServerMessage[])
   }
 
-  /** Returns the messages of this type since the last call of {@link heard}; drops the others. */
-  heardOf<T extends ServerMessage['type']>(type: T): OfType<T>[] {
-    return this.heard().filter((message): message is OfType<T> => message.type === type)
+  /** Takes all messages, see {@link takeMessages}. Returns those of this type; drops the others. */
+  takeMessagesOfType<T extends ServerMessage['type']>(type: T): OfType<T>[] {
+    return this.takeMessages().filter((message): message is OfType<T> => message.type === type)
   }
 }

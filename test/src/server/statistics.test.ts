@@ -29,7 +29,7 @@ describe('statistics', () => {
 
   it('count a grant, its refreshes and its release', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const fence = client.acquire('k', { ttl: 1_000 })
     const granted = { ...initialStats, totalLocks: 1, activeLocks: 1, successRate: 1 }
     expect(harness.broker.stats()).to.deep.equal(granted)
@@ -43,7 +43,7 @@ describe('statistics', () => {
 
   it('do not count a waiting request before it is granted or has failed', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     const fence = client.acquire('k')
     client.lock('k')
     expect(harness.broker.stats().totalLocks).to.equal(1)
@@ -53,12 +53,12 @@ describe('statistics', () => {
 
   it('count a request as failed if it may not wait, times out, is cancelled, or ends with its session', () => {
     const harness = new BrokerHarness()
-    harness.join({ lease: 300_000 }).acquire('k')
-    const client = harness.join()
+    harness.openSession({ lease: 300_000 }).acquire('k')
+    const client = harness.openSession()
     client.lock('k', { timeout: 0 })
     expect(harness.broker.stats().failedLocks, 'not granted immediately').to.equal(1)
     client.lock('k', { timeout: 100 })
-    harness.environment.pass(100)
+    harness.environment.advance(100)
     expect(harness.broker.stats().failedLocks, 'timed out').to.equal(2)
     client.say({ type: 'cancel', request: client.lock('k') })
     expect(harness.broker.stats().failedLocks, 'cancelled').to.equal(3)
@@ -75,8 +75,8 @@ describe('statistics', () => {
 
   it('count a lock that expires as expired, and not as failed or unlocked', () => {
     const harness = new BrokerHarness()
-    harness.join().acquire('k', { ttl: 1_000 })
-    harness.environment.pass(1_000)
+    harness.openSession().acquire('k', { ttl: 1_000 })
+    harness.environment.advance(1_000)
     expect(harness.broker.stats()).to.deep.equal({
       ...initialStats,
       totalLocks: 1,
@@ -87,9 +87,9 @@ describe('statistics', () => {
 
   it('do not count a lock that is stolen, or ends with its session, as expired or unlocked', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.acquire('k')
-    harness.join().lock('k', { steal: true })
+    harness.openSession().lock('k', { steal: true })
     client.acquire('l')
     client.say({ type: 'bye' })
     expect(harness.broker.stats()).to.deep.equal({
@@ -102,7 +102,7 @@ describe('statistics', () => {
 
   it('do not count invalid requests, requests beyond a quota or repeated requests', () => {
     const harness = new BrokerHarness({ limits: { locksPerSession: 1 } })
-    const client = harness.join({ grace: 'lease' })
+    const client = harness.openSession({ grace: 'lease' })
     client.acquire('k')
     const statsBefore = harness.broker.stats()
     client.lock('')
@@ -117,10 +117,10 @@ describe('statistics', () => {
 
   it('are the same in the process of the broker and in the answer to a client', () => {
     const harness = new BrokerHarness()
-    const client = harness.join()
+    const client = harness.openSession()
     client.acquire('k')
     client.say({ type: 'stats', id: 9 })
     const expected = [{ type: 'stats', id: 9, stats: harness.broker.stats() }]
-    expect(client.heard()).to.deep.equal(expected)
+    expect(client.takeMessages()).to.deep.equal(expected)
   })
 })

@@ -65,13 +65,13 @@ describe('timekeeper', () => {
     deadlineIn('lease', 300)
     keeper.setTimer('ping', 100)
     deadlineIn('ttl', 200)
-    environment.pass(99)
+    environment.advance(99)
     expect(events).to.deep.equal([])
-    environment.pass(1)
+    environment.advance(1)
     expect(events).to.deep.equal(['timer ping'])
-    environment.pass(100)
+    environment.advance(100)
     expect(events).to.deep.equal(['timer ping', 'deadline ttl'])
-    environment.pass(100)
+    environment.advance(100)
     expect(events).to.deep.equal(['timer ping', 'deadline ttl', 'deadline lease'])
   })
 
@@ -83,9 +83,9 @@ describe('timekeeper', () => {
     keeper.clearDeadline('cleared')
     keeper.clearTimer('cancelled')
     deadlineIn('moved', 500)
-    environment.pass(499)
+    environment.advance(499)
     expect(events).to.deep.equal([])
-    environment.pass(1)
+    environment.advance(1)
     expect(events).to.deep.equal(['deadline moved'])
   })
 
@@ -103,7 +103,7 @@ describe('timekeeper', () => {
       keeper.setTimer(`ping ${i}`, 5_000 + i)
     }
     expect(environment.timerCount).to.equal(1)
-    environment.pass(4_000)
+    environment.advance(4_000)
     expect(environment.timerCount).to.equal(1)
   })
 
@@ -119,7 +119,7 @@ describe('timekeeper', () => {
     const { environment, keeper, deadlineIn } = setUp()
     expect(environment.timerCount).to.equal(0)
     deadlineIn('ttl', 100)
-    environment.pass(100)
+    environment.advance(100)
     expect(environment.timerCount).to.equal(0)
     deadlineIn('lease', 100)
     keeper.stop()
@@ -131,7 +131,7 @@ describe('timekeeper', () => {
   it('reports no deadline after its method `stop` was called, even in the same turn', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 100)
-    environment.stopFor(100)
+    environment.advanceWithoutTimers(100)
     environment.fireTimers()
     keeper.stop()
     environment.endTurn()
@@ -143,7 +143,7 @@ describe('timekeeper', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('due', 100)
     deadlineIn('later', 200)
-    environment.stopFor(100)
+    environment.advanceWithoutTimers(100)
     keeper.run()
     expect(events).to.deep.equal(['deadline due'])
   })
@@ -152,7 +152,7 @@ describe('timekeeper', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('ttl', 200)
     // The timer is 90 ms late. Only a lateness above 100 ms counts as a stop.
-    environment.stopFor(290)
+    environment.advanceWithoutTimers(290)
     environment.fireTimers()
     environment.endTurn()
     expect(keeper.pausedMs).to.equal(0)
@@ -163,13 +163,13 @@ describe('timekeeper', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 1_000)
     keeper.setTimer('ping', 500)
-    environment.moveWall(3_600_000)
-    environment.pass(499)
-    environment.moveWall(-7_200_000)
+    environment.moveWallClock(3_600_000)
+    environment.advance(499)
+    environment.moveWallClock(-7_200_000)
     expect(events).to.deep.equal([])
-    environment.pass(1)
+    environment.advance(1)
     expect(events).to.deep.equal(['timer ping'])
-    environment.pass(500)
+    environment.advance(500)
     expect(events).to.deep.equal(['timer ping', 'deadline lease'])
   })
 })
@@ -178,23 +178,23 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   it('shifts the deadlines of clients by the time of the stop', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
-    environment.pass(1_000)
-    environment.stopFor(60_000)
+    environment.advance(1_000)
+    environment.advanceWithoutTimers(60_000)
     environment.fireTimers()
     environment.endTurn()
     expect(events).to.deep.equal([])
     // The timekeeper checks every 250 ms, so it may miss up to 250 ms of a stop.
     expect(keeper.pausedMs).to.be.within(60_000 - 250, 60_000)
-    environment.pass(700)
+    environment.advance(700)
     expect(events).to.deep.equal([])
-    environment.pass(300)
+    environment.advance(300)
     expect(events).to.deep.equal(['deadline lease'])
   })
 
   it('does not shift the broker’s own timers', () => {
     const { environment, events, keeper } = setUp()
     keeper.setTimer('timeout', 2_000)
-    environment.stopFor(60_000)
+    environment.advanceWithoutTimers(60_000)
     environment.fireTimers()
     environment.endTurn()
     expect(events).to.deep.equal(['timer timeout'])
@@ -203,7 +203,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   it('reports a deadline only after the broker has handled the input that arrived during the stop', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 200)
-    environment.stopFor(250)
+    environment.advanceWithoutTimers(250)
     environment.fireTimers()
     expect(events).to.deep.equal([])
     // The input clears the deadline.
@@ -216,22 +216,22 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const { environment, events, deadlineIn } = setUp()
     deadlineIn('lease', 300)
     // The check is due after 250 ms, so only the later 60,000 ms count as a stop.
-    environment.stopFor(250)
+    environment.advanceWithoutTimers(250)
     environment.fireTimers()
-    environment.stopFor(60_000)
+    environment.advanceWithoutTimers(60_000)
     environment.endTurn()
     expect(events).to.deep.equal([])
-    environment.pass(49)
+    environment.advance(49)
     expect(events).to.deep.equal([])
-    environment.pass(1)
+    environment.advance(1)
     expect(events).to.deep.equal(['deadline lease'])
   })
 
   it('shifts deadlines before `run` reports expired deadlines', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
-    environment.pass(1_000)
-    environment.stopFor(60_000)
+    environment.advance(1_000)
+    environment.advanceWithoutTimers(60_000)
     keeper.run()
     expect(events).to.deep.equal([])
   })
@@ -239,8 +239,8 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   it('leaves the stop out of the returned times, even before the late timer fires', () => {
     const { environment, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 15_000)
-    environment.pass(1_000)
-    environment.stopFor(60_000)
+    environment.advance(1_000)
+    environment.advanceWithoutTimers(60_000)
     const seen = keeper.now()
     // The time is 1,000 ms at the start, plus 1,000 ms, plus at most 250 ms of the stop.
     expect(seen).to.be.below(3_000)
@@ -253,10 +253,10 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const { environment, keeper, deadlineIn } = setUp()
     deadlineIn('ttl', 100)
     const start = keeper.now()
-    environment.stopFor(199)
+    environment.advanceWithoutTimers(199)
     expect(keeper.now()).to.equal(start + 199)
     // The timer of the ttl is now 101 ms late, which counts as a stop of 101 ms.
-    environment.stopFor(2)
+    environment.advanceWithoutTimers(2)
     expect(keeper.now()).to.equal(start + 199)
     expect(keeper.pausedMs).to.equal(101)
     // The clock has advanced by 201 ms, of which 100 ms do not belong to the stop.
@@ -265,11 +265,11 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
       false,
     ])
     // Another 99 ms are too few for another stop. So 199 ms have now passed without the stop.
-    environment.stopFor(99)
+    environment.advanceWithoutTimers(99)
     expect(keeper.now()).to.equal(start + 199)
     environment.fireTimers()
     environment.endTurn()
-    environment.pass(1)
+    environment.advance(1)
     expect(keeper.now()).to.equal(start + 200)
   })
 
@@ -277,14 +277,14 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const { environment, other, hasEnded } = brokerWithSilentSession()
     // The message makes the broker read the clock, 65 ms after the end of the lease. The timer of
     // the broker is late.
-    environment.stopFor(95)
+    environment.advanceWithoutTimers(95)
     other.say({ type: 'stats', id: 1 })
-    environment.stopFor(60_000)
+    environment.advanceWithoutTimers(60_000)
     environment.fireTimers()
     environment.endTurn()
-    environment.pass(29)
+    environment.advance(29)
     expect(hasEnded()).to.equal(false)
-    environment.pass(1)
+    environment.advance(1)
     expect(hasEnded()).to.equal(true)
   })
 
@@ -295,18 +295,18 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   function brokerWithSilentSession() {
     const harness = new BrokerHarness()
     const { environment } = harness
-    const other = harness.join({ lease: 300_000 })
-    const silent = harness.join({ lease: 5_000 })
-    environment.pass(30)
+    const other = harness.openSession({ lease: 300_000 })
+    const silent = harness.openSession({ lease: 5_000 })
+    environment.advance(30)
     silent.say({ type: 'stats', id: 1 })
     // The silent client does not answer the ping that the broker sends meanwhile.
-    environment.pass(4_870)
+    environment.advance(4_870)
     other.acquire('k')
     other.lock('k', { timeout: 100 })
     environment.endTurn()
     // The clock reaches the end of the timeout, but the timer does not fire yet.
-    environment.pass(99)
-    environment.stopFor(1)
+    environment.advance(99)
+    environment.advanceWithoutTimers(1)
     return {
       environment,
       other,
@@ -318,15 +318,15 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
     for (const stop of [10_000, 20_000]) {
-      environment.pass(500)
-      environment.stopFor(stop)
+      environment.advance(500)
+      environment.advanceWithoutTimers(stop)
       environment.fireTimers()
       environment.endTurn()
     }
     expect(keeper.pausedMs).to.be.within(30_000 - 500, 30_000)
-    environment.pass(400)
+    environment.advance(400)
     expect(events).to.deep.equal([])
-    environment.pass(600)
+    environment.advance(600)
     expect(events).to.deep.equal(['deadline lease'])
   })
 })
@@ -373,8 +373,8 @@ describe('timekeeper: for any steps of the clock, the timekeeper', () => {
       // With this deadline the timekeeper always has a timer, and so checks for stops.
       setDeadline(1e9)
       const actions: Record<Step[0], (ms: number) => void> = {
-        stop: (ms) => environment.stopFor(ms),
-        pass: (ms) => environment.pass(ms),
+        stop: (ms) => environment.advanceWithoutTimers(ms),
+        pass: (ms) => environment.advance(ms),
         fireTimers: () => environment.fireTimers(),
         endTurn: () => environment.endTurn(),
         deadline: setDeadline,

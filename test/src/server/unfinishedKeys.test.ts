@@ -9,10 +9,10 @@ import { BrokerHarness, type Client } from './harness.js'
 /** A client with an exclusive lock, and two clients with 1,250 waiting shared requests each. */
 function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
   const harness = new BrokerHarness()
-  const holder = harness.join()
+  const holder = harness.openSession()
   holder.acquire('k')
   // The broker also stores the answers to a session with a grace.
-  const crowd = Array.from({ length: 2 }, () => harness.join({ grace: 'lease' }))
+  const crowd = Array.from({ length: 2 }, () => harness.openSession({ grace: 'lease' }))
   for (const client of crowd) {
     for (let from = 0; from < 1_250; from += 250) {
       const ids = Array.from({ length: 250 }, (_, i) => from + i + 1)
@@ -29,7 +29,7 @@ function release(holder: Client): void {
 
 /** How many grants these clients have received since the last call. */
 const grantCount = (crowd: readonly Client[]): number =>
-  crowd.reduce((sum, { socket }) => sum + socket.heardOf('granted').length, 0)
+  crowd.reduce((sum, { socket }) => sum + socket.takeMessagesOfType('granted').length, 0)
 
 describe('a release with thousands of shared requests', () => {
   it('grants all requests in parts, and the broker serves other clients between the parts', () => {

@@ -88,7 +88,7 @@ describe('the queue of upgrades', () => {
         raw: new PassThrough(),
         accept: () => {
           accepted.push(name)
-          environment.stopFor(50)
+          environment.advanceWithoutTimers(50)
         },
         refuse: () => {},
       })

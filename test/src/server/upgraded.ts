@@ -52,7 +52,7 @@ export function adoptSocket(raw: Duplex, options: object): Upgraded {
 }
 
 /** Makes a connection whose upgrade `ws` answers. */
-export function upgrade(server: WebSocketServer, onWrite?: OnWrite): Upgraded {
+export function upgradeConnection(server: WebSocketServer, onWrite?: OnWrite): Upgraded {
   const duplex = makeSocket(onWrite)
   const headers = {
     upgrade: 'websocket',
@@ -79,7 +79,7 @@ export interface Frame {
 }
 
 /** Makes a frame with a mask. */
-export function frame(firstByte: number, text: string): Frame {
+export function maskedFrame(firstByte: number, text: string): Frame {
   return { first: firstByte, payload: Buffer.from(text), mask: Buffer.from([1, 2, 3, 4]) }
 }
 

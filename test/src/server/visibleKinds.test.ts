@@ -11,27 +11,27 @@ import { BrokerHarness, type Client } from './harness.js'
  * key. The broker refuses the second request, which is from `bob`. Returns both clients.
  */
 function makeRefusedDeadlock(harness: BrokerHarness, keys: readonly [string, string]): Client[] {
-  const clients = [harness.join({ name: 'ann' }), harness.join({ name: 'bob' })]
+  const clients = [harness.openSession({ name: 'ann' }), harness.openSession({ name: 'bob' })]
   for (const [i, client] of clients.entries()) client.acquire(keys[i]!, { scope: i + 1 })
   clients[0]!.lock(keys[1], { scope: 1 })
   clients[1]!.lock(keys[0], { scope: 2 })
-  expect(clients[1]!.socket.heardOf('failed')[0]).to.include({ code: 'DEADLOCK' })
+  expect(clients[1]!.socket.takeMessagesOfType('failed')[0]).to.include({ code: 'DEADLOCK' })
   return clients
 }
 
 /** Sends a query with these fields, and returns the first part of the answer. */
 function query(client: Client, fields: object): Found {
   // Drops the messages that the client has not read, such as later parts of an earlier answer.
-  client.heard()
+  client.takeMessages()
   client.say({ type: 'query', id: 1, ...fields })
-  return client.socket.heardOf('found')[0]!
+  return client.socket.takeMessagesOfType('found')[0]!
 }
 
 describe('queries and watches', () => {
   it('show the scope of a lock and of a waiting request', () => {
     const harness = new BrokerHarness()
     makeRefusedDeadlock(harness, ['a', 'b'])
-    const reader = harness.join()
+    const reader = harness.openSession()
     const { held, waiting } = query(reader, {})
     expect(held.map(({ key, scope }) => [key, scope])).to.deep.equal([
       ['a', 1],
@@ -44,7 +44,7 @@ describe('queries and watches', () => {
 
   it('list a waiting upgrade before the requests that wait for its key, and count the upgrade', () => {
     const harness = new BrokerHarness()
-    const [upgrader, other, writer, reader] = [1, 2, 3, 4].map(() => harness.join())
+    const [upgrader, other, writer, reader] = [1, 2, 3, 4].map(() => harness.openSession())
     const fence = upgrader!.acquire('k', { mode: 'shared' })
     const fenceOfOther = other!.acquire('k', { mode: 'shared' })
     writer!.lock('k')
@@ -59,12 +59,12 @@ describe('queries and watches', () => {
       expect(queued).not.to.have.property('upgrade')
     }
     reader!.say({ type: 'watch', id: 2, queue: true })
-    const [watching] = reader!.socket.heardOf('watching')
+    const [watching] = reader!.socket.takeMessagesOfType('watching')
     expect(watching!.waiting![0]).to.include({ upgrade: true, request: 900 })
     expect(watching!.waitingCount).to.equal(2)
     other!.unlock(fenceOfOther)
     const [dequeued] = reader!.socket
-      .heardOf('event')
+      .takeMessagesOfType('event')
       .map(({ event }) => event)
       .filter((event): event is QueueEvent => event.event === 'dequeued')
     expect(dequeued).to.include({ request: 900, upgrade: true, reason: 'granted' })
@@ -86,7 +86,7 @@ describe('the statistics of refused deadlocks', () => {
     expect(harness.broker.stats()).to.include({ refusedDeadlocks: 2 })
     expect(harness.broker.stats().newestDeadlock!.cycle[0]!.key).to.equal('c')
     // The request of `ann` came first in its deadlock, so it still waits.
-    expect(ann!.socket.heardOf('failed')).to.deep.equal([])
+    expect(ann!.socket.takeMessagesOfType('failed')).to.deep.equal([])
   })
 
   it('contain the newest 20 refused deadlocks, the newest first, with their times', () => {
@@ -96,7 +96,7 @@ describe('the statistics of refused deadlocks', () => {
     for (let i = 0; i < 25; i++) {
       makeRefusedDeadlock(harness, [`a${i}`, `b${i}`])
       times.unshift(clock.wall())
-      harness.environment.pass(10)
+      harness.environment.advance(10)
     }
     const { refusedDeadlocks, newestDeadlock, deadlocks } = harness.broker.stats()
     expect(refusedDeadlocks).to.equal(25)
@@ -139,10 +139,10 @@ describe('the statistics of refused deadlocks', () => {
       authorize: (_principal, operation, key) => operation !== 'query' || visible.has(key),
     })
     makeRefusedDeadlock(harness, ['a', 'b'])
-    const reader = harness.join()
+    const reader = harness.openSession()
     const readStats = () => {
       reader.say({ type: 'stats', id: 1 })
-      return reader.socket.heardOf('stats').at(-1)!.stats
+      return reader.socket.takeMessagesOfType('stats').at(-1)!.stats
     }
     const [refusedRequest, waitingRequest] = readStats().newestDeadlock!.cycle
     expect(refusedRequest).to.include({ key: 'a', name: 'bob' })

@@ -15,7 +15,7 @@ import { BrokerHarness, type Client } from './harness.js'
  */
 function events(client: Client): string[] {
   return client
-    .heard()
+    .takeMessages()
     .filter((message): message is WatchEvent => message.type === 'event')
     .flatMap(({ watch, event }) => [watch].flat().map((id) => `${id}: ${event.event} ${event.key}`))
 }
@@ -23,7 +23,7 @@ function events(client: Client): string[] {
 /** A broker with a client that watches, and a client that locks and unlocks. */
 function setUp(): { harness: BrokerHarness; watcher: Client; busy: Client } {
   const harness = new BrokerHarness()
-  return { harness, watcher: harness.join(), busy: harness.join() }
+  return { harness, watcher: harness.openSession(), busy: harness.openSession() }
 }
 
 describe('a watch', () => {
@@ -39,11 +39,11 @@ describe('a watch', () => {
       fence,
       since: 1_700_000_000_000,
     }
-    expect(watcher.heard()).to.deep.equal([
+    expect(watcher.takeMessages()).to.deep.equal([
       { type: 'watching', id: 1, held: [lock], heldCount: 1, more: false },
     ])
     busy.unlock(fence)
-    expect(watcher.heard()).to.deep.equal([
+    expect(watcher.takeMessages()).to.deep.equal([
       { type: 'event', watch: 1, event: { event: 'unlocked', ...lock } },
     ])
   })
@@ -51,10 +51,10 @@ describe('a watch', () => {
   it('reports unlocked, expired and lost as different events', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
-    const stealer = harness.join()
+    const stealer = harness.openSession()
     busy.unlock(busy.acquire('a'))
     busy.acquire('b', { ttl: 100 })
-    harness.environment.pass(100)
+    harness.environment.advance(100)
     busy.acquire('c')
     stealer.lock('c', { steal: true })
     busy.acquire('d')
@@ -76,9 +76,9 @@ describe('a watch', () => {
   it('reports the end of the old lock before the grant of the new lock', () => {
     const { harness, watcher, busy } = setUp()
     const fence = busy.acquire('k')
-    harness.join().lock('k')
+    harness.openSession().lock('k')
     watcher.say({ type: 'watch', id: 1, key: 'k' })
-    watcher.heard()
+    watcher.takeMessages()
     busy.unlock(fence)
     expect(events(watcher)).to.deep.equal(['1: unlocked k', '1: locked k'])
   })
@@ -91,7 +91,7 @@ describe('a watch', () => {
       { type: 'watch', id: 3 },
       { type: 'watch', id: 4, prefix: '' },
     )
-    watcher.heard()
+    watcher.takeMessages()
     for (const key of ['a:1', 'a:2', 'a', 'b']) busy.acquire(key)
     expect(events(watcher).sort()).to.deep.equal([
       '1: locked a:1',
@@ -112,16 +112,16 @@ describe('a watch', () => {
     const { harness, watcher, busy } = setUp()
     busy.acquire('k')
     watcher.say({ type: 'watch', id: 1 })
-    watcher.heard()
-    const waiter = harness.join()
+    watcher.takeMessages()
+    const waiter = harness.openSession()
     waiter.say({ type: 'cancel', request: waiter.lock('k') })
-    expect(watcher.heard()).to.deep.equal([])
+    expect(watcher.takeMessages()).to.deep.equal([])
   })
 
   it('ends with unwatch, or with its connection', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2 }, { type: 'unwatch', watch: 1 })
-    watcher.heard()
+    watcher.takeMessages()
     busy.acquire('k')
     expect(events(watcher)).to.deep.equal(['2: locked k'])
     const frameCount = watcher.socket.frames.length
@@ -133,11 +133,11 @@ describe('a watch', () => {
 
   it('is independent of another client’s watch with the same id', () => {
     const { harness, watcher, busy } = setUp()
-    const other = harness.join()
+    const other = harness.openSession()
     watcher.say({ type: 'watch', id: 1, key: 'a' })
     other.say({ type: 'watch', id: 1, key: 'b' })
-    watcher.heard()
-    other.heard()
+    watcher.takeMessages()
+    other.takeMessages()
     other.say({ type: 'unwatch', watch: 1 })
     busy.acquire('a')
     busy.acquire('b')
@@ -147,7 +147,7 @@ describe('a watch', () => {
 
   it('fails beyond `watchesPerSession`, until the client ends another watch', () => {
     const harness = new BrokerHarness({ limits: { watchesPerSession: 2 } })
-    const client = harness.join()
+    const client = harness.openSession()
     client.say(
       { type: 'watch', id: 1 },
       { type: 'watch', id: 2 },
@@ -156,21 +156,23 @@ describe('a watch', () => {
       { type: 'watch', id: 4 },
     )
     expect(
-      client.heard().map((message) => ('id' in message ? `${message.type} ${message.id}` : '')),
+      client
+        .takeMessages()
+        .map((message) => ('id' in message ? `${message.type} ${message.id}` : '')),
     ).to.deep.equal(['watching 1', 'watching 2', 'failed 3', 'watching 4'])
   })
 
   it('sends many held locks in parts, and the events after the last part', () => {
     const { harness, watcher, busy } = setUp()
     for (let i = 0; i < 100; i++) busy.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
-    watcher.socket.isReading = false
+    watcher.socket.isClientReading = false
     watcher.say({ type: 'watch', id: 1 })
     busy.lock('after')
     while (watcher.socket.bufferedBytes > 0) {
-      watcher.socket.read()
+      watcher.socket.letClientRead()
       harness.environment.endTurn()
     }
-    const heard = watcher.heard()
+    const heard = watcher.takeMessages()
     expect(heard.pop()).to.deep.include({ type: 'event', watch: 1 })
     const parts = heard.filter((message) => message.type === 'watching')
     expect(parts, 'all messages before the event').to.have.length(heard.length)
@@ -184,9 +186,9 @@ describe('watches of one connection that match the same event', () => {
     const { watcher, busy } = setUp()
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     watcher.say(...ids.map((id) => ({ type: 'watch', id, prefix: '' })))
-    watcher.heard()
+    watcher.takeMessages()
     busy.unlock(busy.acquire('k'))
-    const heard = watcher.heard()
+    const heard = watcher.takeMessages()
     expect(heard.map((message) => message.type)).to.deep.equal(['event', 'event'])
     for (const message of heard) expect(message).to.deep.include({ watch: ids })
   })
@@ -195,17 +197,17 @@ describe('watches of one connection that match the same event', () => {
     const { watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2, prefix: 'a' })
     watcher.say({ type: 'watch', id: 3, key: 'ab' }, { type: 'watch', id: 4, prefix: 'abc' })
-    watcher.heard()
+    watcher.takeMessages()
     busy.acquire('ab')
-    expect(watcher.heard().map((message) => 'watch' in message && message.watch)).to.deep.equal([
-      [1, 2, 3],
-    ])
+    expect(
+      watcher.takeMessages().map((message) => 'watch' in message && message.watch),
+    ).to.deep.equal([[1, 2, 3]])
   })
 
   it('each get only the events after its own start, even if the broker writes earlier events later', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
-    watcher.heard()
+    watcher.takeMessages()
     // `socket.say` does not end the turn, so the broker has not written this event yet.
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'watch', id: 2, prefix: 'k' })
@@ -224,7 +226,7 @@ describe('watches of one connection that match the same event', () => {
       { type: 'watch', id: 5, prefix: 'a' },
       { type: 'unwatch', watch: 5 },
     )
-    watcher.heard()
+    watcher.takeMessages()
     for (const key of ['a', 'ab', 'abcd']) busy.acquire(key)
     expect(events(watcher)).to.deep.equal([
       '1: locked a',
@@ -237,21 +239,21 @@ describe('watches of one connection that match the same event', () => {
 
   it('cost one message for each connection, not for each watch', () => {
     const harness = new BrokerHarness()
-    const crowd = Array.from({ length: 5 }, () => harness.join())
+    const crowd = Array.from({ length: 5 }, () => harness.openSession())
     for (const client of crowd) {
       const prefixes = Array.from({ length: 100 }, (_, i) => 'k'.repeat(i))
       client.say(...prefixes.map((prefix, id) => ({ type: 'watch', id: id + 1, prefix })))
-      client.heard()
+      client.takeMessages()
     }
-    harness.join().acquire('k'.repeat(200))
-    for (const client of crowd) expect(client.heard()).to.have.length(1)
+    harness.openSession().acquire('k'.repeat(200))
+    for (const client of crowd) expect(client.takeMessages()).to.have.length(1)
   })
 
   it('get many long messages in several frames, so that no turn encodes all of them', () => {
     const { watcher, busy } = setUp()
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     watcher.say(...ids.map((id) => ({ type: 'watch', id })))
-    watcher.heard()
+    watcher.takeMessages()
     const locks = Array.from({ length: 100 }, (_, i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
     busy.socket.say(...locks)
     // The pong does nothing, but `busy.say` ends the turn.
@@ -321,10 +323,10 @@ describe('a query', () => {
     busy.acquire('a:1')
     busy.acquire('a:2')
     busy.acquire('b')
-    const waiter = harness.join({ name: 'patient' })
+    const waiter = harness.openSession({ name: 'patient' })
     waiter.lock('a:1', { mode: 'shared' })
     watcher.say({ type: 'query', id: 1, prefix: 'a:', limit: 1 })
-    const [found] = watcher.heard()
+    const [found] = watcher.takeMessages()
     const since = 1_700_000_000_000
     // The counts include `a:2`, which the limit leaves out. `more` is false in the last part.
     expect(found).to.deep.equal({
@@ -341,7 +343,7 @@ describe('a query', () => {
   it('returns nothing for an unused key, even if every object has a property with this name', () => {
     const { watcher } = setUp()
     watcher.say({ type: 'query', id: 1, key: '__proto__' })
-    expect(watcher.heard()).to.deep.equal([
+    expect(watcher.takeMessages()).to.deep.equal([
       {
         type: 'found',
         id: 1,

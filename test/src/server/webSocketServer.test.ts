@@ -19,8 +19,8 @@ import {
 import { subprotocol } from '@holdfast/shared'
 import { assert, expect } from 'chai'
 import fc from 'fast-check'
-import { quickOrFullRuns } from '../support/counts.js'
-import { encodeFrame, frame } from './upgraded.js'
+import { runs } from '../support/counts.js'
+import { encodeFrame, maskedFrame } from './upgraded.js'
 
 /**
  * The most bytes of answers to pings that the broker buffers while the client does not read. A
@@ -113,17 +113,17 @@ class Peer {
 
   /** The client sends these texts, each in a frame, in one chunk. */
   say(...texts: readonly string[]): void {
-    this.raw.push(Buffer.concat(texts.map((text) => encodeFrame(frame(0x81, text)))))
+    this.raw.push(Buffer.concat(texts.map((text) => encodeFrame(maskedFrame(0x81, text)))))
   }
 
   /** The client sends a WebSocket ping. */
   ping(data: string): void {
-    this.raw.push(encodeFrame(frame(0x89, data)))
+    this.raw.push(encodeFrame(maskedFrame(0x89, data)))
   }
 
   /** The client sends a frame with this first byte. */
   sendFrame(first: number, text: string): void {
-    this.raw.push(encodeFrame(frame(first, text)))
+    this.raw.push(encodeFrame(maskedFrame(first, text)))
   }
 
   /** Lets all writes of the broker end. */
@@ -144,14 +144,14 @@ const steps: Readonly<Record<string, (peer: Peer) => void>> = {
   'the client sends two texts in a chunk': (peer) => peer.say('one', 'two'),
   'the client sends a text beyond ASCII': (peer) => peer.say('é'),
   'the client sends a text that is not UTF-8': ({ raw }) => {
-    raw.push(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
+    raw.push(encodeFrame({ ...maskedFrame(0x81, ''), payload: Buffer.from([0xff]) }))
   },
   'the client sends a ping': (peer) => peer.ping('data'),
   'the client sends a first fragment': (peer) => peer.sendFrame(0x01, 'be'),
   'the client sends a last fragment': (peer) => peer.sendFrame(0x80, 'gin'),
   'the client sends a binary message': (peer) => peer.sendFrame(0x82, 'bytes'),
   'the client sends a part of a frame': ({ raw }) =>
-    raw.push(encodeFrame(frame(0x81, 'part')).subarray(0, 8)),
+    raw.push(encodeFrame(maskedFrame(0x81, 'part')).subarray(0, 8)),
   'the client sends a close frame': (peer) => peer.sendFrame(0x88, ''),
   'the client ends its side of the connection': ({ raw }) => raw.push(null),
   'the connection breaks': ({ raw }) => raw.destroy(new Error('ECONNRESET')),
@@ -204,7 +204,7 @@ describe('a WebSocket of the broker', () => {
     peer.say('1', '2', '3')
     await turns()
     expect(peer.events).to.deep.equal(['1'])
-    expect(peer.socket.unreadBytes).to.equal(2 * encodeFrame(frame(0x81, '2')).length)
+    expect(peer.socket.unreadBytes).to.equal(2 * encodeFrame(maskedFrame(0x81, '2')).length)
     peer.socket.resume()
     expect(peer.events).to.deep.equal(['1'])
     await turns()
@@ -277,7 +277,7 @@ describe('a WebSocket of the broker', () => {
     for (const isClosedByBroker of [false, true]) {
       const peer = new Peer()
       if (isClosedByBroker) peer.socket.close(4_000, 'enough')
-      peer.raw.push(encodeFrame(frame(0x88, '')))
+      peer.raw.push(encodeFrame(maskedFrame(0x88, '')))
       await turns()
       expect(peer.events).to.deep.equal(['close'])
       expect(peer.written).to.match(/^\u0088/)
@@ -287,7 +287,7 @@ describe('a WebSocket of the broker', () => {
   it('stays open after an invalid frame, until the client has ended the connection', async () => {
     const peer = new Peer()
     // The payload of a close frame is invalid with one byte, because a close code has two bytes.
-    peer.raw.push(encodeFrame(frame(0x88, 'x')))
+    peer.raw.push(encodeFrame(maskedFrame(0x88, 'x')))
     await turns()
     expect(peer.events).to.deep.equal(['fault'])
     peer.raw.push(null)

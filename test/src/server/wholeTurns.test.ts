@@ -25,7 +25,7 @@ class Scene {
 
   /** Connects a client whose output the meter counts. */
   join(): Client {
-    const client = this.harness.join({ lease })
+    const client = this.harness.openSession({ lease })
     this.meter.watchOutput(client.socket)
     return client
   }
@@ -42,7 +42,7 @@ class Scene {
       client.say(...ids.map((id) => ({ ...message, id })))
     }
     // Discards the answers to these requests.
-    client.heard()
+    client.takeMessages()
     return client
   }
 
@@ -154,7 +154,7 @@ const kinds: Record<string, MessageKind> = {
       scene.joinMany().map((client, i) => {
         const key = `run ${i}`
         client.say({ type: 'once', id: 1, key })
-        const [granted] = client.heard()
+        const [granted] = client.takeMessages()
         scene.requestMany({ type: 'once', key }, 20)
         const { fence } = granted as { fence: number }
         return [client, { type: 'complete', id: 2, fence, value: 'v'.repeat(30_000) }]
@@ -179,12 +179,12 @@ describe('expensive messages and disconnects in one turn', function () {
       const scene = new Scene()
       const { harness, meter } = scene
       meter.watchVisits(harness.broker)
-      const bystander = harness.join({ lease })
+      const bystander = harness.openSession({ lease })
       const messages = prepare(scene)
       harness.environment.endTurn()
       // Spends nearly the whole budget of the turn, as messages of other clients would do.
       harness.broker.scheduler.spend(turnBudget.all - 100)
-      bystander.heard()
+      bystander.takeMessages()
       meter.reset()
       for (const [client, message] of messages) client.socket.say(message)
       // A turn may exceed its budget by the guaranteed minimum of each connection, and by the last
@@ -198,7 +198,7 @@ describe('expensive messages and disconnects in one turn', function () {
         const work = meter.reset()
         expect(work, 'the work of one turn').to.be.below(maxWork)
         total += work
-        const answers = bystander.heard().filter(({ type }) => type === 'stats')
+        const answers = bystander.takeMessages().filter(({ type }) => type === 'stats')
         expect(answers, 'answers to the bystander in each turn').to.have.length(1)
         idleTurns = work < 20 ? idleTurns + 1 : 0
       }
@@ -212,16 +212,16 @@ describe('expensive messages and disconnects in one turn', function () {
     const { harness, meter } = scene
     const { environment, broker } = harness
     meter.watchVisits(broker)
-    const bystander = harness.join({ lease })
+    const bystander = harness.openSession({ lease })
     const [first, second] = prepare(scene)
     environment.endTurn()
-    bystander.heard()
+    bystander.takeMessages()
     const countEffect = meter.onEffect.bind(meter)
     // Each effect (a change of the lock table, or an answer) takes 20 ms, longer than a turn may
     // take.
     meter.onEffect = () => {
       countEffect()
-      environment.stopFor(20)
+      environment.advanceWithoutTimers(20)
     }
     const send = ([client, message]: [Client, object]) => client.socket.say(message)
     meter.reset()
@@ -233,8 +233,8 @@ describe('expensive messages and disconnects in one turn', function () {
     bystander.socket.say({ type: 'stats', id: 1 })
     environment.endOneTurn()
     expect(meter.reset()).to.be.below(20)
-    expect(bystander.heard()).to.have.length(1)
-    environment.pass(turnBudget.recoveryMs)
+    expect(bystander.takeMessages()).to.have.length(1)
+    environment.advance(turnBudget.recoveryMs)
     expect(meter.reset()).to.be.above(workEach)
   })
 
@@ -259,7 +259,7 @@ describe('expensive messages and disconnects in one turn', function () {
   it('are spread over turns: the ends of many connections whose sessions have no locks', () => {
     const { harness } = new Scene()
     const { environment, broker } = harness
-    const leaving = Array.from({ length: 300 }, () => harness.join({ lease }))
+    const leaving = Array.from({ length: 300 }, () => harness.openSession({ lease }))
     environment.endTurn()
     for (const client of leaving) client.socket.drop()
     // The broker ends some sessions immediately, and the other sessions in later turns.
@@ -272,15 +272,15 @@ describe('expensive messages and disconnects in one turn', function () {
   it('are spread over turns: disconnects that each take longer than usual', () => {
     const { harness } = new Scene()
     const { environment, broker } = harness
-    const leaving = Array.from({ length: 50 }, () => harness.join({ lease }))
+    const leaving = Array.from({ length: 50 }, () => harness.openSession({ lease }))
     environment.endTurn()
     for (const client of leaving) {
       client.socket.drop()
-      environment.stopFor(turnBudget.ms / 10)
+      environment.advanceWithoutTimers(turnBudget.ms / 10)
     }
     // After about 10 of the 50 disconnects, the time of the turn is used up.
     expect(broker.table.sessions.size).to.be.within(30, 45)
-    environment.pass(turnBudget.recoveryMs)
+    environment.advance(turnBudget.recoveryMs)
     expect(broker.table.sessions.size).to.equal(0)
   })
 })

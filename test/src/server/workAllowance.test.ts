@@ -84,7 +84,7 @@ describe('the work allowance of a connection', () => {
 
   it('gives the minimum after the time of the turn, and limits the time for the minimum', () => {
     beginTurnTime()
-    environment.stopFor(turnBudget.ms)
+    environment.advanceWithoutTimers(turnBudget.ms)
     allowance.beginTurn(1_000 + turnBudget.ms)
     expect(allowance.unitsLeft).to.equal(turnBudget.minimum)
     expect(allowance.mustLookAtClock).to.equal(true)
@@ -94,7 +94,7 @@ describe('the work allowance of a connection', () => {
 
   it('gives the whole budget in the turn after a turn that used up its time', () => {
     beginTurnTime()
-    environment.stopFor(50)
+    environment.advanceWithoutTimers(50)
     allowance.beginTurn(1_050)
     scheduler.nextTurn()
     allowance.beginTurn(1_060)
@@ -115,11 +115,11 @@ describe('a connection whose messages take longer than usual', () => {
   it('handles only a part of a long frame in a turn', () => {
     const harness = new BrokerHarness({
       authorize: () => {
-        harness.environment.stopFor(0.1)
+        harness.environment.advanceWithoutTimers(0.1)
         return true
       },
     })
-    const client = harness.join({ lease: 60_000 })
+    const client = harness.openSession({ lease: 60_000 })
     const requests = Array.from({ length: 150 }, (_, i) => ({
       type: 'lock',
       id: i + 1,
@@ -129,8 +129,8 @@ describe('a connection whose messages take longer than usual', () => {
     harness.environment.endOneTurn()
     // The time of the connection, 1 ms, has passed after 10 messages. The broker notices this only
     // when it looks at the clock, first after 96 units of work.
-    expect(client.heard().length).to.be.within(10, 40)
+    expect(client.takeMessages().length).to.be.within(10, 40)
     harness.environment.endTurn()
-    expect(client.heard().at(-1)).to.include({ type: 'granted', id: 150 })
+    expect(client.takeMessages().at(-1)).to.include({ type: 'granted', id: 150 })
   })
 })

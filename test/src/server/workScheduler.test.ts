@@ -23,7 +23,7 @@ describe('the work scheduler', () => {
   it('allows a connection less work the longer the turn takes, but at least a minimum', () => {
     const passedMs = [0, 1, 0.5, 0.25, 0.25, 48]
     const allowances = passedMs.map((ms) => {
-      environment.stopFor(ms)
+      environment.advanceWithoutTimers(ms)
       return scheduler.allowanceNow()
     })
     // A turn has 2 ms, and 2,000 units for each ms that is left. A connection gets at most 1,000
@@ -34,12 +34,12 @@ describe('the work scheduler', () => {
 
   it('gives the full budget again in the next turn', () => {
     scheduler.allowanceNow()
-    environment.stopFor(50)
+    environment.advanceWithoutTimers(50)
     scheduler.allowanceNow()
     scheduler.nextTurn()
     expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
     // The time of the new turn has not begun yet, so these 10 ms do not count.
-    environment.stopFor(10)
+    environment.advanceWithoutTimers(10)
     expect(scheduler.allowanceNow()).to.equal(1_000)
   })
 
@@ -48,8 +48,8 @@ describe('the work scheduler', () => {
     const workFor = (name: string, ms: number): PacedWork => ({
       work: (units) => {
         order.push(name)
-        // Unlike `stopFor`, `pass` also fires timers.
-        environment.pass(ms)
+        // Unlike `advanceWithoutTimers`, `advance` also fires timers.
+        environment.advance(ms)
         // The work reports that it used a tenth of its units, so only its time may end the turn.
         return units / 10
       },
@@ -63,7 +63,7 @@ describe('the work scheduler', () => {
     }
     environment.endOneTurn()
     expect(order).to.deep.equal(['slow'])
-    environment.pass(turnBudget.recoveryMs)
+    environment.advance(turnBudget.recoveryMs)
     expect(order).to.deep.equal(['slow', 'next', 'last'])
   })
 
@@ -73,7 +73,7 @@ describe('the work scheduler', () => {
     const work: PacedWork = {
       work: () => {
         beganAt.push(environment.clock.monotonic())
-        environment.stopFor(ms)
+        environment.advanceWithoutTimers(ms)
         scheduler.add(work)
         return 1
       },
@@ -115,7 +115,7 @@ describe('the work scheduler', () => {
     expect(scheduler.unitsForLargeWork).to.be.above(0)
     scheduler.endLargeWork(turnBudget.ms + 3)
     expect(scheduler.unitsForLargeWork).to.equal(0)
-    environment.stopFor(3)
+    environment.advanceWithoutTimers(3)
     scheduler.allowanceNow()
     expect(scheduler.unitsForLargeWork).to.be.above(0)
   })
@@ -125,7 +125,7 @@ describe('the work scheduler', () => {
     for (let turn = 0; turn < 20; turn++) {
       scheduler.allowanceNow()
       if (scheduler.unitsForLargeWork > 0) largeTurns++
-      environment.stopFor(turnBudget.recoveryMs)
+      environment.advanceWithoutTimers(turnBudget.recoveryMs)
       // Every turn has a message that took long.
       scheduler.endLargeWork(50)
       scheduler.nextTurn()
@@ -139,7 +139,7 @@ describe('the work scheduler', () => {
     scheduler.allowanceNow()
     // The broker calls this after it has written a long answer.
     scheduler.resetTurnTime()
-    environment.stopFor(100)
+    environment.advanceWithoutTimers(100)
     expect(scheduler.allowanceNow()).to.equal(turnBudget.connection)
   })
 

@@ -15,10 +15,10 @@ import {
   adoptSocket,
   dropConnections,
   encodeFrame,
-  frame,
   makeSocket,
+  maskedFrame,
   type Upgraded,
-  upgrade,
+  upgradeConnection,
 } from './upgraded.js'
 
 type OnData = (this: Duplex, chunk: Buffer) => void
@@ -69,11 +69,11 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
   },
 
   'keeps no state in its data listener between frames': (connect) => {
-    const text = encodeFrame(frame(0x81, 'next'))
+    const text = encodeFrame(maskedFrame(0x81, 'next'))
     for (let at = 0; at <= text.length; at++) {
       const { read, heard } = connectReader(connect)
-      read(encodeFrame(frame(0x81, 'first')))
-      read(encodeFrame(frame(0x89, 'p')))
+      read(encodeFrame(maskedFrame(0x81, 'first')))
+      read(encodeFrame(maskedFrame(0x89, 'p')))
       // Before the next text, the fast path could itself read texts, of which `ws` gets no byte.
       for (const part of [text.subarray(0, at), text.subarray(at)]) {
         if (part.length > 0) read(part)
@@ -84,18 +84,18 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
 
   'emits a message before its data listener returns': (connect) => {
     const { read, heard } = connectReader(connect)
-    read(encodeFrame(frame(0x01, 'a')))
-    read(encodeFrame(frame(0x89, 'p')))
+    read(encodeFrame(maskedFrame(0x01, 'a')))
+    read(encodeFrame(maskedFrame(0x89, 'p')))
     assert.deepEqual(heard, ['ping p'])
-    read(encodeFrame(frame(0x80, 'b')))
+    read(encodeFrame(maskedFrame(0x80, 'b')))
     assert.deepEqual(heard, ['ping p', 'ab'])
   },
 
   'emits neither a refused message nor a later one': (connect) => {
     const { read, heard } = connectReader(connect)
     // The byte 0xff is not UTF-8.
-    read(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
-    read(encodeFrame(frame(0x81, 'after the refused message')))
+    read(encodeFrame({ ...maskedFrame(0x81, ''), payload: Buffer.from([0xff]) }))
+    read(encodeFrame(maskedFrame(0x81, 'after the refused message')))
     assert.deepEqual(heard, [])
   },
 
@@ -128,21 +128,21 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
     const { raw, websocket } = connect()
     websocket.pause()
     assert.isTrue(raw.isPaused())
-    raw.push(encodeFrame(frame(0x81, 'unread')))
+    raw.push(encodeFrame(maskedFrame(0x81, 'unread')))
     let unread = 0
     // This listener runs before the listener of `ws`, which reads the bytes.
     raw.prependListener('close', () => {
       unread = raw.readableLength
     })
     raw.emit('close')
-    assert.equal(unread, encodeFrame(frame(0x81, 'unread')).length)
+    assert.equal(unread, encodeFrame(maskedFrame(0x81, 'unread')).length)
   },
 }
 
 /** `ws` with a change to each connection. */
 function withChange(change: (upgraded: Upgraded) => void): Connect {
   return (onWrite) => {
-    const upgraded = upgrade(new WebSocketServer(options), onWrite)
+    const upgraded = upgradeConnection(new WebSocketServer(options), onWrite)
     change(upgraded)
     return upgraded
   }
@@ -150,7 +150,8 @@ function withChange(change: (upgraded: Upgraded) => void): Connect {
 
 /** `ws` with another class of WebSockets. */
 function withSockets(Class: typeof WebSocket): Connect {
-  return (onWrite) => upgrade(new WebSocketServer({ ...options, WebSocket: Class }), onWrite)
+  return (onWrite) =>
+    upgradeConnection(new WebSocketServer({ ...options, WebSocket: Class }), onWrite)
 }
 
 /** `ws` with another data listener. */
@@ -196,12 +197,16 @@ const breaches: readonly (readonly [breach: string, checkName: string, connect: 
     'emits messages in a later turn',
     'emits a message before its data listener returns',
     (onWrite) =>
-      upgrade(new WebSocketServer({ ...options, allowSynchronousEvents: false }), onWrite),
+      upgradeConnection(
+        new WebSocketServer({ ...options, allowSynchronousEvents: false }),
+        onWrite,
+      ),
   ],
   [
     'emits messages that are not UTF-8',
     'emits neither a refused message nor a later one',
-    (onWrite) => upgrade(new WebSocketServer({ ...options, skipUTF8Validation: true }), onWrite),
+    (onWrite) =>
+      upgradeConnection(new WebSocketServer({ ...options, skipUTF8Validation: true }), onWrite),
   ],
   [
     'queues messages until the next turn',
@@ -251,7 +256,7 @@ const breaches: readonly (readonly [breach: string, checkName: string, connect: 
 describe('the contract with ws', () => {
   afterEach(dropConnections)
 
-  const installedWs: Connect = (onWrite) => upgrade(new WebSocketServer(options), onWrite)
+  const installedWs: Connect = (onWrite) => upgradeConnection(new WebSocketServer(options), onWrite)
 
   for (const [checkName, check] of Object.entries(checks)) {
     it(`ws ${checkName}`, () => check(installedWs))

@@ -64,7 +64,7 @@ function sayAll(client: Client, count: number, message: (i: number) => object): 
 function dropOutput(client: Client): void {
   client.socket.frames.length = 0
   // Resets the socket's count of the frames that the test has read.
-  client.heard()
+  client.takeMessages()
 }
 
 /**
@@ -77,21 +77,21 @@ function text(length: number, i: number, fill: string): string {
 }
 
 /** Opens a session that outlives its connection, so the broker stores the session's answers. */
-const joinWithGrace = (harness: BrokerHarness): Client => harness.join({ grace: 'lease' })
+const joinWithGrace = (harness: BrokerHarness): Client => harness.openSession({ grace: 'lease' })
 
 /** Each kind of data, and how to fill a broker with it. */
 const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'locks of short keys',
     (harness) => {
-      const client = harness.join()
+      const client = harness.openSession()
       return () => sayAll(client, 10_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
     },
   ],
   [
     'locks with a ttl, long keys and metadata',
     (harness) => {
-      const client = harness.join()
+      const client = harness.openSession()
       const message = (i: number) => ({
         type: 'lock',
         id: i + 1,
@@ -105,7 +105,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'requests with a timeout',
     (harness) => {
-      const client = harness.join()
+      const client = harness.openSession()
       client.acquire('k')
       const message = (i: number) => ({ type: 'lock', id: i + 2, key: 'k', timeout: 1_000_000 })
       return () => sayAll(client, 9_000, message)
@@ -114,7 +114,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'requests that wait, each for its own key',
     (harness) => {
-      const [client, other] = [harness.join(), harness.join()]
+      const [client, other] = [harness.openSession(), harness.openSession()]
       sayAll(other, 5_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
       return () => sayAll(client, 5_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
     },
@@ -134,7 +134,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'stored answers with the metadata of holders',
     (harness) => {
-      const busy = harness.join()
+      const busy = harness.openSession()
       const clients = Array.from({ length: 10 }, () => joinWithGrace(harness))
       return () => {
         for (const client of clients) {
@@ -172,7 +172,11 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
     'disconnected sessions',
     (harness) => () => {
       for (let i = 0; i < 3_000 * scale; i++) {
-        const client = harness.join({ grace: 'lease', lease: 60_000, name: text(20, i, 'n') })
+        const client = harness.openSession({
+          grace: 'lease',
+          lease: 60_000,
+          name: text(20, i, 'n'),
+        })
         dropOutput(client)
         client.socket.drop()
       }
@@ -181,7 +185,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'watches of keys',
     (harness) => {
-      const clients = Array.from({ length: 5 }, () => harness.join())
+      const clients = Array.from({ length: 5 }, () => harness.openSession())
       return () => {
         for (const [n, client] of clients.entries()) {
           sayAll(client, 1_000, (i) => ({ type: 'watch', id: i + 1, key: `${n}:${i}` }))
@@ -192,7 +196,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'watches of long prefixes',
     (harness) => {
-      const clients = Array.from({ length: 5 }, () => harness.join())
+      const clients = Array.from({ length: 5 }, () => harness.openSession())
       return () => {
         for (const [n, client] of clients.entries()) {
           sayAll(client, 1_000, (i) => ({
@@ -207,13 +211,13 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'events that are not read',
     (harness) => {
-      const watchers = Array.from({ length: 5 }, () => harness.join())
+      const watchers = Array.from({ length: 5 }, () => harness.openSession())
       for (const watcher of watchers) {
         watcher.say({ type: 'watch', id: 1 })
         // The socket is full, so the events wait in the broker.
         watcher.socket.bufferedBytes = 70_000
       }
-      const busy = harness.join()
+      const busy = harness.openSession()
       // These 70,000 bytes take no heap, so they must not be part of the result. The events of this
       // lock make the broker count the bytes before the measurement begins.
       busy.unlock(busy.acquire('k'))
