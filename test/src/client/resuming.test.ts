@@ -9,7 +9,7 @@ import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { Hello } from '@holdfast/shared'
 import { expect } from 'chai'
-import { noStats } from '../protocol/brokerMessages.js'
+import { zeroStats } from '../protocol/brokerMessages.js'
 import {
   emptyAck,
   heldLock,
@@ -296,7 +296,7 @@ describe('a client that resumes a session', () => {
     await untilTurnEnds()
     socket.deliver(
       { type: 'refreshed', id: 2 },
-      { type: 'stats', id: 3, stats: noStats },
+      { type: 'stats', id: 3, stats: zeroStats },
       { type: 'revoked', id: 4 },
     )
     await Promise.all(answered)

@@ -76,7 +76,7 @@ export function applyMutant(mutant: Mutant, modules: readonly Module[]): Module 
  */
 export function copyBuildWith(mutant: Mutant): string {
   const { file, code } = applyMutant(mutant, readModules())
-  const needsAllTests = mutant.tests !== undefined
+  const needsAllTests = mutant.testFile !== undefined
   const copy = mkdtempSync(join(tmpdir(), 'holdfast-mutant-'))
   const nodeModules = join(copy, 'node_modules')
   mkdirSync(join(nodeModules, '@holdfast'), { recursive: true })

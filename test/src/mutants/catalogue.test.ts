@@ -39,10 +39,10 @@ describe('the mutants', () => {
 })
 
 describe('the mutants that name a test file', () => {
-  for (const { name, tests } of mutants) {
-    if (tests === undefined) continue
+  for (const { name, testFile } of mutants) {
+    if (testFile === undefined) continue
     it(`${name} names a file of the build`, () => {
-      const file = fileURLToPath(new URL(`../${tests}.test.js`, import.meta.url))
+      const file = fileURLToPath(new URL(`../${testFile}.test.js`, import.meta.url))
       expect(existsSync(file), `${file} exists`).to.equal(true)
     })
   }

@@ -24,13 +24,13 @@ export interface WorldRange {
 
 /**
  * The input of the process that runs the hunt: a range of worlds, and four fields of the mutant.
- * `tests` is the test file to run; without `tests`, the process runs worlds.
+ * `testFile` is the test file to run; without `testFile`, the process runs worlds.
  */
 export interface HuntInput extends WorldRange {
   readonly brokers: number
   readonly cells: number | undefined
   readonly needs: WorldNeeds | undefined
-  readonly tests: string | undefined
+  readonly testFile: string | undefined
 }
 
 /** The result of a hunt. */
@@ -63,9 +63,9 @@ export function isCaught({ seed, test, error }: HuntResult): boolean {
 /** Plants the mutant in a copy of the build. Runs worlds or tests there until one of them fails. */
 export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
-  const { brokers = 1, cells, needs, tests } = mutant
+  const { brokers = 1, cells, needs, testFile } = mutant
   try {
-    return await runIn(copy, { ...worlds, brokers, cells, needs, tests })
+    return await runIn(copy, { ...worlds, brokers, cells, needs, testFile })
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }

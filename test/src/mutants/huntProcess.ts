@@ -11,7 +11,8 @@ import { firstFailureIn } from './testRun.js'
 
 const input = JSON.parse(process.argv[2] ?? '{}') as HuntInput
 const start = performance.now()
-const result = input.tests === undefined ? await runWorlds(input) : await runTests(input.tests)
+const result =
+  input.testFile === undefined ? await runWorlds(input) : await runTests(input.testFile)
 const seconds = (performance.now() - start) / 1000
 process.send?.({ ...result, seconds } satisfies HuntResult)
 
@@ -25,8 +26,8 @@ async function runWorlds({ seeds, from, events, brokers, cells, needs }: HuntInp
   return { seed: failed?.seed, rule, test: undefined, error, seeds: batch.seeds }
 }
 
-async function runTests(tests: string) {
-  const failure = await firstFailureIn(tests)
+async function runTests(testFile: string) {
+  const failure = await firstFailureIn(testFile)
   const { test, error } = failure ?? { test: undefined, error: undefined }
   return { seed: undefined, rule: undefined, test, error, seeds: 0 }
 }

@@ -43,5 +43,5 @@ export interface Mutant {
    * `test/src` and ends before `.test.ts`, for instance `table/deadlock`. Only for a bug that the
    * simulation meets too rarely, or cannot see.
    */
-  readonly tests?: string | undefined
+  readonly testFile?: string | undefined
 }

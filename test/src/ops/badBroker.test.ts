@@ -10,7 +10,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { noStats } from '../protocol/brokerMessages.js'
+import { zeroStats } from '../protocol/brokerMessages.js'
 import { Holdfast } from './command.js'
 import { type Answer, answering, startFakeBroker, welcome } from './fakeBroker.js'
 import { runInProcess } from './inProcess.js'
@@ -132,7 +132,7 @@ describe('a command against a bad broker', () => {
         answering(({ type, id, kind }, { send }) => {
           const page = { held, waiting: [], heldCount: 5, waitingCount: 0, more: false }
           const session = { session: 's', lease: 9_000, grace: 0, connected: true }
-          if (type === 'stats') send({ type, id, stats: noStats })
+          if (type === 'stats') send({ type, id, stats: zeroStats })
           else if (kind === 'sessions') send({ ...page, type: 'found', id, sessions: [session] })
           else send({ type: 'found', id, ...page })
         }),

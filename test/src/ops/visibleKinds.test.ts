@@ -8,8 +8,8 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { WebSocketServer } from 'ws'
-import { expectRejection, Stage, untilMessagesHandled } from '../e2e/stage.js'
-import { noStats } from '../protocol/brokerMessages.js'
+import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { zeroStats } from '../protocol/brokerMessages.js'
 import { Holdfast } from './command.js'
 
 describe('the command holdfast with barriers, sets and other kinds of locks', () => {
@@ -35,7 +35,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
           else if (type === 'query') {
             const counts = { heldCount: 0, waitingCount: 0 }
             send({ type: 'found', id, held: [], waiting: [], ...counts, more: false })
-          } else if (type === 'stats') send({ type: 'stats', id, stats: noStats })
+          } else if (type === 'stats') send({ type: 'stats', id, stats: zeroStats })
         }
       })
     })

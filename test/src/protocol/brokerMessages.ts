@@ -38,7 +38,7 @@ const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9, scope: 5, upgrade: 
 export const nothingFound = { held: [], waiting: [], heldCount: 0, waitingCount: 0 } as const
 
 /** The counters of a broker that has handled no request. */
-export const noStats = {
+export const zeroStats = {
   totalLocks: 0,
   activeLocks: 0,
   failedLocks: 0,
@@ -152,7 +152,7 @@ export const validBrokerMessages: readonly ServerMessage[] = [
   { type: 'event', watch: 1, event: { event: 'locked', ...lockInEvent } },
   { type: 'event', watch: [1, 2], event: { event: 'queued', ...queuedInfo } },
   { type: 'event', watch: 1, event: { event: 'dequeued', reason: 'granted', ...queuedInfo } },
-  { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5, ...newerStats } },
+  { type: 'stats', id: 1, stats: { ...zeroStats, successRate: 0.5, ...newerStats } },
   { type: 'draining', within: 1_000 },
 ]
 

@@ -88,7 +88,7 @@ class Scene {
     // From here on, walked keys and visited scopes also count as work.
     this.meter.watchWalks(this.harness.broker)
     this.meter.watchVisits(this.harness.broker)
-    this.meter.reset()
+    this.meter.takeWork()
   }
 
   /** Makes scopes that share the key `of all scopes` and wait for keys of the holder. */
@@ -107,7 +107,7 @@ class Scene {
   /** Ends a turn, and checks the work of the turn. @returns false if the turn had no work */
   endOneTurn(): boolean {
     const hadWork = this.harness.environment.endOneTurn()
-    const work = this.meter.reset()
+    const work = this.meter.takeWork()
     expect(work, 'the work of one turn').to.be.below(maxWork)
     for (const other of this.#others) other.takeMessages()
     return hadWork
@@ -135,7 +135,7 @@ class Scene {
   /** Lets time pass in several turns, and does not check the work of these turns. */
   pass(ms: number): void {
     this.harness.environment.advance(ms)
-    this.meter.reset()
+    this.meter.takeWork()
   }
 
   /** Checks that only the sessions and the keys of the honest clients are left. */
@@ -152,7 +152,7 @@ class Scene {
     for (const { key } of harness.broker.table.keys.values()) {
       expect(key).to.match(/^(table:\d+|wanted:\d+|crowd|described|queued|of all scopes)$/)
     }
-    this.meter.reset()
+    this.meter.takeWork()
   }
 
   #join(): Client {

@@ -11,7 +11,7 @@ const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128, visit: 4 }
 
 /** To count messages and effects, give the meter to the broker as its option `observer`. */
 export class WorkMeter implements Observer {
-  // The counts since the last call of `reset`.
+  // The counts since the last call of `takeWork`.
   messages = 0
   effects = 0
   keys = 0
@@ -68,8 +68,8 @@ export class WorkMeter implements Observer {
     }
   }
 
-  /** Returns the work since the last call of `reset`, in units, and sets all counts to 0. */
-  reset(): number {
+  /** Returns the work since the last call of `takeWork`, in units, and sets all counts to 0. */
+  takeWork(): number {
     const { message, effect, key, byte, visit } = costs
     const { messages, effects, keys, bytes } = this
     this.messages = this.effects = this.keys = this.bytes = 0

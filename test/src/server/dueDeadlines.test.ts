@@ -184,7 +184,7 @@ describe('deadlines that pass together', function () {
       expect(handled(), 'deadlines that were handled before their time').to.equal(0)
       bystander.takeMessages()
       environment.advanceWithoutTimers(100)
-      meter.reset()
+      meter.takeWork()
       environment.fireTimers()
       let turns = 0
       // Each step of the loop is one turn. One more turn follows after all deadlines are handled.
@@ -192,7 +192,7 @@ describe('deadlines that pass together', function () {
         handledBefore = handled()
         bystander.socket.say({ type: 'stats', id: turns + 1 })
         if (!environment.endOneTurn()) break
-        const workOfTurn = meter.reset()
+        const workOfTurn = meter.takeWork()
         expect(workOfTurn, 'the work of one turn').to.be.below(maxWork)
         const answers = bystander.takeMessages().filter(({ type }) => type === 'stats')
         expect(answers, 'answers to the bystander in each turn').to.have.length(1)

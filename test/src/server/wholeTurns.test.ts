@@ -185,7 +185,7 @@ describe('expensive messages and disconnects in one turn', function () {
       // Spends nearly the whole budget of the turn, as messages of other clients would do.
       harness.broker.scheduler.spend(turnBudget.all - 100)
       bystander.takeMessages()
-      meter.reset()
+      meter.takeWork()
       for (const [client, message] of messages) client.socket.say(message)
       // A turn may exceed its budget by the guaranteed minimum of each connection, and by the last
       // expensive message.
@@ -195,7 +195,7 @@ describe('expensive messages and disconnects in one turn', function () {
       for (let id = 1, idleTurns = 0; idleTurns < 50; id++) {
         bystander.socket.say({ type: 'stats', id })
         harness.environment.endOneTurn()
-        const work = meter.reset()
+        const work = meter.takeWork()
         expect(work, 'the work of one turn').to.be.below(maxWork)
         total += work
         const answers = bystander.takeMessages().filter(({ type }) => type === 'stats')
@@ -224,18 +224,18 @@ describe('expensive messages and disconnects in one turn', function () {
       environment.advanceWithoutTimers(20)
     }
     const send = ([client, message]: [Client, object]) => client.socket.say(message)
-    meter.reset()
+    meter.takeWork()
     send(first!)
     environment.endOneTurn()
-    expect(meter.reset()).to.be.above(workEach)
+    expect(meter.takeWork()).to.be.above(workEach)
     // The second message waits, and the message of the bystander does not.
     send(second!)
     bystander.socket.say({ type: 'stats', id: 1 })
     environment.endOneTurn()
-    expect(meter.reset()).to.be.below(20)
+    expect(meter.takeWork()).to.be.below(20)
     expect(bystander.takeMessages()).to.have.length(1)
     environment.advance(turnBudget.recoveryMs)
-    expect(meter.reset()).to.be.above(workEach)
+    expect(meter.takeWork()).to.be.above(workEach)
   })
 
   it('are spread over turns: the ends of many connections whose sessions have locks', () => {
@@ -245,12 +245,12 @@ describe('expensive messages and disconnects in one turn', function () {
       scene.requestMany({ type: 'lock', key: `shared ${i}`, mode: 'shared' }, 90),
     )
     harness.environment.endTurn()
-    meter.reset()
+    meter.takeWork()
     for (const client of leaving) client.socket.drop()
     let turns = 0
     for (; harness.broker.table.heldCount > 0; turns++) {
       harness.environment.endOneTurn()
-      expect(meter.reset(), 'the work of one turn').to.be.below(2 * turnBudget.all)
+      expect(meter.takeWork(), 'the work of one turn').to.be.below(2 * turnBudget.all)
     }
     expect(turns).to.be.above(2)
     expect(harness.broker.table.sessions.size).to.equal(0)

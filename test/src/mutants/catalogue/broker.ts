@@ -79,7 +79,7 @@ const deadlines: Mutant[] = [
     in: 'Timekeeper.now',
     find: 'Math.max($NEWEST, $COMPENSATED)',
     replace: '$COMPENSATED',
-    tests: 'server/timekeeper',
+    testFile: 'server/timekeeper',
     why: 'The time in messages goes back when the lateness of a timer exceeds the tolerance.',
   },
   {
@@ -87,7 +87,7 @@ const deadlines: Mutant[] = [
     in: 'Timekeeper.hasPassed',
     find: '$REAL_NOW - this.#pausedMs',
     replace: 'this.now()',
-    tests: 'server/timekeeper',
+    testFile: 'server/timekeeper',
     why: 'The broker checks leases by the time in messages, which may include a part of a pause.',
   },
   {
@@ -109,7 +109,7 @@ const deadlines: Mutant[] = [
     in: 'onPong',
     find: 'schedulePing($TIME, $CONNECTION)',
     replace: 'undefined',
-    tests: 'server/connection',
+    testFile: 'server/connection',
     why: 'The broker sends a ping to a client that sends pongs by itself.',
   },
   {
@@ -117,7 +117,7 @@ const deadlines: Mutant[] = [
     in: 'Inbound.handle',
     find: 'endIdleLease($TIME, $CONNECTION)',
     replace: 'undefined',
-    tests: 'server/connection',
+    testFile: 'server/connection',
     why: 'The broker keeps the idle lease after a request, so a dead holder keeps its locks for longer.',
   },
   {
@@ -125,7 +125,7 @@ const deadlines: Mutant[] = [
     in: 'onPong',
     find: '$SESSION.lockCount === 0',
     replace: 'true',
-    tests: 'server/connection',
+    testFile: 'server/connection',
     why: 'The broker keeps the locks of a silent client for twice its lease.',
   },
   {
@@ -133,7 +133,7 @@ const deadlines: Mutant[] = [
     in: 'schedulePing',
     find: '$LOCK_COUNT > 0',
     replace: 'false',
-    tests: 'server/connection',
+    testFile: 'server/connection',
     why: 'The broker pings a session that holds a lock as seldom as an idle session.',
   },
   {

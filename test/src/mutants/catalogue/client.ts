@@ -50,7 +50,7 @@ const clocks: Mutant[] = [
     in: 'LeaseMonitor.#setExpiry',
     find: '!isEarlyEnough',
     replace: 'scheduled === undefined',
-    tests: 'client/holding',
+    testFile: 'client/holding',
     why: 'The client does not end its session at the end of the grace if the lease ends later.',
   },
   {
@@ -58,7 +58,7 @@ const clocks: Mutant[] = [
     in: 'LeaseMonitor.#checkHeartbeat',
     find: '$LISTENER.sendPong()',
     replace: 'undefined',
-    tests: 'client/heartbeat',
+    testFile: 'client/heartbeat',
     why: 'The client sends a pong only as the answer to a ping.',
   },
   {
@@ -66,7 +66,7 @@ const clocks: Mutant[] = [
     in: 'LeaseMonitor.#heartbeatMs',
     find: '$LISTENER.isIdle',
     replace: 'true',
-    tests: 'client/heartbeat',
+    testFile: 'client/heartbeat',
     why: 'A client with a lock sends heartbeats as seldom as an idle client.',
   },
   {
@@ -74,7 +74,7 @@ const clocks: Mutant[] = [
     in: 'LeaseMonitor.extendByIdlePong',
     find: '!$LISTENER.isIdle',
     replace: 'false',
-    tests: 'client/heartbeat',
+    testFile: 'client/heartbeat',
     why: 'The client counts the idle lease although it has asked for a lock since its pong.',
   },
   {
@@ -82,7 +82,7 @@ const clocks: Mutant[] = [
     in: 'SessionController.sendPong',
     find: 'this.isIdle',
     replace: 'true',
-    tests: 'client/heartbeat',
+    testFile: 'client/heartbeat',
     why: 'The client asks for the idle lease although it holds or waits for a lock.',
   },
   {

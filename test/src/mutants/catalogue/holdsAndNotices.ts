@@ -67,7 +67,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: '$SEARCH.willVisit($KEY)',
     replace: 'false',
     why: 'The broker sends a watch the event of a waiting request, and then lists this request too.',
-    tests: 'server/queueWatches',
+    testFile: 'server/queueWatches',
   },
   {
     name: 'queue-events-for-plain-watches',
@@ -75,7 +75,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: 'if (!$WITH_QUEUE) return',
     replace: 'undefined',
     why: 'The broker sends events of queues to a watch that did not ask for them.',
-    tests: 'server/queueWatches',
+    testFile: 'server/queueWatches',
   },
   {
     name: 'queue-watch-outlives-its-id',
@@ -83,7 +83,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: '[$LOCKS, $QUEUES]',
     replace: '[$LOCKS]',
     why: 'A watch of queues outlives its replacement by a watch without queues that has the same id.',
-    tests: 'server/queueWatches',
+    testFile: 'server/queueWatches',
   },
   {
     name: 'queue-watch-ignores-permission',
@@ -91,6 +91,6 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     find: 'this.#isVisible?.($KEY) === false',
     replace: 'false',
     why: 'A watch shows a client the requests for keys that the client may not watch.',
-    tests: 'server/queueWatches',
+    testFile: 'server/queueWatches',
   },
 ]

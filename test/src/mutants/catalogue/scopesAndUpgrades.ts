@@ -56,7 +56,7 @@ const upgrades: Mutant[] = [
     find: '$FENCE > $LOCK.presentFence',
     replace: 'true',
     why: 'The client downgrades a lock after an abandoned upgrade that had changed nothing.',
-    tests: 'client/upgrade',
+    testFile: 'client/upgrade',
   },
   {
     name: 'leadership-may-be-downgraded',
@@ -64,7 +64,7 @@ const upgrades: Mutant[] = [
     find: '$EXTRAS?.election === undefined',
     replace: 'true',
     why: 'The broker makes the lock of a leader shared, so others can get a shared lock beside the leader.',
-    tests: 'table/upgrades',
+    testFile: 'table/upgrades',
   },
   {
     name: 'client-downgrades-after-next-upgrade',
@@ -99,7 +99,7 @@ const scopes: Mutant[] = [
     find: '$PLACE.heldPermits -= $PERMITS',
     replace: 'undefined',
     why: 'The check for deadlocks never releases the permits of a scope, and so finds false deadlocks.',
-    tests: 'table/deadlock',
+    testFile: 'table/deadlock',
   },
   {
     name: 'deadlock-ignores-waiting-upgrades',
@@ -107,7 +107,7 @@ const scopes: Mutant[] = [
     find: '$PLACE.upgrades.some($IS_STUCK)',
     replace: 'false',
     why: 'The check for deadlocks regards a key as free although an upgrade waits there for ever.',
-    tests: 'table/deadlock',
+    testFile: 'table/deadlock',
   },
   {
     name: 'locks-of-requesting-scope-not-listed',

@@ -31,7 +31,7 @@ export function connecting(stage: Stage): void {
       const { url } = await stage.target()
       const response = await fetch(url.replace(/^ws/, 'http'))
       expect(response.status).to.be.within(400, 499)
-      await stage.open()
+      await stage.openSession()
     })
   })
 
@@ -43,7 +43,7 @@ export function connecting(stage: Stage): void {
 
 function welcomes(stage: Stage): void {
   it('is answered with a welcome that has the lease and the grace of the session', async () => {
-    const { welcome } = await stage.open()
+    const { welcome } = await stage.openSession()
     expect(welcome).to.include.all.keys('type', 'session', 'resumed', 'lease', 'grace', 'at')
     expect(welcome).to.include({ resumed: false, grace: 0 })
     expect(welcome.session).to.be.a('string').with.length.above(0)
@@ -51,7 +51,7 @@ function welcomes(stage: Stage): void {
   })
 
   it('opens a new session on every connection', async () => {
-    const sessions = (await stage.openSeveral(5)).map((peer) => peer.welcome.session)
+    const sessions = (await stage.openSessions(5)).map((peer) => peer.welcome.session)
     expect(new Set(sessions).size).to.equal(5)
   })
 
@@ -66,7 +66,7 @@ function welcomes(stage: Stage): void {
 
   it('gets the requested lease within the bounds of the broker', async () => {
     const leaseFor = async (requested?: number) =>
-      (await stage.open(requested === undefined ? {} : { lease: requested })).welcome.lease
+      (await stage.openSession(requested === undefined ? {} : { lease: requested })).welcome.lease
     // The default bounds are 2 s and 300 s. A client that requests no lease gets 15 s.
     expect(await leaseFor(10_000)).to.equal(10_000)
     expect(await leaseFor(1)).to.equal(2_000)
@@ -76,7 +76,7 @@ function welcomes(stage: Stage): void {
 
   it('gets the requested grace, at most its lease, and a secret for resumes if the grace is not 0', async () => {
     const welcomeFor = async (grace: number | 'lease') =>
-      (await stage.open({ lease: 5_000, grace })).welcome
+      (await stage.openSession({ lease: 5_000, grace })).welcome
     expect(await welcomeFor(1_000))
       .to.include({ grace: 1_000 })
       .and.to.have.property('secret')
@@ -90,7 +90,7 @@ function welcomes(stage: Stage): void {
 
 function frames(stage: Stage): void {
   it('may have several messages, which the broker handles in order', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const key = stage.key()
     const nextFrame = peer.frames.length
     peer.say(
@@ -100,7 +100,7 @@ function frames(stage: Stage): void {
       { type: 'unlock', id: 3, fence: Number.MAX_SAFE_INTEGER },
       { type: 'lock', id: 4, key: stage.key() },
     )
-    await peer.answer('granted', 4)
+    await peer.hearAnswer('granted', 4)
     // The broker may send the answers in one frame or in several.
     const messages = peer.frames
       .slice(nextFrame)
@@ -115,22 +115,22 @@ function frames(stage: Stage): void {
   })
 
   it('may have one message', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const [a, b] = [peer.lock(stage.key()), peer.lock(stage.key())]
-    await peer.answer('granted', a)
-    await peer.answer('granted', b)
+    await peer.hearAnswer('granted', a)
+    await peer.hearAnswer('granted', b)
   })
 
   it('may have 64 KiB', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     peer.sayText('{"type":"stats","id":1}'.padEnd(maxFrameBytes))
-    await peer.answer('stats', 1)
+    await peer.hearAnswer('stats', 1)
   })
 }
 
 function acknowledgement(stage: Stage): void {
   it('from the broker answers each pong and ack from the client, and counts the arrived messages', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')
     // The hello, two requests for statistics, and the ack have arrived.
@@ -143,23 +143,23 @@ function acknowledgement(stage: Stage): void {
   })
 
   it('from the client may name unknown ids, and so may a cancel and an unwatch', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     peer.say({ type: 'ack', ids: [7, 8] }, { type: 'cancel', request: 9 })
     peer.say({ type: 'unwatch', watch: 10 })
     expect(await peer.unreadMessages()).to.deep.equal([])
   })
 
   it('from the broker answers a pong with any number, even if no ping preceded the pong', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     peer.say({ type: 'pong', n: 77 })
     // The hello and the pong have arrived.
     expect(await peer.hear('ack')).to.include({ n: 2 })
   })
 
   it('from the broker counts refused messages', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     peer.sayText('{"type":"nonsense","id":1}')
-    await peer.answer('failed', 1)
+    await peer.hearAnswer('failed', 1)
     peer.say({ type: 'ack', ids: [] })
     // The hello, the refused message and the ack have arrived.
     expect(await peer.hear('ack')).to.include({ n: 3 })
@@ -168,8 +168,8 @@ function acknowledgement(stage: Stage): void {
 
 function goodbyes(stage: Stage): void {
   it('closes with 1000 and ends the session immediately, although the session has a grace', async () => {
-    const remaining = await stage.open()
-    const leaving = await stage.open({ grace: 'lease' })
+    const remaining = await stage.openSession()
+    const leaving = await stage.openSession({ grace: 'lease' })
     const [heldKey, wantedKey] = [stage.key(), stage.key()]
     await leaving.acquire(heldKey)
     await remaining.acquire(wantedKey)
@@ -178,12 +178,12 @@ function goodbyes(stage: Stage): void {
     const id = remaining.lock(heldKey)
     leaving.say({ type: 'bye' })
     expect(await leaving.closed).to.include({ code: 1000 })
-    await remaining.answer('granted', id)
+    await remaining.hearAnswer('granted', id)
     expect(await queryAll(remaining, { key: wantedKey })).to.include({ waitingCount: 0 })
   })
 
   it('ends the session, and the broker ignores the messages after the bye', async () => {
-    const [peer, other] = await stage.openSeveral(2)
+    const [peer, other] = await stage.openSessions(2)
     const key = stage.key()
     peer!.say({ type: 'bye' }, { type: 'lock', id: 1, key })
     expect(await peer!.closed).to.include({ code: 1000 })

@@ -25,10 +25,11 @@ const lockRequests = ['lock', 'lockAll', 'campaign', 'once'] as const
 
 /** Sends a vector, and checks the reaction, the locks and the bystander. */
 async function tryVector(stage: Stage, vector: Vector): Promise<void> {
-  const bystander = await stage.open()
+  const bystander = await stage.openSession()
   const key = stage.key('bystander')
   await bystander.acquire(key)
-  const sender = vector.when === 'first' ? await stage.connect() : await stage.open(vector.hello)
+  const sender =
+    vector.when === 'first' ? await stage.connect() : await stage.openSession(vector.hello)
   const stateBefore = await queryAll(bystander, {})
   sendVector(sender, vector, withToken(await stage.target()))
   if (vector.when === 'first') await expectFirst(sender, vector)

@@ -59,14 +59,14 @@ export function liveness(stage: Stage): void {
 
 /** Opens a client that holds a lock and then sends only WebSocket pings, which are not messages. */
 async function freezeClient(stage: Stage): Promise<Closed> {
-  const peer = await stage.open({ lease: 2_000 })
-  const waiter = await stage.open()
+  const peer = await stage.openSession({ lease: 2_000 })
+  const waiter = await stage.openSession()
   peer.ignoresPings = true
   const key = stage.key()
   await peer.acquire(key)
   const waiterRequest = waiter.lock(key)
   void pingUntilClosed(peer)
-  await waiter.answer('granted', waiterRequest)
+  await waiter.hearAnswer('granted', waiterRequest)
   return peer.closed
 }
 
@@ -84,7 +84,7 @@ async function pingUntilClosed(peer: Peer): Promise<void> {
 
 /** Checks that a client that answers pings outlives its lease. */
 async function stayAlive(stage: Stage): Promise<void> {
-  const peer = await stage.open({ lease: 2_000 })
+  const peer = await stage.openSession({ lease: 2_000 })
   const fence = await peer.acquire(stage.key())
   // The peer hears an ack for each of its pongs. The fourth pong comes after more than a lease.
   let lastAckAt = -1
@@ -99,7 +99,7 @@ async function stayAlive(stage: Stage): Promise<void> {
 
 /** Checks that an idle client that sends nothing outlives its lease, within its idle lease. */
 async function stayAliveInIdleLease(stage: Stage): Promise<void> {
-  const silent = await stage.open({ lease: 2_000 })
+  const silent = await stage.openSession({ lease: 2_000 })
   // An older broker refuses the field `idle`.
   if (!silent.welcome.features?.includes('idleLease')) return
   silent.ignoresPings = true
@@ -107,7 +107,7 @@ async function stayAliveInIdleLease(stage: Stage): Promise<void> {
   const { at: idleFrom } = await silent.hear('ack')
   // The broker pings a client with a lock every half lease. So three acks of `other` take 3,000 ms,
   // which is longer than the ordinary lease of `silent`.
-  const other = await stage.open({ lease: 2_000 })
+  const other = await stage.openSession({ lease: 2_000 })
   const fence = await other.acquire(stage.key())
   for (let acks = 0; acks < 3; acks++) await other.hear('ack')
   await other.release(fence)
@@ -127,14 +127,14 @@ interface AbortOutcome {
  * message while it holds a lock. Another session must get the lock after the end of the lease.
  */
 async function abortHolder(stage: Stage): Promise<AbortOutcome> {
-  const peer = await stage.open({ lease: 2_000 })
-  const other = await stage.open()
+  const peer = await stage.openSession({ lease: 2_000 })
+  const other = await stage.openSession()
   const key = stage.key()
   await peer.acquire(key)
   peer.sayText('nonsense')
   const close = await peer.closed
-  const { code } = await other.answer('failed', other.lock(key, { timeout: 0 }))
-  await other.answer('granted', other.lock(key))
+  const { code } = await other.hearAnswer('failed', other.lock(key, { timeout: 0 }))
+  await other.hearAnswer('granted', other.lock(key))
   expect((await queryAll(other, { key })).heldCount).to.equal(1)
   return { close, codeBeforeEnd: code }
 }

@@ -28,35 +28,35 @@ export function locking(stage: Stage): void {
 
 function permits(stage: Stage): void {
   it('grants permits within the capacity, in the order of arrival', async () => {
-    const [a, b, c] = await stage.openSeveral(3)
+    const [a, b, c] = await stage.openSessions(3)
     const key = stage.key()
     const fence = await a!.acquire(key, { capacity: 3, permits: 2 })
     const largeRequest = b!.lock(key, { capacity: 3, permits: 2 })
     await b!.settle()
     // One permit is free, but the request of b came first.
-    const failed = await c!.answer('failed', c!.lock(key, { capacity: 3, timeout: 0 }))
+    const failed = await c!.hearAnswer('failed', c!.lock(key, { capacity: 3, timeout: 0 }))
     expect(failed).to.include({ code: 'LOCK_HELD' })
     await a!.release(fence)
-    await b!.answer('granted', largeRequest)
+    await b!.hearAnswer('granted', largeRequest)
     await c!.acquire(key, { capacity: 3 })
   })
 
   it('refuses another capacity with CAPACITY_MISMATCH, and lets the client reuse the id of the request', async () => {
-    const [a, b] = await stage.openSeveral(2)
+    const [a, b] = await stage.openSessions(2)
     const key = stage.key()
     const fence = await a!.acquire(key, { capacity: 3 })
     const id = b!.lock(key, { capacity: 4 })
-    expect(await b!.answer('failed', id)).to.include({ code: 'CAPACITY_MISMATCH', capacity: 3 })
+    expect(await b!.hearAnswer('failed', id)).to.include({ code: 'CAPACITY_MISMATCH', capacity: 3 })
     await a!.release(fence)
     b!.say({ type: 'lock', id, key, capacity: 4 })
-    await b!.answer('granted', id)
+    await b!.hearAnswer('granted', id)
   })
 
   it('grants no lock of another mode while permits are held', async () => {
-    const [a, b] = await stage.openSeveral(2)
+    const [a, b] = await stage.openSessions(2)
     const key = stage.key()
     await a!.acquire(key, { capacity: 3 })
-    const failed = await b!.answer('failed', b!.lock(key, { mode: 'shared', timeout: 0 }))
+    const failed = await b!.hearAnswer('failed', b!.lock(key, { mode: 'shared', timeout: 0 }))
     expect(failed).to.include({ code: 'LOCK_HELD' })
     expect((await queryAll(b!, { key })).held[0]).to.include({
       mode: 'permits',
@@ -70,10 +70,10 @@ function sets(stage: Stage): void {
   const items = (...keys: string[]) => keys.map((key) => ({ key }))
 
   it('grants all keys in one step, with one fence, and unlocks them together', async () => {
-    const [a, b] = await stage.openSeveral(2)
+    const [a, b] = await stage.openSessions(2)
     const [k, l] = [stage.key(), stage.key()]
     const id = a!.request({ type: 'lockAll', items: items(k, l) })
-    const { fence } = await a!.answer('granted', id)
+    const { fence } = await a!.hearAnswer('granted', id)
     for (const key of [k, l]) {
       expect((await queryAll(b!, { key })).held[0]).to.include({ fence, keyCount: 2 })
     }
@@ -82,7 +82,7 @@ function sets(stage: Stage): void {
   })
 
   it('lets a set wait in the queue of each key, and grants it none of the keys meanwhile', async () => {
-    const [a, b, c] = await stage.openSeveral(3)
+    const [a, b, c] = await stage.openSessions(3)
     const [k, l] = [stage.key(), stage.key()]
     const fence = await a!.acquire(k)
     const id = b!.request({ type: 'lockAll', items: items(k, l) })
@@ -91,39 +91,39 @@ function sets(stage: Stage): void {
     const lateRequest = c!.lock(l)
     await c!.settle()
     await a!.release(fence)
-    const granted = await b!.answer('granted', id)
+    const granted = await b!.hearAnswer('granted', id)
     await b!.release(granted.fence)
-    await c!.answer('granted', lateRequest)
+    await c!.hearAnswer('granted', lateRequest)
   })
 
   it('removes a set from the queue of each key after a cancel', async () => {
-    const [a, b, c] = await stage.openSeveral(3)
+    const [a, b, c] = await stage.openSessions(3)
     const [k, l] = [stage.key(), stage.key()]
     const fence = await a!.acquire(k)
     const id = b!.request({ type: 'lockAll', items: items(k, l) })
     await b!.settle()
     b!.say({ type: 'cancel', request: id })
-    expect(await b!.answer('failed', id)).to.include({ code: 'ABORTED' })
+    expect(await b!.hearAnswer('failed', id)).to.include({ code: 'ABORTED' })
     await c!.acquire(l)
     await a!.release(fence)
     await c!.acquire(k)
   })
 
   it('names the holder that prevents the grant, and the key of this holder', async () => {
-    const [a, b] = await stage.openSeveral(2)
+    const [a, b] = await stage.openSessions(2)
     const [k, l] = [stage.key(), stage.key()]
     const fence = await a!.acquire(l)
     const id = b!.request({ type: 'lockAll', items: items(k, l), timeout: 0 })
-    const failed = await b!.answer('failed', id)
+    const failed = await b!.hearAnswer('failed', id)
     expect(failed.holders?.map((holder) => [holder.key, holder.fence])).to.deep.equal([[l, fence]])
     // The failed request holds none of its keys.
     await a!.acquire(k)
   })
 
   it('ends a set on all its keys when one key is stolen, and sends `lost` once', async () => {
-    const [a, b] = await stage.openSeveral(2)
+    const [a, b] = await stage.openSessions(2)
     const [k, l] = [stage.key(), stage.key()]
-    const { fence } = await a!.answer(
+    const { fence } = await a!.hearAnswer(
       'granted',
       a!.request({ type: 'lockAll', items: items(k, l) }),
     )
@@ -136,7 +136,7 @@ function sets(stage: Stage): void {
 
 function grants(stage: Stage): void {
   it('grants with fences that rise over keys and sessions', async () => {
-    const [a, b] = await stage.openSeveral(2)
+    const [a, b] = await stage.openSessions(2)
     const fences = [
       await a!.acquire(stage.key()),
       await b!.acquire(stage.key()),
@@ -148,25 +148,25 @@ function grants(stage: Stage): void {
   })
 
   it('sends `at`, the start of the ttl, in a grant, but not for a lock without a ttl', async () => {
-    const peer = await stage.open()
-    const grantWithoutTtl = await peer.answer('granted', peer.lock(stage.key()))
+    const peer = await stage.openSession()
+    const grantWithoutTtl = await peer.hearAnswer('granted', peer.lock(stage.key()))
     expect(grantWithoutTtl).to.have.all.keys('type', 'id', 'fence')
-    const { at } = await peer.answer('granted', peer.lock(stage.key(), { ttl: 60_000 }))
+    const { at } = await peer.hearAnswer('granted', peer.lock(stage.key(), { ttl: 60_000 }))
     expect(at).to.be.a('number').that.is.at.least(peer.welcome.at)
   })
 
   it('makes a session wait for its own lock', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const key = stage.key()
     const fence = await peer.acquire(key)
     const again = peer.lock(key)
     expect(await peer.unreadMessages()).to.deep.equal([])
     peer.unlock(fence)
-    expect((await peer.answer('granted', again)).fence).to.be.greaterThan(fence)
+    expect((await peer.hearAnswer('granted', again)).fence).to.be.greaterThan(fence)
   })
 
   it('rejects unlock and refresh with a wrong fence: LOCK_NOT_HELD', async () => {
-    const [holder, other] = await stage.openSeveral(2)
+    const [holder, other] = await stage.openSessions(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)
     // The fence of another session, and two fences that the holder does not have.
@@ -175,29 +175,31 @@ function grants(stage: Stage): void {
       [holder!, fence + 1],
       [holder!, 1],
     ] as const) {
-      expect(await peer.answer('failed', peer.unlock(wrong))).to.include({ code: 'LOCK_NOT_HELD' })
+      expect(await peer.hearAnswer('failed', peer.unlock(wrong))).to.include({
+        code: 'LOCK_NOT_HELD',
+      })
       const refresh = peer.request({ type: 'refresh', fence: wrong, ttl: 1 })
-      expect(await peer.answer('failed', refresh)).to.include({ code: 'LOCK_NOT_HELD' })
+      expect(await peer.hearAnswer('failed', refresh)).to.include({ code: 'LOCK_NOT_HELD' })
     }
     expect((await queryAll(other!, { key })).held).to.have.length(1)
     await holder!.release(fence)
-    const again = await holder!.answer('failed', holder!.unlock(fence))
+    const again = await holder!.hearAnswer('failed', holder!.unlock(fence))
     expect(again).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
   it('grants the next waiter when a session without a grace drops its connection', async () => {
-    const [holder, next] = await stage.openSeveral(2)
+    const [holder, next] = await stage.openSessions(2)
     const key = stage.key()
     await holder!.acquire(key)
     const id = next!.lock(key)
     holder!.drop()
-    await next!.answer('granted', id)
+    await next!.hearAnswer('granted', id)
   })
 }
 
 function queues(stage: Stage): void {
   it('grants requests in the order of arrival, one request for each release', async () => {
-    const peers = await stage.openSeveral(5)
+    const peers = await stage.openSessions(5)
     const key = stage.key()
     const ids: number[] = []
     for (const peer of peers) {
@@ -205,14 +207,14 @@ function queues(stage: Stage): void {
       await peer.settle()
     }
     for (const [i, peer] of peers.entries()) {
-      const { fence } = await peer.answer('granted', ids[i]!)
+      const { fence } = await peer.hearAnswer('granted', ids[i]!)
       for (const later of peers.slice(i + 1)) expect(await later.unreadMessages()).to.deep.equal([])
       await peer.release(fence)
     }
   })
 
   it('grants shared locks together, but none ahead of a waiting exclusive request', async () => {
-    const [a, b, c, d] = await stage.openSeveral(4)
+    const [a, b, c, d] = await stage.openSessions(4)
     const key = stage.key()
     const fences = [
       await a!.acquire(key, { mode: 'shared' }),
@@ -223,35 +225,35 @@ function queues(stage: Stage): void {
     const shared = d!.lock(key, { mode: 'shared' })
     expect(await d!.unreadMessages()).to.deep.equal([])
     const refused = d!.lock(key, { mode: 'shared', timeout: 0 })
-    expect(await d!.answer('failed', refused)).to.include({ code: 'LOCK_HELD' })
+    expect(await d!.hearAnswer('failed', refused)).to.include({ code: 'LOCK_HELD' })
     await a!.release(fences[0]!)
     expect(await c!.unreadMessages()).to.deep.equal([])
     await b!.release(fences[1]!)
-    const { fence } = await c!.answer('granted', exclusive)
+    const { fence } = await c!.hearAnswer('granted', exclusive)
     await c!.release(fence)
-    await d!.answer('granted', shared)
+    await d!.hearAnswer('granted', shared)
   })
 
   it('grants all shared requests at the head of the queue together', async () => {
-    const [holder, b, c] = await stage.openSeveral(3)
+    const [holder, b, c] = await stage.openSessions(3)
     const key = stage.key()
     const fence = await holder!.acquire(key)
     const ids = [b!.lock(key, { mode: 'shared' }), c!.lock(key, { mode: 'shared' })]
     await b!.settle()
     await c!.settle()
     await holder!.release(fence)
-    await b!.answer('granted', ids[0]!)
-    await c!.answer('granted', ids[1]!)
+    await b!.hearAnswer('granted', ids[0]!)
+    await c!.hearAnswer('granted', ids[1]!)
   })
 }
 
 function timeouts(stage: Stage): void {
   it('answers timeout 0 with LOCK_HELD and the holders', async () => {
-    const holder = await stage.open({ name: 'worker 7' })
-    const other = await stage.open()
+    const holder = await stage.openSession({ name: 'worker 7' })
+    const other = await stage.openSession()
     const key = stage.key()
     const fence = await holder.acquire(key, { metadata: { job: [1, 'é'] } })
-    const failed = await other.answer('failed', other.lock(key, { timeout: 0 }))
+    const failed = await other.hearAnswer('failed', other.lock(key, { timeout: 0 }))
     expect(failed).to.include({ code: 'LOCK_HELD' })
     expect(failed.message).to.be.a('string')
     const [named] = failed.holders!
@@ -261,18 +263,18 @@ function timeouts(stage: Stage): void {
   })
 
   it('names at most 16 holders', async () => {
-    const [holder, other] = await stage.openSeveral(2)
+    const [holder, other] = await stage.openSessions(2)
     const key = stage.key()
     for (let i = 0; i < 20; i++) await holder!.acquire(key, { mode: 'shared' })
-    const failed = await other!.answer('failed', other!.lock(key, { timeout: 0 }))
+    const failed = await other!.hearAnswer('failed', other!.lock(key, { timeout: 0 }))
     expect(failed.holders).to.have.length(16)
   })
 
   it('answers LOCK_TIMEOUT once, without the metadata of the holder, and grants nothing afterwards', async () => {
-    const [holder, other] = await stage.openSeveral(2)
+    const [holder, other] = await stage.openSessions(2)
     const key = stage.key()
     const fence = await holder!.acquire(key, { metadata: { job: 7 } })
-    const failed = await other!.answer('failed', other!.lock(key, { timeout: 20 }))
+    const failed = await other!.hearAnswer('failed', other!.lock(key, { timeout: 20 }))
     expect(failed).to.include({ code: 'LOCK_TIMEOUT' })
     const [{ since, ...named }] = failed.holders as [Holder]
     expect(named, 'without metadata').to.deep.equal({ session: holder!.welcome.session, fence })
@@ -285,7 +287,7 @@ function timeouts(stage: Stage): void {
 
 function cancels(stage: Stage): void {
   it('answers ABORTED to a waiting request, and removes the request from the queue', async () => {
-    const [holder, b, c] = await stage.openSeveral(3)
+    const [holder, b, c] = await stage.openSessions(3)
     const key = stage.key()
     await holder!.acquire(key, { mode: 'shared' })
     const exclusive = b!.lock(key)
@@ -293,22 +295,22 @@ function cancels(stage: Stage): void {
     const shared = c!.lock(key, { mode: 'shared' })
     await c!.settle()
     b!.say({ type: 'cancel', request: exclusive })
-    expect(await b!.answer('failed', exclusive)).to.include({ code: 'ABORTED' })
-    await c!.answer('granted', shared)
+    expect(await b!.hearAnswer('failed', exclusive)).to.include({ code: 'ABORTED' })
+    await c!.hearAnswer('granted', shared)
   })
 
   it('ignores a cancel of a granted request or of an unknown request', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const key = stage.key()
     const id = peer.lock(key)
     peer.say({ type: 'cancel', request: id }, { type: 'cancel', request: 999 })
-    const { fence } = await peer.answer('granted', id)
+    const { fence } = await peer.hearAnswer('granted', id)
     expect(await peer.unreadMessages()).to.deep.equal([])
     await peer.release(fence)
   })
 
   it('answers a request with a grant or ABORTED if its cancel and its grant cross', async () => {
-    const [holder, racer, last] = await stage.openSeveral(3)
+    const [holder, racer, last] = await stage.openSessions(3)
     for (let round = 0; round < 20; round++) {
       const key = stage.key()
       const fence = await holder!.acquire(key)
@@ -323,43 +325,43 @@ function cancels(stage: Stage): void {
       )
       if (outcome?.type === 'granted') await racer!.release(outcome.fence)
       else expect(outcome).to.include({ type: 'failed', code: 'ABORTED' })
-      await last!.answer('granted', next)
+      await last!.hearAnswer('granted', next)
     }
   })
 }
 
 function ttls(stage: Stage): void {
   it('ends a lock after its ttl, tells the holder, and grants the next waiter', async () => {
-    const [holder, next] = await stage.openSeveral(2)
+    const [holder, next] = await stage.openSessions(2)
     const key = stage.key()
     const fence = await holder!.acquire(key, { ttl: 30 })
     const id = next!.lock(key)
     expect(await holder!.hear('lost')).to.include({ fence, reason: 'expired' })
-    await next!.answer('granted', id)
-    const failed = await holder!.answer('failed', holder!.unlock(fence))
+    await next!.hearAnswer('granted', id)
+    const failed = await holder!.hearAnswer('failed', holder!.unlock(fence))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
   it('accepts a refresh without a ttl, and a refresh that changes the ttl', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const fence = await peer.acquire(stage.key(), { ttl: 60_000 })
-    await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
-    await peer.answer('refreshed', peer.request({ type: 'refresh', fence, ttl: 30 }))
+    await peer.hearAnswer('refreshed', peer.request({ type: 'refresh', fence }))
+    await peer.hearAnswer('refreshed', peer.request({ type: 'refresh', fence, ttl: 30 }))
     expect(await peer.hear('lost')).to.include({ fence, reason: 'expired' })
   })
 
   it('gives a lock without a ttl the ttl of a refresh', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const fence = await peer.acquire(stage.key())
-    await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
-    await peer.answer('refreshed', peer.request({ type: 'refresh', fence, ttl: 30 }))
+    await peer.hearAnswer('refreshed', peer.request({ type: 'refresh', fence }))
+    await peer.hearAnswer('refreshed', peer.request({ type: 'refresh', fence, ttl: 30 }))
     expect(await peer.hear('lost')).to.include({ fence })
   })
 }
 
 function steals(stage: Stage): void {
   it('takes the key from all holders, and does not change the queue', async () => {
-    const [a, b, waiter, stealer] = await stage.openSeveral(4)
+    const [a, b, waiter, stealer] = await stage.openSessions(4)
     const key = stage.key()
     const stolenFences = [
       await a!.acquire(key, { mode: 'shared' }),
@@ -372,14 +374,14 @@ function steals(stage: Stage): void {
     expect(await a!.hear('lost')).to.include({ fence: stolenFences[0], reason: 'stolen' })
     expect(await b!.hear('lost')).to.include({ fence: stolenFences[1], reason: 'stolen' })
     expect(await waiter!.unreadMessages()).to.deep.equal([])
-    const failed = await a!.answer('failed', a!.unlock(stolenFences[0]!))
+    const failed = await a!.hearAnswer('failed', a!.unlock(stolenFences[0]!))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
     await stealer!.release(fence)
-    await waiter!.answer('granted', id)
+    await waiter!.hearAnswer('granted', id)
   })
 
   it('is granted like any lock request if the key is free', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     await peer.release(await peer.acquire(stage.key(), { steal: true }))
     expect(await peer.unreadMessages()).to.deep.equal([])
   })
@@ -387,24 +389,24 @@ function steals(stage: Stage): void {
 
 function revokes(stage: Stage): void {
   it('changes nothing with a wrong fence, with or without the permission to revoke', async () => {
-    const [holder, other] = await stage.openSeveral(2)
+    const [holder, other] = await stage.openSessions(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)
     const id = other!.request({ type: 'revoke', key, fence: fence + 1, reason: 'conformance' })
-    const failed = await other!.answer('failed', id)
+    const failed = await other!.hearAnswer('failed', id)
     expect(failed.code).to.be.oneOf(['LOCK_NOT_HELD', 'FORBIDDEN'])
     expect(await holder!.unreadMessages()).to.deep.equal([])
     await holder!.release(fence)
   })
 
   it('ends the lock and tells its holder, or answers FORBIDDEN and changes nothing', async () => {
-    const [holder, other] = await stage.openSeveral(2)
+    const [holder, other] = await stage.openSessions(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)
     const id = other!.request({ type: 'revoke', key, fence, reason: 'conformance' })
     const next = other!.lock(key)
     await other!.settle()
-    const answer = await other!.answerTo(id)
+    const answer = await other!.hearAnswerTo(id)
     if (answer.type === 'revoked') {
       expect(await holder!.hear('lost')).to.include({
         fence,
@@ -415,13 +417,13 @@ function revokes(stage: Stage): void {
       expect(answer).to.include({ type: 'failed', code: 'FORBIDDEN' })
       await holder!.release(fence)
     }
-    await other!.answer('granted', next)
+    await other!.hearAnswer('granted', next)
   })
 }
 
 function barriers(stage: Stage): void {
   it('lets all parties pass when the last party arrives, and none before', async () => {
-    const peers = await stage.openSeveral(3)
+    const peers = await stage.openSessions(3)
     const key = stage.key()
     const ids: number[] = []
     for (const [i, peer] of peers.entries()) {
@@ -429,37 +431,37 @@ function barriers(stage: Stage): void {
       // The first two parties wait for the third.
       if (i < 2) expect(await peer.unreadMessages()).to.deep.equal([])
     }
-    for (const [i, peer] of peers.entries()) await peer.answer('passed', ids[i]!)
+    for (const [i, peer] of peers.entries()) await peer.hearAnswer('passed', ids[i]!)
   })
 
   it('rejects a different number of parties: CAPACITY_MISMATCH', async () => {
-    const [first, second] = await stage.openSeveral(2)
+    const [first, second] = await stage.openSessions(2)
     const key = stage.key()
     const id = first!.request({ type: 'barrier', key, parties: 2 })
     await first!.settle()
     const refused = second!.request({ type: 'barrier', key, parties: 5 })
-    const failed = await second!.answer('failed', refused)
+    const failed = await second!.hearAnswer('failed', refused)
     expect(failed).to.include({ code: 'CAPACITY_MISMATCH', capacity: 2 })
     // The message has both numbers of parties.
     expect(failed.message).to.match(/2.*5/)
     second!.request({ type: 'barrier', key, parties: 2 })
-    await first!.answer('passed', id)
+    await first!.hearAnswer('passed', id)
   })
 
   it('does not count a call that was cancelled or that timed out', async () => {
-    const [first, second] = await stage.openSeveral(2)
+    const [first, second] = await stage.openSessions(2)
     const key = stage.key()
     const cancelled = first!.request({ type: 'barrier', key, parties: 2 })
     first!.say({ type: 'cancel', request: cancelled })
-    expect(await first!.answer('failed', cancelled)).to.include({ code: 'ABORTED' })
+    expect(await first!.hearAnswer('failed', cancelled)).to.include({ code: 'ABORTED' })
     const timedOut = first!.request({ type: 'barrier', key, parties: 2, timeout: 1 })
-    expect(await first!.answer('failed', timedOut)).to.include({ code: 'LOCK_TIMEOUT' })
+    expect(await first!.hearAnswer('failed', timedOut)).to.include({ code: 'LOCK_TIMEOUT' })
     second!.request({ type: 'barrier', key, parties: 2 })
     expect(await second!.unreadMessages()).to.deep.equal([])
   })
 
   it('does not count a session without a grace whose connection dropped', async () => {
-    const [first, second] = await stage.openSeveral(2)
+    const [first, second] = await stage.openSessions(2)
     const key = stage.key()
     first!.request({ type: 'barrier', key, parties: 3 })
     await first!.settle()
@@ -472,11 +474,11 @@ function barriers(stage: Stage): void {
     let id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     while (await hasFailed()) {
       // Takes the failure out of the unread messages.
-      await second!.answerTo(id)
+      await second!.hearAnswerTo(id)
       id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     }
     const last = second!.request({ type: 'barrier', key, parties: 2 })
-    await second!.answer('passed', id)
-    await second!.answer('passed', last)
+    await second!.hearAnswer('passed', id)
+    await second!.hearAnswer('passed', last)
   })
 }

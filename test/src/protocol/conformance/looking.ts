@@ -20,8 +20,8 @@ export function looking(stage: Stage): void {
 
 function queries(stage: Stage): void {
   it('lists holders and waiters by key and by prefix', async () => {
-    const holder = await stage.open({ name: 'worker' })
-    const [waiter, other] = await stage.openSeveral(2)
+    const holder = await stage.openSession({ name: 'worker' })
+    const [waiter, other] = await stage.openSessions(2)
     const [key, otherKey] = [stage.key('one'), stage.key('two')]
     const fence = await holder.acquire(key, { metadata: 'why' })
     waiter!.lock(key, { mode: 'shared' })
@@ -48,20 +48,20 @@ function queries(stage: Stage): void {
   })
 
   it('may have any id, which later requests may use again', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const key = stage.key()
     for (const id of [900, 7, 7]) {
       peer.say({ type: 'query', id, key })
-      expect(await peer.answer('found', id)).to.include({ heldCount: 0 })
+      expect(await peer.hearAnswer('found', id)).to.include({ heldCount: 0 })
     }
     peer.say({ type: 'lock', id: 1, key })
-    await peer.answer('granted', 1)
+    await peer.hearAnswer('granted', 1)
     peer.say({ type: 'stats', id: 1 })
-    await peer.answer('stats', 1)
+    await peer.hearAnswer('stats', 1)
   })
 
   it('lists at most `limit` items, and counts all items', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const prefix = stage.key('limited')
     for (let i = 0; i < 5; i++) await peer.acquire(`${prefix}:${i}`)
     const seen = await queryAll(peer, { prefix, limit: 2 })
@@ -70,10 +70,10 @@ function queries(stage: Stage): void {
   })
 
   it('lists keys in order over several pages, and the holders of one key by fence', async () => {
-    const [peer, waiter] = await stage.openSeveral(2)
+    const [peer, waiter] = await stage.openSessions(2)
     const prefix = stage.key('paged')
     for (const name of ['c', 'a', 'é', 'b']) await peer!.acquire(`${prefix}:${name}`)
-    const [ann, bob, cyd] = await stage.openSeveral(3)
+    const [ann, bob, cyd] = await stage.openSessions(3)
     const sharedKey = `${prefix}:d`
     const fences: number[] = []
     for (const session of [ann, bob, cyd]) {
@@ -108,7 +108,7 @@ function queries(stage: Stage): void {
   })
 
   it('lists one lock on each page if the limit is 1, in the order of the keys', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const prefix = stage.key('single')
     const fences: number[] = []
     for (const name of ['a', 'b', 'c']) fences.push(await peer.acquire(`${prefix}:${name}`))
@@ -123,12 +123,12 @@ function queries(stage: Stage): void {
   })
 
   it('is answered in parts within the frame limit if its result is long', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const prefix = stage.key('much')
     // 100 locks with this metadata need more than two frames of the greatest size.
     const metadata = 'm'.repeat(900)
     for (let i = 0; i < 100; i++) await peer.acquire(`${prefix}:${i}`, { metadata })
-    const parts = await peer.answers('found', peer.request({ type: 'query', prefix }))
+    const parts = await peer.hearAnswerParts('found', peer.request({ type: 'query', prefix }))
     expect(parts.length).to.be.greaterThan(2)
     expect(parts.map((part) => part.more)).to.deep.equal(parts.map((_, i) => i < parts.length - 1))
     expect(parts.at(-1)!.heldCount).to.equal(100)
@@ -140,7 +140,10 @@ function queries(stage: Stage): void {
 
 /** Asks for barriers or kept results, not for locks. Returns the last part of the answer. */
 async function queryBarriersOrResults(peer: Peer, kind: 'barriers' | 'results', filter: object) {
-  const parts = await peer.answers('found', peer.request({ type: 'query', kind, ...filter }))
+  const parts = await peer.hearAnswerParts(
+    'found',
+    peer.request({ type: 'query', kind, ...filter }),
+  )
   const { heldCount, waitingCount } = parts.at(-1)!
   expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
   return parts.at(-1)!
@@ -148,7 +151,7 @@ async function queryBarriersOrResults(peer: Peer, kind: 'barriers' | 'results', 
 
 function queriesForBarriersAndResults(stage: Stage): void {
   it('lists the calls that wait at barriers, in order of arrival', async () => {
-    const [peer, other] = [await stage.open({ name: 'worker' }), await stage.open()]
+    const [peer, other] = [await stage.openSession({ name: 'worker' }), await stage.openSession()]
     const [key, otherKey] = [stage.key('one'), stage.key('two')]
     peer.request({ type: 'barrier', key, parties: 4 })
     await peer.settle()
@@ -177,14 +180,17 @@ function queriesForBarriersAndResults(stage: Stage): void {
   })
 
   it('lists kept results with their size and the time of `keep`, but without their values', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const [key, unkept] = [stage.key('kept'), stage.key('not kept')]
     for (const [resultKey, keepField] of [
       [key, { keep: 60_000 }] as const,
       [unkept, {}] as const,
     ]) {
-      const { fence } = await peer.answer('granted', peer.request({ type: 'once', key: resultKey }))
-      await peer.answer(
+      const { fence } = await peer.hearAnswer(
+        'granted',
+        peer.request({ type: 'once', key: resultKey }),
+      )
+      await peer.hearAnswer(
         'unlocked',
         peer.request({ type: 'complete', fence, value: 'é😀', ...keepField }),
       )
@@ -206,11 +212,14 @@ function queriesForBarriersAndResults(stage: Stage): void {
   })
 
   it('counts barriers, their calls and kept results in stats', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     peer.request({ type: 'barrier', key: stage.key(), parties: 3 })
-    const { fence } = await peer.answer('granted', peer.request({ type: 'once', key: stage.key() }))
-    await peer.answer('unlocked', peer.request({ type: 'complete', fence, keep: 60_000 }))
-    const { stats } = await peer.answer('stats', peer.request({ type: 'stats' }))
+    const { fence } = await peer.hearAnswer(
+      'granted',
+      peer.request({ type: 'once', key: stage.key() }),
+    )
+    await peer.hearAnswer('unlocked', peer.request({ type: 'complete', fence, keep: 60_000 }))
+    const { stats } = await peer.hearAnswer('stats', peer.request({ type: 'stats' }))
     for (const count of [stats.barriers, stats.barrierCalls, stats.keptResults])
       expect(count).to.be.at.least(1)
   })
@@ -218,10 +227,10 @@ function queriesForBarriersAndResults(stage: Stage): void {
 
 function queriesForSessions(stage: Stage): void {
   const ask = async (peer: Peer, session: string) =>
-    peer.answer('found', peer.request({ type: 'query', kind: 'sessions', session }))
+    peer.hearAnswer('found', peer.request({ type: 'query', kind: 'sessions', session }))
 
   it('shows the lease and the grace of a session, and whether it is connected', async () => {
-    const [peer, other] = [await stage.open({ grace: 5_000 }), await stage.open()]
+    const [peer, other] = [await stage.openSession({ grace: 5_000 }), await stage.openSession()]
     const { session, lease, grace } = peer.welcome
     const found = await ask(other, session)
     expect(found).to.include({ heldCount: 0, waitingCount: 0, sessionsCount: 1, more: false })
@@ -233,7 +242,7 @@ function queriesForSessions(stage: Stage): void {
   })
 
   it('finds no session that has ended', async () => {
-    const [peer, other] = await stage.openSeveral(2)
+    const [peer, other] = await stage.openSessions(2)
     const { session } = peer!.welcome
     peer!.say({ type: 'bye' })
     for (let count = 1; count > 0; ) count = (await ask(other!, session)).sessionsCount!
@@ -243,17 +252,17 @@ function queriesForSessions(stage: Stage): void {
 
 function watches(stage: Stage): void {
   it('sends the held locks first, then the events of all changes in order', async () => {
-    const [watcher, a, b] = await stage.openSeveral(3)
+    const [watcher, a, b] = await stage.openSessions(3)
     const key = stage.key()
     // The four locks end by an unlock, by the ttl, by a steal, and by the end of the session.
     const first = await a!.acquire(key)
     const watch = watcher!.request({ type: 'watch', key })
-    const [state] = await watcher!.answers('watching', watch)
+    const [state] = await watcher!.hearAnswerParts('watching', watch)
     expect(state).to.include({ heldCount: 1, more: false })
     expect(state!.held[0]).to.include({ key, fence: first })
     const id = b!.lock(key, { ttl: 30 })
     await a!.release(first)
-    const { fence: second } = await b!.answer('granted', id)
+    const { fence: second } = await b!.hearAnswer('granted', id)
     await b!.hear('lost')
     const third = await a!.acquire(key)
     const fourth = await b!.acquire(key, { steal: true })
@@ -277,10 +286,10 @@ function watches(stage: Stage): void {
   })
 
   it('reports all keys with the prefix, and no other keys', async () => {
-    const [watcher, peer] = await stage.openSeveral(2)
+    const [watcher, peer] = await stage.openSessions(2)
     const prefix = stage.key('watched')
     const watch = watcher!.request({ type: 'watch', prefix })
-    await watcher!.answers('watching', watch)
+    await watcher!.hearAnswerParts('watching', watch)
     await peer!.acquire(stage.key('elsewhere'))
     await peer!.acquire(`${prefix}:a`)
     await peer!.acquire(prefix)
@@ -291,12 +300,12 @@ function watches(stage: Stage): void {
   })
 
   it('sends one event for all matching watches of a connection', async () => {
-    const [watcher, peer] = await stage.openSeveral(2)
+    const [watcher, peer] = await stage.openSessions(2)
     const key = stage.key()
     const watchIds = [{ key }, { key }, { prefix: key }].map((filter) =>
       watcher!.request({ type: 'watch', ...filter }),
     )
-    for (const watch of watchIds) await watcher!.answers('watching', watch)
+    for (const watch of watchIds) await watcher!.hearAnswerParts('watching', watch)
     await peer!.acquire(key)
     const { watch } = await watcher!.hear('event')
     expect([watch].flat().sort()).to.deep.equal(watchIds)
@@ -304,12 +313,12 @@ function watches(stage: Stage): void {
   })
 
   it('replaces an earlier watch with the same id', async () => {
-    const [watcher, peer] = await stage.openSeveral(2)
+    const [watcher, peer] = await stage.openSessions(2)
     const [formerKey, newKey] = [stage.key(), stage.key()]
     const watch = watcher!.request({ type: 'watch', key: formerKey })
-    await watcher!.answers('watching', watch)
+    await watcher!.hearAnswerParts('watching', watch)
     watcher!.say({ type: 'watch', id: watch, key: newKey })
-    await watcher!.answers('watching', watch)
+    await watcher!.hearAnswerParts('watching', watch)
     await peer!.acquire(formerKey)
     await peer!.acquire(newKey)
     expect((await watcher!.hear('event')).event).to.include({ key: newKey, event: 'locked' })
@@ -317,10 +326,10 @@ function watches(stage: Stage): void {
   })
 
   it('sends no event after an unwatch', async () => {
-    const [watcher, peer] = await stage.openSeveral(2)
+    const [watcher, peer] = await stage.openSessions(2)
     const key = stage.key()
     const watch = watcher!.request({ type: 'watch', key })
-    await watcher!.answers('watching', watch)
+    await watcher!.hearAnswerParts('watching', watch)
     watcher!.say({ type: 'unwatch', watch })
     await watcher!.settle()
     await peer!.release(await peer!.acquire(key))
@@ -328,27 +337,27 @@ function watches(stage: Stage): void {
   })
 
   it('is refused if the session has 1,000 watches already', async () => {
-    const peer = await stage.open()
+    const peer = await stage.openSession()
     const key = stage.key()
     for (let i = 0; i < 1_000; i++) peer.request({ type: 'watch', key })
-    const failed = await peer.answer('failed', peer.request({ type: 'watch', key }))
+    const failed = await peer.hearAnswer('failed', peer.request({ type: 'watch', key }))
     expect(failed).to.include({ code: 'QUOTA_EXCEEDED' })
     // The id of the first watch is 1.
     peer.say({ type: 'unwatch', watch: 1 })
-    await peer.answers('watching', peer.request({ type: 'watch', key }))
+    await peer.hearAnswerParts('watching', peer.request({ type: 'watch', key }))
   })
 }
 
 function statistics(stage: Stage): void {
   it('counts lock requests and their outcomes', async () => {
-    const [a, b] = await stage.openSeveral(2)
-    const stats = async () => (await a!.answer('stats', a!.request({ type: 'stats' }))).stats
+    const [a, b] = await stage.openSessions(2)
+    const stats = async () => (await a!.hearAnswer('stats', a!.request({ type: 'stats' }))).stats
     const statsBefore = await stats()
     const key = stage.key()
     const fence = await a!.acquire(key, { ttl: 60_000 })
-    await b!.answer('failed', b!.lock(key, { timeout: 0 }))
-    await b!.answer('failed', b!.lock(key, { timeout: 1 }))
-    await a!.answer('refreshed', a!.request({ type: 'refresh', fence }))
+    await b!.hearAnswer('failed', b!.lock(key, { timeout: 0 }))
+    await b!.hearAnswer('failed', b!.lock(key, { timeout: 1 }))
+    await a!.hearAnswer('refreshed', a!.request({ type: 'refresh', fence }))
     await a!.release(fence)
     await a!.acquire(key, { ttl: 1 })
     await a!.hear('lost')

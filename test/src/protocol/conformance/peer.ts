@@ -127,13 +127,13 @@ export class Peer {
 
   /** Acquires a lock on a key that must be free. Returns its fence, the number of the grant. */
   async acquire(key: string, options: Parameters<Peer['lock']>[1] = {}): Promise<number> {
-    const { fence } = await this.answer('granted', this.lock(key, options))
+    const { fence } = await this.hearAnswer('granted', this.lock(key, options))
     return fence
   }
 
   /** Unlocks a lock that the session holds. */
   async release(fence: number): Promise<void> {
-    await this.answer('unlocked', this.unlock(fence))
+    await this.hearAnswer('unlocked', this.unlock(fence))
   }
 
   /** Sends a WebSocket ping, which is not a message of the protocol. */
@@ -161,7 +161,7 @@ export class Peer {
   }
 
   /** Resolves with the answer to this request, of any type. */
-  async answerTo(id: number): Promise<ServerMessage> {
+  async hearAnswerTo(id: number): Promise<ServerMessage> {
     for (;;) {
       const i = this.#heard.findIndex((message) => 'id' in message && message.id === id)
       if (i !== -1) return this.#heard.splice(i, 1)[0]!
@@ -170,18 +170,21 @@ export class Peer {
   }
 
   /** Resolves with the answer to this request, which must have this type. */
-  async answer<T extends ServerMessage['type']>(type: T, id: number): Promise<MessageOf<T>> {
-    const answer = await this.answerTo(id)
+  async hearAnswer<T extends ServerMessage['type']>(type: T, id: number): Promise<MessageOf<T>> {
+    const answer = await this.hearAnswerTo(id)
     if (answer.type === type) return answer as MessageOf<T>
     throw new Error(`Expected "${type}", received ${JSON.stringify(answer)}`)
   }
 
   /** Resolves with all parts of an answer `found` or `watching`, which the broker may split. */
-  async answers<T extends 'found' | 'watching'>(type: T, id: number): Promise<MessageOf<T>[]> {
+  async hearAnswerParts<T extends 'found' | 'watching'>(
+    type: T,
+    id: number,
+  ): Promise<MessageOf<T>[]> {
     const parts: MessageOf<T>[] = []
     let more = true
     while (more) {
-      const part: MessageOf<'found' | 'watching'> = await this.answer(type, id)
+      const part: MessageOf<'found' | 'watching'> = await this.hearAnswer(type, id)
       parts.push(part as MessageOf<T>)
       more = part.more
     }

@@ -67,7 +67,7 @@ async function fenceFor(type: RequestType, peer: Peer, stage: Stage): Promise<nu
   const key = type === 'revoke' ? revokedKey(stage) : stage.key()
   const lockType = type === 'complete' ? 'once' : type === 'proclaim' ? 'campaign' : 'lock'
   const mode = type === 'upgrade' ? ({ mode: 'shared' } as const) : {}
-  return (await peer.answer('granted', peer.request({ type: lockType, key, ...mode }))).fence
+  return (await peer.hearAnswer('granted', peer.request({ type: lockType, key, ...mode }))).fence
 }
 
 /** Whether the broker regards two requests with these types and the same id as one request. */
@@ -92,11 +92,11 @@ export function repeating(stage: Stage): void {
   describe('repeated id: the broker', () => {
     for (const type of types) {
       it(`sends the answer to ${type} again, and BAD_MESSAGE to a request of another type`, async () => {
-        const peer = await stage.open({ grace: 'lease' })
+        const peer = await stage.openSession({ grace: 'lease' })
         const fence = await fenceFor(type, peer, stage)
         const id = peer.lastId + 1
         peer.say(requestOfType[type](stage, id, fence))
-        const answer = await peer.answerTo(id)
+        const answer = await peer.hearAnswerTo(id)
         // A barrier of two parties with the timeout 0 fails. All others succeed, unless forbidden.
         if (type === 'barrier') expect(answer).to.include({ code: 'LOCK_TIMEOUT' })
         else if (!isForbidden(type, answer)) expect(answer.type).not.to.equal('failed')
@@ -104,7 +104,7 @@ export function repeating(stage: Stage): void {
         const repeatedTypes = isForbidden(type, answer) ? [type] : types
         for (const repeatedType of repeatedTypes) {
           peer.say(requestOfType[repeatedType](stage, id, fence))
-          const repeated = await peer.answerTo(id)
+          const repeated = await peer.hearAnswerTo(id)
           if (areSameType(type, repeatedType)) expect(repeated, repeatedType).to.deep.equal(answer)
           else expectRefused(repeated, repeatedType)
         }
@@ -113,8 +113,8 @@ export function repeating(stage: Stage): void {
 
     for (const type of waitingTypes) {
       it(`sends nothing to a repeated ${type} while the first waits, and BAD_MESSAGE to another type`, async () => {
-        const holder = await stage.open()
-        const peer = await stage.open({ grace: 'lease' })
+        const holder = await stage.openSession()
+        const peer = await stage.openSession({ grace: 'lease' })
         const key = stage.key()
         const mode = type === 'upgrade' ? 'shared' : 'exclusive'
         await holder.acquire(key, { mode })
@@ -135,17 +135,17 @@ export function repeating(stage: Stage): void {
           if (areSameType(type, repeatedType)) {
             expect(await peer.unreadMessages(), repeatedType).to.deep.equal([])
           } else {
-            expectRefused(await peer.answerTo(id), repeatedType)
+            expectRefused(await peer.hearAnswerTo(id), repeatedType)
           }
         }
         peer.say({ type: 'cancel', request: id })
-        expect(await peer.answer('failed', id)).to.include({ code: 'ABORTED' })
+        expect(await peer.hearAnswer('failed', id)).to.include({ code: 'ABORTED' })
       })
     }
 
     it('sends BAD_MESSAGE to every repeated request of a session without a grace, unless the first waits', async () => {
       // The broker stores no answers for this session.
-      const peer = await stage.open()
+      const peer = await stage.openSession()
       const barrier = { type: 'barrier', id: 1, key: stage.key(), parties: 2 } as const
       peer.say(barrier, barrier)
       expect(await peer.unreadMessages()).to.deep.equal([])
@@ -154,9 +154,9 @@ export function repeating(stage: Stage): void {
         // `say` raises `lastId` to this id.
         const id = peer.lastId + 1
         peer.say(requestOfType[type](stage, id, fence))
-        await peer.answerTo(id)
+        await peer.hearAnswerTo(id)
         peer.say(requestOfType[type](stage, id, fence))
-        expectRefused(await peer.answerTo(id), type)
+        expectRefused(await peer.hearAnswerTo(id), type)
       }
     })
   })

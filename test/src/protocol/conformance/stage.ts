@@ -30,15 +30,15 @@ export class Stage {
   }
 
   /** Opens a session, which `clear` ends. */
-  async open(hello: Hello = {}): Promise<Session> {
+  async openSession(hello: Hello = {}): Promise<Session> {
     const session = await Peer.open(await this.target(), hello)
     this.#peers.push(session)
     return session
   }
 
   /** Opens several sessions. */
-  async openSeveral(count: number): Promise<Session[]> {
-    return Promise.all(Array.from({ length: count }, () => this.open()))
+  async openSessions(count: number): Promise<Session[]> {
+    return Promise.all(Array.from({ length: count }, () => this.openSession()))
   }
 
   /** Opens a connection and sends nothing. */
@@ -66,7 +66,7 @@ export async function queryAll(
   peer: Peer,
   filter: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
 ): Promise<QueryResult> {
-  const parts = await peer.answers('found', peer.request({ type: 'query', ...filter }))
+  const parts = await peer.hearAnswerParts('found', peer.request({ type: 'query', ...filter }))
   // The earlier parts count only the locks and requests so far.
   const { heldCount, waitingCount } = parts.at(-1)!
   return {
