@@ -110,7 +110,7 @@ describe('table: a repeated request id', () => {
     driver.lock('a', 'k')
     driver.lock('a', 'k')
     driver.lock('a', 'k')
-    driver.timeout('a', 1)
+    driver.timeOutRequest('a', 1)
     driver.cancel('a', 2)
     driver.unlock('b', 1)
     expect(driver.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 LOCK_TIMEOUT by b f1'])
@@ -141,7 +141,7 @@ describe('table: a repeated request id', () => {
     driver.lock('a', 'k')
     driver.unlock('a', 1)
     driver.suspend('a')
-    expect(driver.resume('a', 'a-1', 'a-2')).to.deep.equal([
+    expect(driver.resume('a', { secret: 'a-1', newSecret: 'a-2' })).to.deep.equal([
       'resumed a @2; #1 granted f1; #2 unlocked',
     ])
     expect(driver.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 granted f1'])
@@ -156,7 +156,9 @@ describe('table: ack', () => {
     // No request has the id 99.
     expect(driver.ack('a', [1, 3, 99])).to.deep.equal(['acknowledged a'])
     driver.suspend('a')
-    expect(driver.resume('a', 'a-1', 'a-2')).to.deep.equal(['resumed a @2; #2 granted f2'])
+    expect(driver.resume('a', { secret: 'a-1', newSecret: 'a-2' })).to.deep.equal([
+      'resumed a @2; #2 granted f2',
+    ])
   })
 
   it('does not affect a waiting request: its later answer is stored', () => {
@@ -253,10 +255,10 @@ describe('table: quotas', () => {
     driver.lock('b', 'k')
     driver.lock('a', 'k')
     driver.lock('a', 'k')
-    driver.timeout('a', 1)
+    driver.timeOutRequest('a', 1)
     expect(driver.unlock('b', 1)).to.include('granted a#2 k f2')
     driver.suspend('a')
-    expect(driver.resume('a', 'a-1', 'a-2')).to.deep.equal([
+    expect(driver.resume('a', { secret: 'a-1', newSecret: 'a-2' })).to.deep.equal([
       'resumed a @2; #1 LOCK_TIMEOUT by b f1; #2 granted f2',
     ])
   })

@@ -53,7 +53,7 @@ describe('table: barrier', () => {
   it('does not count a call that timed out, was cancelled, or lost its session', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c', 'd')
     driver.barrier('a', 'k', 2)
-    expect(driver.timeout('a', 1)).to.deep.equal([
+    expect(driver.timeOutRequest('a', 1)).to.deep.equal([
       'departed a#1 k timeout',
       'answer a#1 LOCK_TIMEOUT',
     ])
@@ -73,7 +73,7 @@ describe('table: barrier', () => {
     driver.suspend('a')
     driver.barrier('b', 'k', 2)
     // `a-1` is the secret of the session, and `a-2` the next secret.
-    expect(driver.resume('a', 'a-1', 'a-2').join()).to.contain('#1 passed')
+    expect(driver.resume('a', { secret: 'a-1', newSecret: 'a-2' }).join()).to.contain('#1 passed')
   })
 
   it('gives the same answer to a repeated call, and none while the call waits', () => {
@@ -131,7 +131,7 @@ describe('table: barrier', () => {
     // The owner broker of a session runs the timers of the session.
     driver.open('a', { grace: 1_000, ownerBroker: 'one' })
     driver.barrier('a', 'k', 2, { timeout: 50 })
-    const effects = driver.takeOver('one', 'two')
+    const effects = driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })
     expect(effects).to.include('deadlinesRestarted a')
     expect(driver.table.barriers.callCount).to.equal(1)
   })

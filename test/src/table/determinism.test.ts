@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import { quickOrFullRuns } from '../support/counts.js'
 import { type PlainEffect, plainEffect, plainState } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
-import { isSame } from './tableAndModel.js'
+import { isDeepEqual } from './tableAndModel.js'
 
 /**
  * Turns random steps into commands, and applies the commands to a new table. A step is a random
@@ -49,7 +49,7 @@ describe('table: the same commands', () => {
         const copy = JSON.parse(JSON.stringify(command)) as Command
         const replayedEffects = replayed.apply(copy).map(plainEffect)
         expect(
-          isSame(replayedEffects, effects[i]),
+          isDeepEqual(replayedEffects, effects[i]),
           JSON.stringify({ replayedEffects, expected: effects[i] }),
         ).to.equal(true)
       }

@@ -11,7 +11,7 @@ import fc from 'fast-check'
 import { quickOrFullRuns } from '../support/counts.js'
 import { plainState } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
-import { isSame } from './tableAndModel.js'
+import { isDeepEqual } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
 /** Moves up to `count` items to `readItems`. Returns whether no more items exist. */
@@ -81,7 +81,7 @@ function expectSameAsDump(
   for (const item of readItems) itemDigest.add(item)
   expect(itemDigest.value).to.equal(expectedDigest)
   const restored = restore(JSON.parse(JSON.stringify(readItems)) as SnapshotItem[])
-  expect(isSame(plainState(restored), expectedState)).to.equal(true)
+  expect(isDeepEqual(plainState(restored), expectedState)).to.equal(true)
 }
 
 /** The property that a snapshot of this class equals a dump for all histories. */
@@ -138,7 +138,7 @@ describe('table: gradual snapshots', () => {
     const keyLists = fc.array(fc.nat(keyCount - 1), { minLength: 60, maxLength: 60, size: 'max' })
     const property = fc.property(keyLists, keyLists, countLists, (before, during, itemCounts) => {
       // The driver does not check the invariants, because each check examines the whole table.
-      const driver = new TableDriver(/* checked */ false)
+      const driver = new TableDriver({ checksInvariants: false })
       driver.open('s', { grace: 5_000 })
       const toggleKey = (index: number): void => toggleLock(driver, `k${index}`)
       before.forEach(toggleKey)

@@ -14,7 +14,7 @@ import { TableDriver } from './tableDriver.js'
  */
 function driverWithWaiters(waiters: number): { driver: TableDriver; unlockHolder: () => string[] } {
   // The driver does not check the invariants, because each check examines the whole table.
-  const driver = new TableDriver(/* checked */ false)
+  const driver = new TableDriver({ checksInvariants: false })
   driver.open('holder')
   driver.open('crowd')
   driver.lock('holder', 'k')
@@ -68,7 +68,7 @@ describe('table: a release with very many waiters', () => {
 
   it('grants at most the limit of one command, however many keys it frees', () => {
     const table = new LockTable(undefined, /* grantsPerCommand */ 3)
-    const driver = new TableDriver(/* checked */ false, table)
+    const driver = new TableDriver({ checksInvariants: false, table })
     driver.open('holder')
     driver.open('crowd')
     for (const key of ['k', 'l', 'm']) {

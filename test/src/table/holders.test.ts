@@ -8,7 +8,7 @@
 import { type Answer, type Command, dump, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { plainEffect, plainState } from './plainValues.js'
-import { isSame, TableAndModel } from './tableAndModel.js'
+import { isDeepEqual, TableAndModel } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
 /** The longest metadata of a lock: 4 KiB of JSON, which are 4,094 characters and two quotes. */
@@ -41,7 +41,7 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
   it('have a name, fence and time, but no metadata', () => {
     const driver = driverWithHolders(2)
     driver.lock('b', 'k', { timeout: 50 })
-    expect(driver.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by a1 f1, a2 f2')
+    expect(driver.timeOutRequest('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by a1 f1, a2 f2')
     const [first] = storedHolders(driver, 1)
     expect(first).to.deep.equal({
       session: 'a1',
@@ -58,7 +58,7 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k', { timeout: 50 })
     driver.lock('c', 'k', { mode: 'shared' })
-    expect(driver.timeout('b', 1)).to.deep.equal([
+    expect(driver.timeOutRequest('b', 1)).to.deep.equal([
       'withdrawn b#1 k timeout',
       'granted c#1 k f2',
       'answer b#1 LOCK_TIMEOUT by a f1',
@@ -69,20 +69,20 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     driver.lock('a', 'k', { timeout: 50 })
-    expect(driver.timeout('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
+    expect(driver.timeOutRequest('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
   })
 
   it('are an empty list if the key is free, but the table is quiet (grants only steals)', () => {
     const driver = TableDriver.withSessions('a')
-    driver.quiet(true)
+    driver.beginQuietStart()
     driver.lock('a', 'k', { timeout: 50 })
-    expect(driver.timeout('a', 1)).to.include('answer a#1 LOCK_TIMEOUT by ')
+    expect(driver.timeOutRequest('a', 1)).to.include('answer a#1 LOCK_TIMEOUT by ')
   })
 
   it('are at most 16', () => {
     const driver = driverWithHolders(20)
     driver.lock('b', 'k', { timeout: 50 })
-    driver.timeout('b', 1)
+    driver.timeOutRequest('b', 1)
     expect(storedHolders(driver, 1)).to.have.length(16)
   })
 })
@@ -195,7 +195,7 @@ describe('table: the stored size of holders', () => {
   it('is the same in the model, and after a snapshot', () => {
     const tableAndModel = new TableAndModel()
     // The driver need not check the invariants, because `tableAndModel` checks them.
-    const driver = new TableDriver(/* checked */ false)
+    const driver = new TableDriver({ checksInvariants: false })
     const apply = driver.apply.bind(driver)
     // `tableAndModel` receives every command too, and throws if its table and model differ.
     driver.apply = (command: Command) => {
@@ -210,17 +210,17 @@ describe('table: the stored size of holders', () => {
     }
     for (let i = 0; i < 20; i++) driver.lock('b', 'k', { timeout: 0 })
     driver.lock('b', 'k', { timeout: 9 })
-    driver.timeout('b', 21)
+    driver.timeOutRequest('b', 21)
     driver.ack('b', [3])
     driver.lock('b', 'k', { timeout: 0 })
     const items = JSON.parse(JSON.stringify([...dump(driver.table)])) as SnapshotItem[]
     const copy = restore(items)
-    expect(isSame(plainState(copy), plainState(driver.table))).to.equal(true)
+    expect(isDeepEqual(plainState(copy), plainState(driver.table))).to.equal(true)
     // The session b has sent 22 requests.
     const origin = { at: 9, session: 'b', attachEpoch: 1, id: 23 }
     const terms = { ttl: undefined, timeout: 0, steal: false, metadata: undefined }
     const finalRequest: Command = { type: 'lock', ...origin, key: 'k', mode: 'exclusive', ...terms }
     const [copyEffects, tableEffects] = [copy.apply(finalRequest), driver.table.apply(finalRequest)]
-    expect(isSame(copyEffects.map(plainEffect), tableEffects.map(plainEffect))).to.equal(true)
+    expect(isDeepEqual(copyEffects.map(plainEffect), tableEffects.map(plainEffect))).to.equal(true)
   })
 })

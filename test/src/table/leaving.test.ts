@@ -22,11 +22,11 @@ describe('table: cancel and timeout', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.lock('b', 'k', { timeout: 50 })
-    expect(driver.timeout('b', 1)).to.deep.equal([
+    expect(driver.timeOutRequest('b', 1)).to.deep.equal([
       'withdrawn b#1 k timeout',
       'answer b#1 LOCK_TIMEOUT by a f1',
     ])
-    expectNoEffect(driver, () => driver.timeout('b', 1))
+    expectNoEffect(driver, () => driver.timeOutRequest('b', 1))
     expectNoEffect(driver, () => driver.cancel('b', 1))
     expect(driver.unlock('a', 1)).to.deep.equal(['released a k f1 unlocked', 'answer a#2 unlocked'])
   })
@@ -35,15 +35,15 @@ describe('table: cancel and timeout', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expectNoEffect(driver, () => driver.cancel('a', 1))
-    expectNoEffect(driver, () => driver.timeout('a', 1))
+    expectNoEffect(driver, () => driver.timeOutRequest('a', 1))
   })
 
   it('neither a cancel nor a timeout affects an unknown request or session', () => {
     const driver = TableDriver.withSessions('a')
     expectNoEffect(driver, () => driver.cancel('a', 7))
-    expectNoEffect(driver, () => driver.timeout('a', 7))
+    expectNoEffect(driver, () => driver.timeOutRequest('a', 7))
     expectNoEffect(driver, () => driver.cancel('nobody', 1))
-    expectNoEffect(driver, () => driver.timeout('nobody', 1))
+    expectNoEffect(driver, () => driver.timeOutRequest('nobody', 1))
   })
 
   it('a session cannot cancel the request of another session', () => {

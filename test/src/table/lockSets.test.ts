@@ -75,7 +75,7 @@ describe('table: sets', () => {
   })
 
   it('leave all queues by a cancel or a timeout, which frees the waiters behind them', () => {
-    for (const leave of ['cancel', 'timeout'] as const) {
+    for (const leave of ['cancel', 'timeOutRequest'] as const) {
       const driver = TableDriver.withSessions('a', 'b', 'c')
       driver.lock('a', 'k')
       driver.lockAll('b', ['l', 'k'])

@@ -147,7 +147,7 @@ describe('table: first come, first served', () => {
   it('keeps the order when a request in the middle leaves', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c', 'd')
     for (const session of ['a', 'b', 'c', 'd']) driver.lock(session, 'k')
-    expect(driver.timeout('c', 1)).to.deep.equal([
+    expect(driver.timeOutRequest('c', 1)).to.deep.equal([
       'withdrawn c#1 k timeout',
       'answer c#1 LOCK_TIMEOUT by a f1',
     ])
@@ -296,7 +296,7 @@ describe('table: fences', () => {
   it('are exact up to 2^53 - 1', () => {
     // Restores a table with a high fence, because 2^53 grants would take too long.
     const table = restore([{ item: 'table', fence: 2 ** 53 - 3, quiet: false }])
-    const driver = new TableDriver(/* checked */ true, table)
+    const driver = new TableDriver({ table })
     driver.open('a')
     expect(driver.lock('a', 'k')).to.deep.equal([`granted a#1 k f${2 ** 53 - 2}`])
     expect(driver.lock('a', 'l')).to.deep.equal([`granted a#2 l f${2 ** 53 - 1}`])

@@ -66,9 +66,13 @@ describe('table: maxHold', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000, ownerBroker: 'one' })
     driver.lock('a', 'k', { maxHold: 500 })
-    expect(driver.takeOver('one', 'two')).to.include('deadlinesRestarted a')
-    expectNoEffect(driver, () => driver.endHold('a', 1, 'one'))
-    expect(driver.endHold('a', 1, 'two')).to.deep.equal(['released a k f1 maxHold'])
+    expect(driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })).to.include(
+      'deadlinesRestarted a',
+    )
+    expectNoEffect(driver, () => driver.endHold('a', 1, { ownerBroker: 'one' }))
+    expect(driver.endHold('a', 1, { ownerBroker: 'two' })).to.deep.equal([
+      'released a k f1 maxHold',
+    ])
   })
 
   it('survives a snapshot, as does `notify`: the notices that the client asked for', () => {

@@ -87,7 +87,7 @@ export class Model {
         this.#resume(command)
         break
       case 'end':
-        if (this.#state.session(command.session)?.attachEpoch === command.attachEpoch) {
+        if (this.#state.findSession(command.session)?.attachEpoch === command.attachEpoch) {
           this.#end(command.session, command.reason, command.at)
         }
         break
@@ -100,14 +100,14 @@ export class Model {
         break
       }
       case 'endHold': {
-        const lock = this.#state.lock(command.session, command.fence)
-        const owner = this.#state.session(command.session)?.ownerBroker
+        const lock = this.#state.findLock(command.session, command.fence)
+        const owner = this.#state.findSession(command.session)?.ownerBroker
         if (lock?.maxHold !== undefined && owner === command.ownerBroker)
           this.#endLock(lock, 'maxHold', command.at)
         break
       }
       case 'expire': {
-        const lock = this.#state.lock(command.session, command.fence)
+        const lock = this.#state.findLock(command.session, command.fence)
         if (lock?.generation === command.generation) this.#endLock(lock, 'expired', command.at)
         break
       }
@@ -138,7 +138,7 @@ export class Model {
    * connection of its session.
    */
   #applySessionCommand(command: ClientCommand | CommandOf<'suspend'>): void {
-    const session = this.#state.session(command.session)
+    const session = this.#state.findSession(command.session)
     if (session === undefined || session.suspended || session.attachEpoch !== command.attachEpoch)
       return
     if (command.type === 'suspend') {
@@ -203,7 +203,7 @@ export class Model {
 
   #resume(command: CommandOf<'resume'>): void {
     const { session: id, ownerBroker, handshakeId, proof, secret } = command
-    const session = this.#state.session(id)
+    const session = this.#state.findSession(id)
     if (session === undefined || !acceptsResume(session, command)) {
       this.#effects.push({ kind: 'refused', handshakeId })
       return
@@ -308,7 +308,7 @@ export class Model {
       )
     if (state.isScopeBusy(session.id, scope)) {
       this.#answers.refuse(session, id, 'BAD_MESSAGE')
-    } else if (state.countTowardsLockLimit(session.id) + requests.length > session.limits.locks) {
+    } else if (state.lockLimitUsage(session.id) + requests.length > session.limits.locks) {
       this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (mismatch !== undefined) {
       const { key, capacity, capacityInUse } = mismatch
@@ -351,7 +351,7 @@ export class Model {
       (waiting) => waiting.session === sessionId && waiting.id === request,
     )
     if (waiter === undefined) return
-    const session = this.#state.session(sessionId)!
+    const session = this.#state.findSession(sessionId)!
     const isTimeout = code === 'LOCK_TIMEOUT'
     const isSet = waiter.set !== undefined
     const members = this.#state.membersOf(waiter)
@@ -382,7 +382,7 @@ export class Model {
   #complete(session: ModelSession, command: CommandOf<'complete'>): void {
     const { id, fence, value, keep, at } = command
     session.lastId = id
-    const lock = this.#state.lock(session.id, fence)
+    const lock = this.#state.findLock(session.id, fence)
     if (lock?.once !== true) {
       this.#answers.answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'unlock')
       return
@@ -405,7 +405,7 @@ export class Model {
       }
       const { request, answer, cost } = this.#results.removeFollower(key)
       this.#grantsLeft = Math.max(0, this.#grantsLeft - cost)
-      this.#answers.answer(this.#state.session(request.session)!, request.id, answer, 'lock')
+      this.#answers.answer(this.#state.findSession(request.session)!, request.id, answer, 'lock')
     }
     return false
   }
@@ -414,9 +414,9 @@ export class Model {
 
   #applyToLock(session: ModelSession, command: CommandOf<'unlock' | 'refresh' | 'revoke'>): void {
     session.lastId = command.id
-    const ownLock = this.#state.lock(session.id, command.fence)
+    const ownLock = this.#state.findLock(session.id, command.fence)
     const lock =
-      command.type === 'revoke' ? this.#state.lockOn(command.key, command.fence) : ownLock
+      command.type === 'revoke' ? this.#state.findLockOfKey(command.key, command.fence) : ownLock
     if (lock === undefined) {
       const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
       this.#answers.answer(session, command.id, answer, command.type)
@@ -425,7 +425,7 @@ export class Model {
       const note = command.type === 'revoke' ? command.note : ''
       if (kind === 'revoked') {
         this.#effects.push({ kind, lock: { ...lock }, by, note })
-        this.#state.session(lock.session)!.allRevocations.push({ fence: lock.fence, note })
+        this.#state.findSession(lock.session)!.allRevocations.push({ fence: lock.fence, note })
       }
       this.#endLock(lock, kind, command.at)
       this.#answers.answer(session, command.id, { kind }, command.type)
@@ -448,7 +448,7 @@ export class Model {
   /** Changes the value of the leader, which holds the lock of an election. The lock stays. */
   #proclaim(session: ModelSession, { id, fence, value }: CommandOf<'proclaim'>): void {
     session.lastId = id
-    const lock = this.#state.lock(session.id, fence)
+    const lock = this.#state.findLock(session.id, fence)
     if (lock?.election === undefined) {
       this.#answers.answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' }, 'proclaim')
       return
@@ -522,6 +522,6 @@ export class Model {
       this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
     }
     const { session, id } = requests[0]!
-    this.#answers.store(this.#state.session(session)!, id, { kind: 'granted', fence }, 'lock')
+    this.#answers.store(this.#state.findSession(session)!, id, { kind: 'granted', fence }, 'lock')
   }
 }

@@ -36,7 +36,7 @@ export class ModelBarriers {
     const waitingCalls = state.barrierCalls.filter((call) => call.key === key)
     const ownCalls = state.barrierCalls.filter((call) => call.session === session.id)
     if (
-      state.countTowardsLockLimit(session.id) >= session.limits.locks ||
+      state.lockLimitUsage(session.id) >= session.limits.locks ||
       ownCalls.length >= session.limits.barriers!
     ) {
       this.#output.refuse(session, id)
@@ -63,7 +63,7 @@ export class ModelBarriers {
     if (waitingCalls.length < parties - 1) return
     for (const passing of [...waitingCalls, call]) {
       this.#depart(passing, 'passed')
-      this.#output.answer(state.session(passing.session)!, passing.id, { kind: 'passed' })
+      this.#output.answer(state.findSession(passing.session)!, passing.id, { kind: 'passed' })
     }
   }
 
@@ -75,7 +75,7 @@ export class ModelBarriers {
     if (call === undefined) return
     this.#depart(call, reason)
     const code = reason === 'aborted' ? 'ABORTED' : 'LOCK_TIMEOUT'
-    this.#output.answer(this.#state.session(sessionId)!, id, { kind: 'failed', code })
+    this.#output.answer(this.#state.findSession(sessionId)!, id, { kind: 'failed', code })
   }
 
   /** Ends all calls of a session. No client can resume the session. */

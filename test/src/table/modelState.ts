@@ -132,11 +132,11 @@ export class ModelState {
     return users.find((user) => user.key === key && user.capacity !== undefined)?.capacity
   }
 
-  session(id: string): ModelSession | undefined {
+  findSession(id: string): ModelSession | undefined {
     return this.sessions.find((session) => session.id === id)
   }
 
-  lock(session: string, fence: number): ModelLock | undefined {
+  findLock(session: string, fence: number): ModelLock | undefined {
     return this.locks.find((lock) => lock.session === session && lock.fence === fence)
   }
 
@@ -144,7 +144,7 @@ export class ModelState {
    * Returns the lock with this key and present fence, whichever session holds the lock. The present
    * fence is the fence of the newest upgrade or, without an upgrade, of the grant.
    */
-  lockOn(key: string, fence: number): ModelLock | undefined {
+  findLockOfKey(key: string, fence: number): ModelLock | undefined {
     return this.locks.find((lock) => lock.key === key && lock.presentFence === fence)
   }
 
@@ -171,7 +171,7 @@ export class ModelState {
       .flatMap((key) => this.locks.filter((lock) => lock.key === key))
       .filter((lock) => lock.fence !== exceptFence)
       .map(({ session, key, metadata, presentFence: fence, since, permits, maxHold }) => {
-        const { name } = this.session(session)!
+        const { name } = this.findSession(session)!
         const holder = { session, name, metadata, fence, since, permits, maxHold }
         return isSet ? { ...holder, key } : holder
       })
@@ -187,7 +187,7 @@ export class ModelState {
   }
 
   /** The number of locks, waiting requests, upgrades and barrier calls of a session. */
-  countTowardsLockLimit(session: string): number {
+  lockLimitUsage(session: string): number {
     const isOfSession = (item: { session: string }) => item.session === session
     const lists = [this.locks, this.waitingRequests, this.upgrades, this.barrierCalls]
     return sum(lists.map((list) => list.filter(isOfSession).length))

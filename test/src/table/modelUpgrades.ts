@@ -137,7 +137,7 @@ export class ModelUpgrades {
   /** Grants an upgrade that waited. */
   grantWaiting(upgrade: PlainRequest): void {
     this.#remove(upgrade)
-    const lock = this.#state.lock(upgrade.session, upgrade.upgradeOf!)!
+    const lock = this.#state.findLock(upgrade.session, upgrade.upgradeOf!)!
     const waited = true
     this.#grant(lock, upgrade.id, waited)
   }
@@ -148,8 +148,8 @@ export class ModelUpgrades {
       (waiter) => waiter.session === sessionId && waiter.id === requestId,
     )
     if (upgrade === undefined) return
-    const session = this.#state.session(sessionId)!
-    const lock = this.#state.lock(sessionId, upgrade.upgradeOf!)!
+    const session = this.#state.findSession(sessionId)!
+    const lock = this.#state.findLock(sessionId, upgrade.upgradeOf!)!
     const answer =
       code === 'LOCK_TIMEOUT'
         ? this.#failure(session, lock, code)
@@ -169,12 +169,12 @@ export class ModelUpgrades {
     this.#remove(upgrade)
     this.#output.effect({ kind: 'withdrawn', request: upgrade, reason: 'ended' })
     const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
-    this.#answerUpgrade(this.#state.session(lock.session)!, upgrade.id, answer)
+    this.#answerUpgrade(this.#state.findSession(lock.session)!, upgrade.id, answer)
   }
 
   /** The lock that the command names. Answers the command if the session has no such lock. */
   #lockOf(session: ModelSession, command: CommandOf<'upgrade' | 'downgrade'>) {
-    const lock = this.#state.lock(session.id, command.fence)
+    const lock = this.#state.findLock(session.id, command.fence)
     if (lock !== undefined) return lock
     session.lastId = command.id
     const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
@@ -188,7 +188,7 @@ export class ModelUpgrades {
     lock.presentFence = this.#state.fence
     lock.mode = 'exclusive'
     this.#output.effect({ kind: 'upgraded', lock: { ...lock }, waited })
-    const session = this.#state.session(lock.session)!
+    const session = this.#state.findSession(lock.session)!
     this.#answerUpgrade(session, id, { kind: 'upgraded', fence: lock.presentFence })
   }
 

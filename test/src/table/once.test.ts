@@ -15,8 +15,7 @@ import { expectUnchanged, TableDriver } from './tableDriver.js'
 
 /** Returns a driver of a table whose commands each grant or answer at most this many waiters. */
 function driverWithLimit(grantsPerCommand: number): TableDriver {
-  const checked = true
-  return new TableDriver(checked, new LockTable(undefined, grantsPerCommand))
+  return new TableDriver({ table: new LockTable(undefined, grantsPerCommand) })
 }
 
 /** Opens sessions that can resume, so that the table stores their answers. Returns the driver. */
@@ -120,7 +119,7 @@ describe('table: once', () => {
     for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '1' })
     // The new broker `two` takes over the sessions of all brokers.
-    expect(driver.takeOver(undefined, 'two')).to.include('unfinished k')
+    expect(driver.takeOverAll('two')).to.include('unfinished k')
     expect(driver.grantUnfinishedKeys('k')).to.include('answer c#1 result f1 1')
   })
 })
@@ -175,7 +174,9 @@ describe('table: kept results of once', () => {
     driver.once('b', 'l')
     driver.complete('b', 2, { keep: 1_000 })
     // The time for which the result is kept begins again at the new broker.
-    expect(driver.takeOver('one', 'two')).to.include('keepRestarted k f1')
+    expect(driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })).to.include(
+      'keepRestarted k f1',
+    )
     const owners = [...driver.table.keptResults.values()].map(({ ownerBroker }) => ownerBroker)
     expect(owners).to.deep.equal(['two', 'two'])
   })

@@ -37,37 +37,36 @@ function ownerOf(driver: TableDriver, session: string): string | undefined {
 describe('table: a session that moves to another broker', () => {
   it('is owned by the broker where it resumes, and its deadlines start again', () => {
     const driver = driverWithTwoOwners()
-    expect(driver.resume('a', 's1', 's2', { ownerBroker: 'two' })).to.deep.equal([
-      'deadlinesRestarted a',
-      'resumed a @2; #1 granted f1; #2 granted f2',
-    ])
+    expect(driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })).to.deep.equal(
+      ['deadlinesRestarted a', 'resumed a @2; #1 granted f1; #2 granted f2'],
+    )
     expect(ownerOf(driver, 'a')).to.equal('two')
   })
 
   it('keeps a lock whose expiry the former owner had proposed, until the new owner proposes the expiry', () => {
     const driver = driverWithTwoOwners()
-    driver.resume('a', 's1', 's2', { ownerBroker: 'two' })
+    driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })
     expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal([])
     expect(driver.expire('a', 1, { generation: 1 })).to.deep.equal(['released a k f1 expired'])
   })
 
   it('does not end although the former owner had proposed its end', () => {
     const driver = driverWithTwoOwners()
-    driver.resume('a', 's1', 's2', { ownerBroker: 'two' })
+    driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })
     expect(driver.end('a', { attachEpoch: 1 })).to.deep.equal([])
   })
 
   it('keeps its deadlines running if it resumes at its owner', () => {
     const driver = driverWithTwoOwners()
-    expect(driver.resume('a', 's1', 's2', { ownerBroker: 'one' })).to.deep.equal([
-      'resumed a @2; #1 granted f1; #2 granted f2',
-    ])
+    expect(driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'one' })).to.deep.equal(
+      ['resumed a @2; #1 granted f1; #2 granted f2'],
+    )
     expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal(['released a k f1 expired'])
   })
 
   it('keeps its owner when the resume is refused', () => {
     const driver = driverWithTwoOwners()
-    driver.resume('a', 'wrong', 's2', { ownerBroker: 'two' })
+    driver.resume('a', { secret: 'wrong', newSecret: 's2', ownerBroker: 'two' })
     expect(ownerOf(driver, 'a')).to.equal('one')
   })
 })
@@ -75,7 +74,7 @@ describe('table: a session that moves to another broker', () => {
 describe('table: the takeover of the sessions of a broker that is gone', () => {
   it('gives the sessions of this broker, and no others, to the new owner broker', () => {
     const driver = driverWithTwoOwners()
-    expect(driver.takeOver('one', 'two')).to.deep.equal([
+    expect(driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })).to.deep.equal([
       'deadlinesRestarted a',
       'suspended a, kept',
     ])
@@ -85,7 +84,7 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
 
   it('makes the table ignore expiries that this broker proposed, and late commands of its sessions', () => {
     const driver = driverWithTwoOwners()
-    driver.takeOver('one', 'two')
+    driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })
     expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal([])
     expect(driver.lock('a', 'new')).to.deep.equal([])
   })
@@ -97,7 +96,7 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
     driver.lock('a', 'k')
     driver.lock('b', 'l')
     driver.lock('a', 'l', { timeout: 500 })
-    expect(driver.takeOver('one', 'two')).to.deep.equal([
+    expect(driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })).to.deep.equal([
       'deadlinesRestarted a',
       'withdrawn a#2 l ended',
       'suspended a, kept',
@@ -107,13 +106,13 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
 
   it('changes nothing if another broker has taken over these sessions before', () => {
     const driver = driverWithTwoOwners()
-    driver.takeOver('one', 'two')
-    expect(driver.takeOver('one', 'three')).to.deep.equal([])
+    driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })
+    expect(driver.takeOver({ formerOwner: 'one', ownerBroker: 'three' })).to.deep.equal([])
   })
 
   it('includes the sessions of all brokers if the takeover names no former owner', () => {
     const driver = driverWithTwoOwners()
-    expect(driver.takeOver(undefined, 'three')).to.deep.equal([
+    expect(driver.takeOverAll('three')).to.deep.equal([
       'deadlinesRestarted a',
       'deadlinesRestarted b',
       'suspended a, kept',
@@ -124,6 +123,8 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
   it('also suspends a session that is suspended already, so that its lease starts again', () => {
     const driver = driverWithTwoOwners()
     driver.suspend('a')
-    expect(driver.takeOver('one', 'two')).to.include('suspended a, kept')
+    expect(driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })).to.include(
+      'suspended a, kept',
+    )
   })
 })

@@ -158,7 +158,7 @@ describe('table: permits compared with a semaphore', () => {
     this.timeout(300_000)
     const property = fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
       // Other tests check the invariants, and the checks would make this test slow.
-      const driver = new TableDriver(/* checked */ false)
+      const driver = new TableDriver({ checksInvariants: false })
       driver.open('a')
       const semaphore = new Semaphore(capacity)
       const fences = new Map<number, number>()

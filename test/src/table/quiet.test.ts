@@ -12,7 +12,7 @@ import { TableDriver } from './tableDriver.js'
 /** Returns a driver of a quiet table with these sessions. */
 function quietDriver(...sessions: string[]): TableDriver {
   const driver = TableDriver.withSessions(...sessions)
-  expect(driver.quiet(true)).to.deep.equal([])
+  expect(driver.beginQuietStart()).to.deep.equal([])
   return driver
 }
 
@@ -22,7 +22,7 @@ describe('table: a quiet start', () => {
     expect(driver.lock('a', 'k')).to.deep.equal(['queued a#1 k'])
     expect(driver.lock('b', 'k')).to.deep.equal(['queued b#1 k'])
     expect(driver.lock('b', 'l')).to.deep.equal(['queued b#2 l'])
-    expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#2 l f2'])
+    expect(driver.endQuietStart()).to.deep.equal(['granted a#1 k f1', 'granted b#2 l f2'])
   })
 
   it('grants all shared requests at the head of a queue when the quiet start ends', () => {
@@ -30,13 +30,13 @@ describe('table: a quiet start', () => {
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k', { mode: 'shared' })
     driver.lock('c', 'k')
-    expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#1 k f2'])
+    expect(driver.endQuietStart()).to.deep.equal(['granted a#1 k f1', 'granted b#1 k f2'])
   })
 
   it('does not walk over all keys when the quiet start ends', () => {
     const driver = TableDriver.withSessions('a', 'b')
     for (let i = 0; i < 100; i++) driver.lock('a', `held${i}`)
-    driver.quiet(true)
+    driver.beginQuietStart()
     for (const key of ['l', 'k']) driver.lock('b', key)
     // A walk over all keys would stall a broker with a million locks.
     let walkedKeys = 0
@@ -68,7 +68,7 @@ describe('table: a quiet start', () => {
     const driver = new TableDriver()
     // With the limit 0, every queue is full.
     driver.open('a', { limits: { waitersPerKey: 0 } })
-    driver.quiet(true)
+    driver.beginQuietStart()
     // `repeat` marks an answer that the table does not store.
     expect(driver.lock('a', 'k')).to.deep.equal(['repeat a#1 QUOTA_EXCEEDED'])
     expect(driver.table.keys.size).to.equal(0)
@@ -79,7 +79,7 @@ describe('table: a quiet start', () => {
     driver.lock('a', 'k')
     expect(driver.lock('b', 'k', { steal: true })).to.deep.equal(['granted b#1 k f1'])
     expect(driver.unlock('b', 1)).to.deep.equal(['released b k f1 unlocked', 'answer b#2 unlocked'])
-    expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f2'])
+    expect(driver.endQuietStart()).to.deep.equal(['granted a#1 k f2'])
   })
 
   it('does not delay cancels, timeouts and ends of sessions', () => {
@@ -88,24 +88,24 @@ describe('table: a quiet start', () => {
     driver.lock('b', 'k')
     driver.lock('c', 'l')
     expect(driver.cancel('a', 1)).to.deep.equal(['withdrawn a#1 k aborted', 'answer a#1 ABORTED'])
-    expect(driver.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by ')
+    expect(driver.timeOutRequest('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by ')
     expect(driver.end('c')).to.include('withdrawn c#1 l ended')
     expect(driver.table.keys.size).to.equal(0)
-    expect(driver.quiet(false)).to.deep.equal([])
+    expect(driver.endQuietStart()).to.deep.equal([])
   })
 
   it('grants the waiters of all keys when the quiet start ends, even if one key is unused by then', () => {
     const grantsPerCommand = 2
-    const driver = new TableDriver(/* checked */ true, new LockTable(undefined, grantsPerCommand))
+    const driver = new TableDriver({ table: new LockTable(undefined, grantsPerCommand) })
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
-    driver.quiet(true)
+    driver.beginQuietStart()
     driver.lock('e', 'l')
     // Session `a` completes its run of `once`. An answer to a waiter of `once` counts as a grant,
-    // so this command answers only `b` and `c`. The next command, `quiet(false)`, answers `d`. Key
-    // `k` is then unused, and `e` must still get key `l`.
+    // so this command answers only `b` and `c`. The next command, `endQuietStart()`, answers `d`.
+    // Key `k` is then unused, and `e` must still get key `l`.
     driver.complete('a', 1, { value: '1' })
-    const effects = driver.quiet(false)
+    const effects = driver.endQuietStart()
     expect(effects).to.include.members(['answer d#1 result f1 1', 'granted e#1 l f2'])
   })
 })

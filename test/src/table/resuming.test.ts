@@ -117,7 +117,7 @@ describe('table: a dropped connection', () => {
     driver.lock('a', 'l', { timeout: 50 })
     driver.suspend('a')
     expect(driver.expire('a', 1)).to.deep.equal(['released a k f1 expired'])
-    expect(driver.timeout('a', 2)).to.deep.equal([
+    expect(driver.timeOutRequest('a', 2)).to.deep.equal([
       'withdrawn a#2 l timeout',
       'answer a#2 LOCK_TIMEOUT by b f2',
     ])
@@ -129,19 +129,23 @@ describe('table: resume', () => {
   it('restores the session with its stored answers, under the next attach epoch', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
-    expect(driver.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
+    expect(driver.resume('a', { secret: 's1', newSecret: 's2' })).to.deep.equal([
+      'resumed a @2; #1 granted f1',
+    ])
     expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
   })
 
   it('replaces a connection that is still open; later commands on this connection are ignored', () => {
     const driver = driverWithGrace()
-    expect(driver.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
+    expect(driver.resume('a', { secret: 's1', newSecret: 's2' })).to.deep.equal([
+      'resumed a @2; #1 granted f1',
+    ])
     // No request has the id 9, and the replaced connection has the attach epoch 1.
     expectNoEffect(driver, () => driver.unlock('a', 1, { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.lock('a', 'm', { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.refresh('a', 1, { attachEpoch: 1, id: 9 }))
-    expectNoEffect(driver, () => driver.cancel('a', 1, 1))
-    expectNoEffect(driver, () => driver.ack('a', [1], 1))
+    expectNoEffect(driver, () => driver.cancel('a', 1, { attachEpoch: 1 }))
+    expectNoEffect(driver, () => driver.ack('a', [1], { attachEpoch: 1 }))
     expectNoEffect(driver, () => driver.suspend('a', { attachEpoch: 1 }))
     expectNoEffect(driver, () => driver.suspend('a', { attachEpoch: 1, keep: true }))
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
@@ -150,7 +154,7 @@ describe('table: resume', () => {
   it('makes the table ignore a later `end` for the earlier connection', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
-    driver.resume('a', 's1', 's2')
+    driver.resume('a', { secret: 's1', newSecret: 's2' })
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
     expect(driver.end('a', { attachEpoch: 2 })).to.include('ended a goodbye')
   })
@@ -161,44 +165,56 @@ describe('table: resume', () => {
     driver.suspend('a')
     const before = driver.state()
     // The wrong secrets include parts of the right secret, and texts that contain the right secret.
-    expect(driver.resume('a', 'wrong', 's2', { principal: 'ann' })).to.deep.equal([
+    expect(
+      driver.resume('a', { secret: 'wrong', newSecret: 's2', principal: 'ann' }),
+    ).to.deep.equal(['refused resume a'])
+    expect(driver.resume('a', { secret: 's', newSecret: 's2', principal: 'ann' })).to.deep.equal([
       'refused resume a',
     ])
-    expect(driver.resume('a', 's', 's2', { principal: 'ann' })).to.deep.equal(['refused resume a'])
-    expect(driver.resume('a', 's11', 's2', { principal: 'ann' })).to.deep.equal([
+    expect(driver.resume('a', { secret: 's11', newSecret: 's2', principal: 'ann' })).to.deep.equal([
       'refused resume a',
     ])
-    expect(driver.resume('a', '', 's2', { principal: 'ann' })).to.deep.equal(['refused resume a'])
-    expect(driver.resume('a', 's1', 's2', { principal: 'bob' })).to.deep.equal(['refused resume a'])
-    expect(driver.resume('x', 's1', 's2', { principal: 'ann' })).to.deep.equal(['refused resume x'])
+    expect(driver.resume('a', { secret: '', newSecret: 's2', principal: 'ann' })).to.deep.equal([
+      'refused resume a',
+    ])
+    expect(driver.resume('a', { secret: 's1', newSecret: 's2', principal: 'bob' })).to.deep.equal([
+      'refused resume a',
+    ])
+    expect(driver.resume('x', { secret: 's1', newSecret: 's2', principal: 'ann' })).to.deep.equal([
+      'refused resume x',
+    ])
     expect(driver.state()).to.equal(before)
     driver.end('a')
-    expect(driver.resume('a', 's1', 's2', { principal: 'ann' })).to.deep.equal(['refused resume a'])
+    expect(driver.resume('a', { secret: 's1', newSecret: 's2', principal: 'ann' })).to.deep.equal([
+      'refused resume a',
+    ])
   })
 
   it('is refused for a session without a grace, whether the table keeps the session or not', () => {
     const driver = TableDriver.withSessions('a')
     // The secret of the session is undefined, which must match neither '' nor 'undefined'.
-    expect(driver.resume('a', '', 's2')).to.deep.equal(['refused resume a'])
+    expect(driver.resume('a', { secret: '', newSecret: 's2' })).to.deep.equal(['refused resume a'])
     driver.suspend('a', { keep: true })
-    expect(driver.resume('a', '', 's2')).to.deep.equal(['refused resume a'])
-    expect(driver.resume('a', 'undefined', 's2')).to.deep.equal(['refused resume a'])
+    expect(driver.resume('a', { secret: '', newSecret: 's2' })).to.deep.equal(['refused resume a'])
+    expect(driver.resume('a', { secret: 'undefined', newSecret: 's2' })).to.deep.equal([
+      'refused resume a',
+    ])
   })
 })
 
 describe('table: resume secrets', () => {
   it('the former secret stays valid while the client sends nothing on the new connection', () => {
     const driver = driverWithGrace()
-    driver.resume('a', 's1', 's2')
-    expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
+    driver.resume('a', { secret: 's1', newSecret: 's2' })
+    expect(driver.resume('a', { secret: 's1', newSecret: 's3' })[0]).to.match(/^resumed a @3/)
   })
 
   it('the former secret stays valid if the connection drops before the client has sent', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
-    driver.resume('a', 's1', 's2')
+    driver.resume('a', { secret: 's1', newSecret: 's2' })
     driver.suspend('a')
-    expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
+    expect(driver.resume('a', { secret: 's1', newSecret: 's3' })[0]).to.match(/^resumed a @3/)
   })
 
   it('the former secret is invalid after the client has sent any message', () => {
@@ -213,66 +229,86 @@ describe('table: resume secrets', () => {
     }
     for (const [name, send] of Object.entries(sendByName)) {
       const driver = driverWithGrace()
-      driver.resume('a', 's1', 's2')
+      driver.resume('a', { secret: 's1', newSecret: 's2' })
       send(driver)
-      expect(driver.resume('a', 's1', 's3'), name).to.deep.equal(['refused resume a'])
-      expect(driver.resume('a', 's2', 's3')[0], name).to.match(/^resumed a @3/)
+      expect(driver.resume('a', { secret: 's1', newSecret: 's3' }), name).to.deep.equal([
+        'refused resume a',
+      ])
+      expect(driver.resume('a', { secret: 's2', newSecret: 's3' })[0], name).to.match(
+        /^resumed a @3/,
+      )
     }
   })
 
   it('a message on a replaced connection leaves the former secret valid', () => {
     const driver = driverWithGrace()
-    driver.resume('a', 's1', 's2')
+    driver.resume('a', { secret: 's1', newSecret: 's2' })
     // The last argument is the attach epoch of the replaced connection.
-    driver.ack('a', [], 1)
-    driver.confirm('a', 1)
-    expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
+    driver.ack('a', [], { attachEpoch: 1 })
+    driver.confirm('a', { attachEpoch: 1 })
+    expect(driver.resume('a', { secret: 's1', newSecret: 's3' })[0]).to.match(/^resumed a @3/)
   })
 
   it('the newer secret is valid immediately, and its use makes the former secret invalid', () => {
     const driver = driverWithGrace()
-    driver.resume('a', 's1', 's2')
-    expect(driver.resume('a', 's2', 's3')[0]).to.match(/^resumed a @3/)
-    expect(driver.resume('a', 's1', 's4')).to.deep.equal(['refused resume a'])
-    expect(driver.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
+    driver.resume('a', { secret: 's1', newSecret: 's2' })
+    expect(driver.resume('a', { secret: 's2', newSecret: 's3' })[0]).to.match(/^resumed a @3/)
+    expect(driver.resume('a', { secret: 's1', newSecret: 's4' })).to.deep.equal([
+      'refused resume a',
+    ])
+    expect(driver.resume('a', { secret: 's3', newSecret: 's4' })[0]).to.match(/^resumed a @4/)
   })
 
   // The client may number its attempts to resume with the same secret.
   it('the table refuses an attempt whose number is not above the number of the last successful attempt', () => {
     const driver = driverWithGrace()
-    expect(driver.resume('a', 's1', 's2', { resumeAttempt: 2 })[0]).to.match(/^resumed a @2/)
+    expect(driver.resume('a', { secret: 's1', newSecret: 's2', resumeAttempt: 2 })[0]).to.match(
+      /^resumed a @2/,
+    )
     const before = driver.state()
     for (const resumeAttempt of [1, 2]) {
-      expect(driver.resume('a', 's1', 'late', { resumeAttempt })).to.deep.equal([
+      expect(driver.resume('a', { secret: 's1', newSecret: 'late', resumeAttempt })).to.deep.equal([
         'refused resume a',
       ])
     }
     expect(driver.state()).to.equal(before)
-    expect(driver.resume('a', 's1', 's3', { resumeAttempt: 3 })[0]).to.match(/^resumed a @3/)
+    expect(driver.resume('a', { secret: 's1', newSecret: 's3', resumeAttempt: 3 })[0]).to.match(
+      /^resumed a @3/,
+    )
   })
 
   it('each secret has its own attempt numbers', () => {
     const driver = driverWithGrace()
-    driver.resume('a', 's1', 's2', { resumeAttempt: 7 })
-    expect(driver.resume('a', 's2', 's3', { resumeAttempt: 1 })[0]).to.match(/^resumed a @3/)
+    driver.resume('a', { secret: 's1', newSecret: 's2', resumeAttempt: 7 })
+    expect(driver.resume('a', { secret: 's2', newSecret: 's3', resumeAttempt: 1 })[0]).to.match(
+      /^resumed a @3/,
+    )
     // This message of the client makes `s3` the only valid secret.
     driver.ack('a', [])
-    expect(driver.resume('a', 's3', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
-    expect(driver.resume('a', 's3', 's5', { resumeAttempt: 1 })).to.deep.equal(['refused resume a'])
+    expect(driver.resume('a', { secret: 's3', newSecret: 's4', resumeAttempt: 1 })[0]).to.match(
+      /^resumed a @4/,
+    )
+    expect(driver.resume('a', { secret: 's3', newSecret: 's5', resumeAttempt: 1 })).to.deep.equal([
+      'refused resume a',
+    ])
   })
 
   it('the table accepts a resume without an attempt number, and forgets the earlier number', () => {
     const driver = driverWithGrace()
-    driver.resume('a', 's1', 's2', { resumeAttempt: 2 })
-    expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
-    expect(driver.resume('a', 's1', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
+    driver.resume('a', { secret: 's1', newSecret: 's2', resumeAttempt: 2 })
+    expect(driver.resume('a', { secret: 's1', newSecret: 's3' })[0]).to.match(/^resumed a @3/)
+    expect(driver.resume('a', { secret: 's1', newSecret: 's4', resumeAttempt: 1 })[0]).to.match(
+      /^resumed a @4/,
+    )
   })
 
   it('a second resume with the former secret makes the secret of the first resume invalid', () => {
     const driver = driverWithGrace()
-    driver.resume('a', 's1', 's2')
-    driver.resume('a', 's1', 's3')
-    expect(driver.resume('a', 's2', 's4')).to.deep.equal(['refused resume a'])
-    expect(driver.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
+    driver.resume('a', { secret: 's1', newSecret: 's2' })
+    driver.resume('a', { secret: 's1', newSecret: 's3' })
+    expect(driver.resume('a', { secret: 's2', newSecret: 's4' })).to.deep.equal([
+      'refused resume a',
+    ])
+    expect(driver.resume('a', { secret: 's3', newSecret: 's4' })[0]).to.match(/^resumed a @4/)
   })
 })

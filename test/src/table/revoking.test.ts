@@ -43,7 +43,7 @@ describe('table: revoke', () => {
 
   it('finds one of 1,000 holders without a walk over the holders', () => {
     // This driver checks no invariants, because the check walks over the holders.
-    const driver = new TableDriver(/* checked */ false)
+    const driver = new TableDriver({ checksInvariants: false })
     driver.open('a')
     driver.open('op')
     for (let i = 0; i < 1_000; i++) driver.lock('a', 'k', { mode: 'shared' })
@@ -69,7 +69,7 @@ describe('table: revoke', () => {
     driver.suspend('a')
     expect(driver.revoke('op', 'k', 1)).to.include('released a k f1 revoked')
     // The session resumes with its secret `a-1`, and gets the new secret `a-2`.
-    driver.resume('a', 'a-1', 'a-2')
+    driver.resume('a', { secret: 'a-1', newSecret: 'a-2' })
     const { held, revocations } = driver.table.sessions.get('a')!
     expect(held.size).to.equal(0)
     expect(revocations).to.deep.equal([{ fence: 1, note: 'stuck' }])
@@ -111,7 +111,7 @@ describe('table: revoke', () => {
     driver.open('op', { grace: 1_000 })
     driver.lock('a', 'k')
     driver.suspend('op')
-    driver.resume('op', 'op-1', 'op-2')
+    driver.resume('op', { secret: 'op-1', newSecret: 'op-2' })
     expect(driver.revoke('op', 'k', 1, { attachEpoch: 1 })).to.deep.equal([])
   })
 })

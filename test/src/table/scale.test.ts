@@ -15,7 +15,7 @@ import { TableDriver } from './tableDriver.js'
 const waiterCount = quickOrFull(3_000, 10_000)
 
 /** Returns a driver that does not check invariants, because each check examines the whole table. */
-const uncheckedDriver = (): TableDriver => new TableDriver(/* checked */ false)
+const uncheckedDriver = (): TableDriver => new TableDriver({ checksInvariants: false })
 
 /** Returns a driver with a session that holds `k`, and thousands of sessions that wait for `k`. */
 function driverWithWaiters(): TableDriver {

@@ -49,7 +49,7 @@ function largestMapDuring(work: () => void): number {
 /** Returns a driver whose sessions hold `keyCount` keys, each as a lock, or as half of a set. */
 function driverWithLocks(inSets: boolean): TableDriver {
   // The driver does not check invariants, because each check examines the whole table.
-  const driver = new TableDriver(/* checked */ false)
+  const driver = new TableDriver({ checksInvariants: false })
   for (let i = 0; i < keyCount; i += 2) {
     const session = `s${Math.floor(i / 10_000)}`
     if (i % 10_000 === 0) driver.open(session)

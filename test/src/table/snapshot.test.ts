@@ -15,7 +15,7 @@ import { quickOrFullRuns } from '../support/counts.js'
 import { checkTableRecords } from './invariants.js'
 import { plainEffect, plainState } from './plainValues.js'
 import { CommandMaker, step } from './steps.js'
-import { isSame } from './tableAndModel.js'
+import { isDeepEqual } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 
 const stepLists = fc.array(step, { minLength: 150, maxLength: 150, size: 'max' })
@@ -37,15 +37,15 @@ describe('table: snapshots', () => {
         if (command !== undefined) table.apply(command)
       }
       const copy = copyOf(table)
-      expect(isSame(plainState(copy), plainState(table))).to.equal(true)
+      expect(isDeepEqual(plainState(copy), plainState(table))).to.equal(true)
       checkTableRecords(copy)
       for (const stepToRun of steps.slice(snapshotAt)) {
         const command = commandMaker.commandOf(stepToRun, plainState(table))
         if (command === undefined) continue
         const copyEffects = copy.apply(command).map(plainEffect)
-        expect(isSame(copyEffects, table.apply(command).map(plainEffect))).to.equal(true)
+        expect(isDeepEqual(copyEffects, table.apply(command).map(plainEffect))).to.equal(true)
       }
-      expect(isSame(plainState(copy), plainState(table))).to.equal(true)
+      expect(isDeepEqual(plainState(copy), plainState(table))).to.equal(true)
     })
     fc.assert(property, { ...quickOrFullRuns(25, 2_000), endOnFailure: true })
   })
@@ -57,7 +57,7 @@ describe('table: snapshots', () => {
 
   it('a gradual restore reads at most 64 items between two pauses', () => {
     // The driver does not check the invariants, because each check examines the whole table.
-    const driver = new TableDriver(/* checked */ false)
+    const driver = new TableDriver({ checksInvariants: false })
     for (const session of ['a', 'b']) driver.open(session)
     for (let i = 0; i < 300; i++) {
       driver.lock('a', `k${i}`)
@@ -78,7 +78,7 @@ describe('table: snapshots', () => {
       const { value, done } = restoring.next()
       expect(readCount - countBefore).to.be.at.most(64)
       if (done !== true) continue
-      expect(isSame(plainState(value), plainState(driver.table))).to.equal(true)
+      expect(isDeepEqual(plainState(value), plainState(driver.table))).to.equal(true)
       checkTableRecords(value)
       break
     }

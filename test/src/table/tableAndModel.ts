@@ -51,7 +51,7 @@ export class TableAndModel {
     const tableEffects = effects.map(plainEffect)
     this.#invariants.check(command, effects)
     const modelEffects = this.#model.apply(command)
-    if (!isSame(tableEffects, modelEffects)) {
+    if (!isDeepEqual(tableEffects, modelEffects)) {
       throw new Disagreement(
         'effects',
         command,
@@ -61,7 +61,7 @@ export class TableAndModel {
     }
     const tableState = plainState(this.#table)
     this.#state = undefined
-    if (!isSame(tableState, this.state))
+    if (!isDeepEqual(tableState, this.state))
       throw new Disagreement('states', command, tableState, this.state)
     return tableEffects
   }
@@ -77,13 +77,13 @@ export class TableAndModel {
 }
 
 /** Returns whether two plain values are deeply equal. A missing field equals an undefined field. */
-export function isSame(a: unknown, b: unknown): boolean {
+export function isDeepEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (Array.isArray(a) !== Array.isArray(b)) return false
   const left = a as Record<string, unknown>
   const right = b as Record<string, unknown>
-  for (const field in left) if (!isSame(left[field], right[field])) return false
+  for (const field in left) if (!isDeepEqual(left[field], right[field])) return false
   for (const field in right) if (!(field in left) && right[field] !== undefined) return false
   return true
 }

@@ -14,14 +14,18 @@ import { formatEffect, plainEffect, plainState } from './plainValues.js'
 /** The default limits. A test of a limit sets a lower limit. */
 const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
 
-/**
- * Replaces the defaults of a request. `id` is by default the next id of the session; an earlier id
- * repeats a request. `attachEpoch` selects an earlier connection of the session. The attach epoch
- * counts the connections of a session.
- */
-interface RequestOverrides {
-  readonly id?: number
+interface ConnectionOptions {
+  /**
+   * Selects an earlier connection of the session. The attach epoch counts the connections of a
+   * session.
+   */
   readonly attachEpoch?: number
+}
+
+/** Replaces the defaults of a request. */
+interface RequestOverrides extends ConnectionOptions {
+  /** By default the next id of the session. An earlier id repeats a request. */
+  readonly id?: number
 }
 
 interface LockOptions extends RequestOverrides {
@@ -57,9 +61,20 @@ interface OpenOptions {
 }
 
 interface ResumeOptions {
+  /** The secret that the client presents. */
+  readonly secret: string
+  /** The new secret, for the next resume. */
+  readonly newSecret: string
   readonly principal?: string
   readonly ownerBroker?: string
   readonly resumeAttempt?: number
+}
+
+interface DriverOptions {
+  /** The table to drive. Default: a new table. */
+  readonly table?: LockTable
+  /** Whether to check the invariants of the whole table after each command. Default: true. */
+  readonly checksInvariants?: boolean
 }
 
 export class TableDriver {
@@ -69,10 +84,9 @@ export class TableDriver {
   /** The wall time of the next command, in ms. Each method that makes a command adds 1. */
   now = 1_000
 
-  /** @param checked Whether to check the invariants of the whole table after each command. */
-  constructor(checked = true, table = new LockTable()) {
+  constructor({ table = new LockTable(), checksInvariants = true }: DriverOptions = {}) {
     this.table = table
-    this.#invariants = checked ? new Invariants(this.table) : undefined
+    this.#invariants = checksInvariants ? new Invariants(this.table) : undefined
   }
 
   /** Returns a driver of a new table with these sessions, all without a grace. */
@@ -224,16 +238,19 @@ export class TableDriver {
     return this.apply({ type: 'barrier', ...fields, key, parties, timeout })
   }
 
-  cancel(session: string, request: number, attachEpoch = this.#attachEpochOf(session)): string[] {
+  cancel(session: string, request: number, options: ConnectionOptions = {}): string[] {
+    const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'cancel', at: this.now++, session, attachEpoch, request })
   }
 
-  ack(session: string, ids: number[], attachEpoch = this.#attachEpochOf(session)): string[] {
+  ack(session: string, ids: number[], options: ConnectionOptions = {}): string[] {
+    const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'ack', at: this.now++, session, attachEpoch, ids })
   }
 
   /** Confirms that the client has sent a message on the present connection of its session. */
-  confirm(session: string, attachEpoch = this.#attachEpochOf(session)): string[] {
+  confirm(session: string, options: ConnectionOptions = {}): string[] {
+    const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'confirm', at: this.now++, session, attachEpoch })
   }
 
@@ -243,23 +260,14 @@ export class TableDriver {
    * @param options `keep` keeps the session for its lease even without a grace, as when the broker
    * itself closed the connection.
    */
-  suspend(session: string, options: { keep?: boolean; attachEpoch?: number } = {}): string[] {
+  suspend(session: string, options: ConnectionOptions & { keep?: boolean } = {}): string[] {
     const { keep = false, attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'suspend', at: this.now++, session, attachEpoch, keep })
   }
 
-  /**
-   * Resumes a session on a new connection.
-   *
-   * @param proof The secret that the client presents.
-   * @param secret The new secret, for the next resume.
-   */
-  resume(
-    session: string,
-    proof: string,
-    secret: string,
-    { principal = 'anyone', ownerBroker = '', resumeAttempt }: ResumeOptions = {},
-  ): string[] {
+  /** Resumes a session on a new connection. */
+  resume(session: string, options: ResumeOptions): string[] {
+    const { secret, newSecret, principal = 'anyone', ownerBroker = '', resumeAttempt } = options
     const handshakeId = `resume ${session}`
     return this.apply({
       type: 'resume',
@@ -268,14 +276,14 @@ export class TableDriver {
       session,
       ownerBroker,
       principal,
-      proof,
+      proof: secret,
       resumeAttempt,
-      secret,
+      secret: newSecret,
     })
   }
 
-  /** Ends a session. @param options `attachEpoch` selects an earlier connection of the session. */
-  end(session: string, options: { attachEpoch?: number } = {}): string[] {
+  /** Ends a session. */
+  end(session: string, options: ConnectionOptions = {}): string[] {
     const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({
       type: 'end',
@@ -290,7 +298,7 @@ export class TableDriver {
    * Proposes that a waiting request times out, as the timer of a broker does. The table ignores a
    * proposal whose request or lock is gone.
    */
-  timeout(session: string, request: number): string[] {
+  timeOutRequest(session: string, request: number): string[] {
     return this.apply({ type: 'timeout', at: this.now++, session, request })
   }
 
@@ -306,7 +314,8 @@ export class TableDriver {
   }
 
   /** Proposes that a lock ends because of its `maxHold`. */
-  endHold(session: string, fence: number, ownerBroker = this.#ownerOf(session)): string[] {
+  endHold(session: string, fence: number, options: { ownerBroker?: string } = {}): string[] {
+    const { ownerBroker = this.#ownerOf(session) } = options
     return this.apply({ type: 'endHold', at: this.now++, session, fence, ownerBroker })
   }
 
@@ -314,18 +323,24 @@ export class TableDriver {
     return this.apply({ type: 'raiseFenceFloor', at: this.now++, fence })
   }
 
-  /**
-   * Lets a broker take over the sessions of a broker that is gone.
-   *
-   * @param formerOwner The broker that is gone; undefined to take over the sessions of all brokers.
-   */
-  takeOver(formerOwner: string | undefined, ownerBroker: string): string[] {
+  /** Lets a broker take over the sessions of a broker that is gone. */
+  takeOver(brokers: { formerOwner: string; ownerBroker: string }): string[] {
+    return this.apply({ type: 'restart', at: this.now++, ...brokers })
+  }
+
+  /** Lets a broker take over the sessions of all brokers. */
+  takeOverAll(ownerBroker: string): string[] {
+    const formerOwner = undefined
     return this.apply({ type: 'restart', at: this.now++, formerOwner, ownerBroker })
   }
 
-  /** Begins or ends the quiet start, in which the table grants only requests that steal a lock. */
-  quiet(quiet: boolean): string[] {
-    return this.apply({ type: 'quiet', at: this.now++, quiet })
+  /** Begins the quiet start, in which the table grants only requests that steal a lock. */
+  beginQuietStart(): string[] {
+    return this.apply({ type: 'quiet', at: this.now++, quiet: true })
+  }
+
+  endQuietStart(): string[] {
+    return this.apply({ type: 'quiet', at: this.now++, quiet: false })
   }
 
   #ownerOf(session: string): string {

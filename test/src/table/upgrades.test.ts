@@ -55,7 +55,7 @@ describe('table: upgrades', () => {
 
   it('leave the lock shared if they time out or are cancelled, and the next waiter is granted', () => {
     for (const [end, reason] of [
-      ['timeout', 'timeout'],
+      ['timeOutRequest', 'timeout'],
       ['cancel', 'aborted'],
     ] as const) {
       const driver = twoReaders()
@@ -152,12 +152,15 @@ describe('table: upgrades', () => {
     driver.upgrade('a', 1)
     // The invariants cannot be checked, because a check needs all commands since the first. A new
     // driver does not know the last ids of its sessions, so the test gives the ids.
-    const driverWhileWaiting = new TableDriver(/* checked */ false, restore(dump(driver.table)))
+    const driverWhileWaiting = new TableDriver({
+      checksInvariants: false,
+      table: restore(dump(driver.table)),
+    })
     expect(driverWhileWaiting.unlock('b', 2, { id: 2 })).to.include('upgraded a k f1 to f3')
-    const driverAfterGrant = new TableDriver(
-      /* checked */ false,
-      restore(dump(driverWhileWaiting.table)),
-    )
+    const driverAfterGrant = new TableDriver({
+      checksInvariants: false,
+      table: restore(dump(driverWhileWaiting.table)),
+    })
     expect(driverAfterGrant.downgrade('a', 1, { id: 3 })).to.include('downgraded a k f1')
     expect(driverAfterGrant.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })
