@@ -42,7 +42,7 @@ describe('the hunt for mutants', function () {
     const mutant = {
       in: 'recordChunks',
       find: '$COUNT += $ROWS.count',
-      tests: 'server/recordQueries',
+      testFile: 'server/recordQueries',
       why: 'The broker counts the rows of an answer in another way.',
     }
     // `hunt` ignores this range, because a hunt with a test file runs no worlds.

@@ -240,7 +240,7 @@ const restartedDeadlines: Mutant[] = [
     replace: '$VISITED < $COUNT',
     why: 'The broker starts all deadlines of a session in one turn of the event loop.',
   },
-].map((mutant) => ({ ...mutant, tests: 'server/deadlineRestarts' }))
+].map((mutant) => ({ ...mutant, testFile: 'server/deadlineRestarts' }))
 
 export const brokerMutants: readonly Mutant[] = [
   ...connections,

@@ -51,7 +51,7 @@ const queries: Mutant[] = [
     replace: '$KEPT.keep',
     why: 'The broker shows the whole keep time of a result as the remaining time.',
   },
-].map((mutant) => ({ ...mutant, tests: 'server/recordQueries' }))
+].map((mutant) => ({ ...mutant, testFile: 'server/recordQueries' }))
 
 const counters: Mutant[] = [
   {
@@ -82,7 +82,7 @@ const counters: Mutant[] = [
     replace: '$CYCLE',
     why: 'The statistics show a client keys and names that the client may not query.',
   },
-].map((mutant) => ({ ...mutant, tests: 'server/visibleKinds' }))
+].map((mutant) => ({ ...mutant, testFile: 'server/visibleKinds' }))
 
 const lockTimes: Mutant[] = [
   {
@@ -106,7 +106,7 @@ const lockTimes: Mutant[] = [
     replace: 'Math.floor($TIME)',
     why: 'The broker shows less time than is left.',
   },
-].map((mutant) => ({ ...mutant, tests: 'server/lockTimes' }))
+].map((mutant) => ({ ...mutant, testFile: 'server/lockTimes' }))
 
 const sessionQueries: Mutant[] = [
   {
@@ -130,7 +130,7 @@ const sessionQueries: Mutant[] = [
     replace: 'true',
     why: 'The broker shows a session without a connection as connected.',
   },
-].map((mutant) => ({ ...mutant, tests: 'server/sessionQueries' }))
+].map((mutant) => ({ ...mutant, testFile: 'server/sessionQueries' }))
 
 export const queriesAndCountersMutants: readonly Mutant[] = [
   ...queries,
