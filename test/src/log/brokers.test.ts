@@ -42,7 +42,7 @@ describe('brokers that share a log', () => {
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(b)]
     await cluster.send(bob, { type: 'watch', id: 1, key: 'k' })
-    await cluster.lock(alice, 1, 'k')
+    await cluster.lock(alice, { id: 1, key: 'k' })
     expect(bob.socket.takeMessagesOfType('event').map(({ event }) => event.event)).to.deep.equal([
       'locked',
     ])
@@ -90,7 +90,7 @@ describe('brokers that share a log', () => {
     ])
     expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
     // `alice.resume()` returns the hello that resumes the session.
-    await cluster.client(b, alice.resumeHello())
+    await cluster.connectClient(b, alice.resumeHello())
     // The first four are the effects above.
     expect(effects.slice(4)).to.have.deep.members([
       ['a', 'moved'],
@@ -209,8 +209,8 @@ describe('a session that moves to another broker', () => {
     await cluster.lock(alice, { id: 1, key: 'k' })
     // The session moves 1 s before its lease of 4 s would end at broker `a`.
     await cluster.passTime(3_000)
-    const moved = await cluster.client(b, alice.resumeHello())
-    await cluster.passAlive(20_000, moved)
+    const moved = await cluster.connectClient(b, alice.resumeHello())
+    await cluster.passTimeAnsweringPings(20_000, moved)
     expect(sessions(a)).to.deep.equal([alice.session])
     expect(a.broker.table.heldCount).to.equal(1)
   })
@@ -221,7 +221,7 @@ describe('a session that moves to another broker', () => {
     let client = await cluster.connectClient(a, { grace: 'lease', lease: 4_000 })
     await cluster.lock(client, { id: 1, key: 'k', ttl: 30_000 })
     for (const broker of [b, a, b, a]) {
-      client = await cluster.client(broker, client.resumeHello())
+      client = await cluster.connectClient(broker, client.resumeHello())
       expect(client.welcome.resumed).to.equal(true)
       // With any message, the client confirms that it has the new secret for its next resume.
       await cluster.send(client, { type: 'ack', ids: [] })
@@ -300,7 +300,7 @@ describe('a broker that stops or loses its log', () => {
       ownerBroker: name,
       suspended: true,
     })
-    const resumedClient = await cluster.client(a, alice.resumeHello())
+    const resumedClient = await cluster.connectClient(a, alice.resumeHello())
     expect(resumedClient.welcome.resumed).to.equal(true)
     await cluster.passTimeAnsweringPings(20_000, resumedClient)
     expect(b.broker.table.heldCount).to.equal(1)

@@ -149,10 +149,10 @@ export class Cluster {
    *
    * @param request The fields of the message `lock`: the id of the request, the key, and options.
    */
-  async lock(client: Client, id: number, key: string, options: object = {}): Promise<number> {
-    await this.send(client, { type: 'lock', id, key, ...options })
+  async lock(client: Client, request: Omit<LockRequest, 'type'>): Promise<number> {
+    await this.send(client, { type: 'lock', ...request })
     const granted = client.socket.takeMessagesOfType('granted').at(-1)
-    if (granted?.id !== id) throw new Error(`The broker has not granted ${key}`)
+    if (granted?.id !== request.id) throw new Error(`The broker has not granted ${request.key}`)
     return granted.fence
   }
 

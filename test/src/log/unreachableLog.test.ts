@@ -109,7 +109,7 @@ describe('a broker that has become a member again', () => {
     await cluster.send(alice, { type: 'lock', id: 2, key: 'k', timeout: 30_000 })
     a.source.cut()
     await cluster.passTime(6_000)
-    const moved = await cluster.client(b, alice.resumeHello())
+    const moved = await cluster.connectClient(b, alice.resumeHello())
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
     const entryCountBefore = cluster.store.allTexts.length
@@ -130,7 +130,7 @@ describe('a broker with an unreachable log', () => {
     const alice = await cluster.connectClient(a)
     a.source.cut()
     await cluster.send(alice, { type: 'lock', id: 1, key: 'k' })
-    await cluster.passAlive(3_000, alice)
+    await cluster.passTimeAnsweringPings(3_000, alice)
     expect(alice.socket.takeMessagesOfType('granted')).to.deep.equal([])
     a.source.mend()
     await cluster.passTime(1_000)

@@ -232,7 +232,7 @@ describe('the permission to see a lock', () => {
     client.say({ type: 'auth', id: 9, token: 'narrow' })
     await harness.settle()
     expect(answersOf(client.takeMessages())).to.include('authenticated')
-    const other = await join(harness, 'wide')
+    const other = await openSessionWithToken(harness, 'wide')
     other.acquire('b')
     // The client still watches all keys, but its new token allows it to see none of them.
     expect(client.socket.takeMessagesOfType('event')).to.deep.equal([])

@@ -5,7 +5,7 @@
  */
 import { expect } from 'chai'
 import { BrokerHarness, passTimeAnsweringPings } from '../server/harness.js'
-import { answersOf, join } from './authentication.js'
+import { answersOf, openSessionWithToken } from './authentication.js'
 
 describe('expiring tokens', () => {
   /**
@@ -42,7 +42,7 @@ describe('expiring tokens', () => {
 
   it('cause an immediate warning if they expire within 30 s', async () => {
     const harness = brokerWithTokens()
-    const client = await join(harness, '5000')
+    const client = await openSessionWithToken(harness, '5000')
     const [heard] = passTimeAnsweringPings(harness, 100, client)
     const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
     // `within` is the time that is left. The broker may send the warning up to 200 ms late.
@@ -109,7 +109,7 @@ describe('expiring tokens', () => {
   it('do not expire if their expiry is infinite', async () => {
     const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
     const harness = new BrokerHarness({ authenticate })
-    const client = await join(harness, 't')
+    const client = await openSessionWithToken(harness, 't')
     const [heard] = passTimeAnsweringPings(harness, 10_000, client)
     expect(answersOf(heard!)).to.not.include('expiring')
     expect(client.socket.closedWith).to.equal(undefined)

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { WebSocketServer } from 'ws'
-import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { expectRejection, Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { zeroStats } from '../protocol/brokerMessages.js'
 import { Holdfast } from './command.js'
 

@@ -28,7 +28,7 @@ export class FakeEnvironment implements Environment {
 
   /** The number of timers that are set and have not fired. */
   get timerCount(): number {
-    return this.clock.timers
+    return this.clock.timerCount
   }
 
   /** The number of timers that were ever set. */
@@ -52,7 +52,7 @@ export class FakeEnvironment implements Environment {
 
   /** Moves only the wall clock, forward or back. */
   moveWallClock(byMs: number): void {
-    this.clock.moveWall(byMs)
+    this.clock.moveWallClock(byMs)
   }
 
   /** Runs the first step of a turn: the timers that are due. */

@@ -13,7 +13,7 @@ import { FrameReader } from '@holdfast/server/internal'
 import { assert } from 'chai'
 import fc from 'fast-check'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
-import { Random, runs } from '../support/counts.js'
+import { quickOrFullRuns, Random } from '../support/counts.js'
 import {
   dropConnections,
   encodeFrame,

@@ -170,7 +170,7 @@ describe('the times of a lock in a cluster', () => {
     const [found] = bob.socket.takeMessagesOfType('found')
     expect(found!.held[0]).to.include({ ttl: 60_000, maxHold: 90_000 })
     expect(found!.held[0]).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
-    await cluster.client(b, alice.resumeHello())
+    await cluster.connectClient(b, alice.resumeHello())
     expect(timesAt(a)).to.deep.equal({ ttlRemaining: undefined, maxHoldRemaining: undefined })
     expect(timesAt(b)).to.deep.equal({ ttlRemaining: 60_000, maxHoldRemaining: 90_000 })
   })

@@ -488,7 +488,7 @@ describe('pacing of expensive messages', function () {
     const harness = new BrokerHarness()
     const watching = hundredClients(harness)
     const leaving = harness.openSession({ lease: 60_000 })
-    const eventCount = count(3_000, 10_000)
+    const eventCount = quickOrFull(3_000, 10_000)
     acquireMany(leaving, 'held/', eventCount)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     for (const client of watching) client.takeMessages()

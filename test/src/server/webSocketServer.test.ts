@@ -19,7 +19,7 @@ import {
 import { subprotocol } from '@holdfast/shared'
 import { assert, expect } from 'chai'
 import fc from 'fast-check'
-import { runs } from '../support/counts.js'
+import { quickOrFullRuns } from '../support/counts.js'
 import { encodeFrame, maskedFrame } from './upgraded.js'
 
 /**
