@@ -1,7 +1,7 @@
 /**
- * Parses the frames that brokers send. Most messages are `granted` and `unlocked`. This file reads
- * such a message without `JSON.parse` if the broker wrote the fields without spaces and in this
- * order:
+ * Parses the frames that brokers send. A frame is one message or a JSON array of messages. Most
+ * messages are `granted` and `unlocked`. This file reads a frame of such messages without
+ * `JSON.parse` if the broker wrote the fields without spaces and in this order:
  *
  *     {"type":"granted","id":7,"fence":1836018073600001,"at":52000}
  *     {"type":"unlocked","id":8}

@@ -87,8 +87,8 @@ export class CellPool {
         throw new HoldfastError('SESSION_CLOSED')
       }
       this.#openSessions.set(cell, session)
-      // Before `onOpen`, so that this listener runs before all listeners that `onOpen` adds. If one
-      // of those listeners calls `session(cell)`, the pool opens a new session.
+      // Before `onOpen`, so that the pool forgets the closed session before any listener that
+      // `onOpen` adds runs. A `session(cell)` call in such a listener then opens a new session.
       session.once('closed', () => this.#forget(cell))
       this.#options.onOpen(session, cell)
       return session

@@ -75,8 +75,9 @@ export class BarrierRequest extends Request<void> {
 
   /**
    * Rejects a call that was sent, because the barrier may have opened before the session ended. If
-   * the next session sent the call again, the call would then count at a second barrier. Returns
-   * false for a call that was not sent yet, because the next session must send this call.
+   * it had opened and the next session sent the call again, the call would also count at the next
+   * barrier on this key. Returns false for a call that was not sent yet, because the next session
+   * must send this call.
    */
   override onSessionEnded(_message: string, error?: HoldfastError): boolean {
     if (this.sentOn === undefined) return false

@@ -47,7 +47,7 @@ export interface QueryOptions {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
   /**
-   * The highest number of locks, and separately of waiting requests, in the result: 1 to 1,000.
+   * The result has at most this many locks, and at most this many waiting requests: 1 to 1,000.
    * Default 1,000.
    */
   readonly limit?: number | undefined
@@ -59,9 +59,10 @@ export interface QueryOptions {
    * the other locks of the key, use `afterFence`.
    *
    * `heldCount` and `waitingCount` of the result cover this page and all later pages. To get all
-   * pages, repeat the query with the last key of the page as `after`. If the page has `limit` locks
-   * and all of them belong to that last key, also pass the highest fence of the page as
-   * `afterFence`. Then each lock that stays held during all these queries is on exactly one page.
+   * pages, repeat the query with the last key of the page as `after`. If the page has `limit`
+   * locks, all of one key, that key may have more locks (the exception above). Then also pass the
+   * highest fence of the page as `afterFence`. In this way, each lock that stays held during all
+   * these queries is on exactly one page.
    */
   readonly after?: string | undefined
   /**
@@ -228,7 +229,8 @@ export class SimpleRequest<T> extends Request<T> {
    * @param brokerStoresResponse Whether the broker stores the response to this kind of request
    *   until the client acknowledges the response.
    * @param write Makes the text of the message with this id.
-   * @param read Reads one part of the response. The value of the last part resolves the promise.
+   * @param read Called with each part of the response. The promise resolves with what the call for
+   *   the last part returns.
    */
   constructor(
     responseType: Response['type'],

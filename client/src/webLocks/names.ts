@@ -3,9 +3,10 @@
  *
  * A name may be any JavaScript string, even the empty string or a string with NUL or lone
  * surrogates. Two names are equal if all their UTF-16 units are equal. The rules for keys are
- * stricter, because keys travel as UTF-8. A name that is a valid key without the reserved prefix
- * becomes that key, so that `session.lock` and `session.locks` exclude each other. Every other name
- * is escaped to a key with the reserved prefix. Different names have different escapes.
+ * stricter, because keys travel as UTF-8. A name that is a valid key, and does not begin with the
+ * reserved prefix, is used as the key unchanged. So a lock from `session.locks` (the Web Locks API)
+ * and a lock from `session.lock` with the same name exclude each other. Every other name is escaped
+ * to a key with the reserved prefix. Different names have different escapes.
  */
 import { isKey } from '@holdfast/shared'
 import { isReserved, reservedPrefix } from '../locks/options.js'

@@ -66,7 +66,10 @@ interface CheckedHandshake extends ArrivalWork {
 
 export interface HandshakeDeps {
   readonly scheduler: WorkScheduler
-  /** `workUnits` counts the work of all commands, which is a part of the work of a handshake. */
+  /**
+   * `workUnits` counts the work of all commands. Its increase during a handshake is the work of the
+   * handshake's command.
+   */
   readonly liveTable: { readonly workUnits: number }
   readonly settings: BrokerSettings
   readonly environment: Environment

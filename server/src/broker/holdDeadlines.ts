@@ -16,8 +16,9 @@ export class HoldDeadline {
 }
 
 /**
- * The part of the timekeeper that this file needs. All times are in ms of compensated time, which
- * is monotonic time without the pauses of the broker.
+ * The part of the timekeeper that this file needs. At a client deadline, the broker ends a right of
+ * a client, such as a lock, unless the client acts before. All times are in ms of compensated time,
+ * which is monotonic time without the pauses of the broker.
  */
 export interface HoldTimekeeper {
   setClientDeadline(subject: HoldDeadline, at: number): void

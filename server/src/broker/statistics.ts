@@ -72,8 +72,8 @@ export class Statistics {
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // Count a refused deadlock although its `repeat` is true. The table never stores this
-        // answer, so `repeat` does not mean here that the answer was counted before.
+        // `repeat: true` marks a repetition of an answer that was counted before, or a refusal that
+        // the table does not store. A refused deadlock is such a refusal, so count it.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }

@@ -115,13 +115,14 @@ export function addressGroup(address: string): string {
  * spelling, such as `::FFFF:a00:5`. Returns every other address unchanged.
  */
 function withoutMappedPrefix(address: string): string {
-  // An IPv4 address and the spelling of sockets are the usual cases, and need no slow checks.
+  // The usual cases need no slow checks: an IPv4 address, and a mapped address as sockets write it
+  // (`::ffff:10.0.0.5`).
   if (!address.includes(':')) return address
   if (address.startsWith(mappedPrefix) && isIP(address.slice(mappedPrefix.length)) === 4)
     return address.slice(mappedPrefix.length)
   const withoutZone = address.split('%')[0] as string
   if (!/^[0:]+:ffff:/i.test(withoutZone) || isIP(withoutZone) !== 6) return address
-  // `SocketAddress` converts every spelling of a mapped address to that of sockets.
+  // `SocketAddress` writes every mapped address as sockets write it.
   const respelled = new SocketAddress({ address: withoutZone, family: 'ipv6' }).address
   return respelled.startsWith(mappedPrefix) ? respelled.slice(mappedPrefix.length) : address
 }

@@ -160,9 +160,9 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#allowance.beginTurn(at)
-    // A `hello` may resume a session with thousands of locks. So a `hello` uses the units of work
-    // that all connections share. Every other message may also use the minimum that each turn
-    // guarantees to its connection.
+    // A `hello` may use only the units of work that all connections share, because the `hello` may
+    // resume a session with thousands of locks. Every other message may also use the minimum that
+    // each turn guarantees to its connection.
     const unitsLeft =
       this.#state === 'fresh' ? this.#deps.scheduler.unitsLeft : this.#allowance.unitsLeft
     // A long frame is much work to parse, so its cost is checked before the frame is parsed.
@@ -269,7 +269,7 @@ export class Connection implements SocketListener, PacedWork {
    * this method used.
    */
   work(units: number): number {
-    // `#dropInput` or `terminate` scheduled this call to end a connection with a closed socket.
+    // `#dropInput` or `terminate` scheduled this call, because no `onClose` follows.
     if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units, this.#deps.time.now())
@@ -291,8 +291,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Prepares an `ack` that confirms the message being handled, which is an `ack` of the client. The
-   * broker sends its `ack` when the command log has applied the command of the message.
+   * Prepares an `ack` of the broker that confirms the message being handled, the client's `ack`.
+   * The broker sends its `ack` when the command log has applied the command of the client's `ack`.
    */
   deferAck(): void {
     this.#deferredAcks ??= new DeferredAcks()
@@ -376,11 +376,11 @@ export class Connection implements SocketListener, PacedWork {
     // the time for a client to reconnect, and may be shorter than the lease.
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
-    // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
+    // If the socket closed earlier, no `onClose` follows. So `work` must finish the connection.
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
   }
 
-  /** Writes output within units of work, and within the time that the allowance has for them. */
+  /** Writes output until `units` or the allowance's time is used up. Returns the used units. */
   #flushWithin(units: number, streamUnits = units): number {
     const isLate = (): boolean => this.#allowance.isLate(this.#deps.time.now())
     return this.#sendQueue.flush(units, streamUnits, isLate)
@@ -442,13 +442,13 @@ export class Connection implements SocketListener, PacedWork {
     }
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
-    // The last message exceeded the whole budget of a connection. If the frame took long, the
+    // If the frame used more than the whole turn budget of a connection, and took long, the
     // scheduler lets further large work wait for a while.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
     // A `pong` causes the fixed cost of a message, and less than one unit for its `ack`. A single
-    // `pong` is free while the connection has no rate budget (work per second). A charge would make
-    // every idle connection keep a rate budget in memory.
+    // `pong` is free while the rate budget (work per second) is full. A full rate budget is not
+    // stored, but a charge would make every idle connection store one.
     const isMoreThanPong = usedUnits > costs.message + 1
     if (isMoreThanPong || !this.#allowance.dropFullRateBudget(at)) {
       this.#allowance.chargeRate(usedUnits, at)
@@ -509,7 +509,7 @@ export class Connection implements SocketListener, PacedWork {
   /** Discards the waiting input, because the broker closes the connection. */
   #dropInput(): void {
     this.#deps.scheduler.remove(this)
-    // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
+    // If the socket closed earlier, no `onClose` follows. So `work` must finish the connection.
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
     if (this.#input === undefined) return
     this.#input = undefined

@@ -75,7 +75,7 @@ const busyScopeMessage =
   'a scope has one request at a time: wait for the answer to its former request'
 
 const fixedModeMessage =
-  'locks of several keys, locks with permits, and locks of a campaign or once cannot be upgraded or downgraded, and only one upgrade of a lock may wait'
+  'locks of several keys, locks with permits, and locks of a `campaign` or `once` cannot be upgraded or downgraded, and only one upgrade of a lock may wait'
 
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
@@ -191,11 +191,11 @@ function visibleCycle(
 
 function encodeMismatch(
   id: number,
-  { request, mismatch }: Extract<Answer, { kind: 'failed' }>,
+  { request: requestType, mismatch }: Extract<Answer, { kind: 'failed' }>,
 ): string {
   const { key, capacityInUse: capacity, requestedCapacity } = mismatch!
   const message =
-    request === 'barrier'
+    requestType === 'barrier'
       ? `the other calls at this barrier have ${capacity} parties, not ${requestedCapacity}`
       : `the key ${JSON.stringify(key)} is in use with the capacity ${capacity}, not ` +
         `${requestedCapacity}; use the same capacity`
@@ -253,6 +253,7 @@ export function encodeStats(
   }
   const visibleDeadlocks = deadlocks.map((deadlock) => visibleDeadlock(deadlock, isVisible))
   const visible = {
+    // Undefined if the newest deadlock is hidden, even if older deadlocks are visible.
     newestDeadlock: visibleDeadlocks[0],
     deadlocks: visibleDeadlocks.filter((deadlock) => deadlock !== undefined),
   }
@@ -330,8 +331,8 @@ export function encodeHeldInfo(lock: Lock, remaining: RemainingTimes | undefined
 }
 
 /**
- * Encodes an event of a lock, such as `{"event":"locked","key":…}`. The message with the type
- * `event` contains this text in its field `event`.
+ * Encodes an event of a lock, such as `{"event":"locked","key":…}`. The whole message is then
+ * `{"type":"event","watch":3,"event":{"event":"locked","key":…}}`.
  */
 export function encodeLockEvent(event: LockEvent['event'], lock: Lock): string {
   return `{"event":"${event}",${heldFields(lock)}}`
@@ -415,7 +416,7 @@ function queuedFields(key: string, waiter: WaiterInfo): QueuedInfo {
   return { ...waitingFields(key, waiter), request: waiter.id }
 }
 
-/** The field of a request that is an upgrade; undefined for another request. */
+/** The field `upgrade`, if the request is an upgrade; otherwise undefined. */
 export function upgradeInfo(extras: Request['extras']): Pick<WaitingInfo, 'upgrade'> | undefined {
   return extras?.upgradeOf === undefined ? undefined : { upgrade: true }
 }

@@ -10,10 +10,13 @@
  * - self-lease: the other brokers of a cluster declare a broker dead after this period of silence.
  *   The silent broker stops granting locks before that moment.
  *
- * In each use, a *keeper* (a broker) grants a *user* (a client or another broker) a right for a
- * period of `T` ms. The user sends a message at the time `s` of its clock, and counts the period
- * from `s`. The keeper receives that message at the time `r` of its clock, and ends the right at
- * `r + T`. The user must stop relying on the right before that moment in real time.
+ * In each use, a *keeper* grants a *user* a right for `T` ms. For the lease and the ttl,
+ * the keeper is the broker, and the user is the client. For the self-lease, the keeper is another
+ * broker of the cluster, and the user is the broker that may be silent.
+ *
+ * The user sends a message at the time `s` of its clock, and counts the period from `s`. The keeper
+ * receives that message at the time `r` of its clock, and ends the right at `r + T`. The user must
+ * stop relying on the right before that moment in real time.
  *
  * The user stops at `s + T * 0.99 - margin(T)` of its clock. Proof that the user stops first:
  * 1. The keeper receives the message after the user sent the message. So in real time `r` is not
@@ -43,8 +46,8 @@ export function expiryMargin(periodMs: number): number {
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
  * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. The ttl of a
- *   lock begins at its grant, which may be earlier or later than the receipt. Then `ms` differs
- *   from the ttl, and the caller must pass the ttl here.
+ *   lock begins at its grant: later than the receipt if the request waited, earlier if the received
+ *   message is a later one. Then `ms` differs from the ttl, and the caller must pass the ttl here.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

@@ -90,7 +90,10 @@ const calendarTime = integerBetween(0, maxCalendarTime)
 const instant = accepting(Number.isSafeInteger)
 /** The ttl of a lock, or the lease (how long the broker keeps a silent session), in ms. */
 const duration = integerBetween(1, maxDurationMs)
-/** The grace, or the time until a lock ends, in ms. */
+/**
+ * The grace (how long the broker keeps a session after its connection dropped), or the time until a
+ * lock ends, in ms.
+ */
 const durationFromZero = integerBetween(0, maxDurationMs)
 const optionalTimeLeft = optional(durationFromZero)
 /** A newer broker may have more modes. */
@@ -188,8 +191,11 @@ const queueEvent = record({
   ...queuedFields,
 })
 /**
- * The finders for a change, by the kind of the change. The change is the outer field `event` of a
- * message `event`, and its kind is the inner field `event`.
+ * The finders for a change of a lock or a queue, by the kind of the change. Example of a message:
+ *
+ *     { type: 'event', watch: 3, event: { event: 'locked', key: 'k', ... } }
+ *
+ * The outer field `event` is the change. The inner field `event` is its kind.
  */
 const changeFaultFinders = new Map<unknown, FaultFinder>([
   ...lockEventNames.map((kind) => [kind, lockEvent] as const),
@@ -295,8 +301,7 @@ const messageFaultFinders: { readonly [T in ServerMessage['type']]: FaultFinder 
     waiting: optional(listOf(record(queuedFields), maxQueryItems)),
     waitingCount: optional(integerFromZero),
   }),
-  // Example: { type: 'event', watch: 3, event: { event: 'locked', key: 'k', ... } }. The outer
-  // `event` field is a change of a lock or a queue. The inner `event` field is the kind of change.
+  // See the example at `changeFaultFinders`.
   event: record({
     watch: idOrIds,
     event: (value) => (changeFaultFinders.get(kindOf(value)) ?? unknownChange)(value),

@@ -1,7 +1,7 @@
 /**
  * Tests the fields of errors besides the code: the key, the holders and the reason. A fence is the
- * number of a grant, by which the messages name a held lock. The grace is how long the broker keeps
- * a session after its connection dropped.
+ * number of a grant. The messages between client and broker name a held lock by its fence. The
+ * grace is how long the broker keeps a session after its connection dropped.
  */
 import { closeCodes, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -83,7 +83,7 @@ describe('errors: the key', () => {
     await untilTurnEnds()
     // The hello and two requests.
     expect(socket.sent).to.have.length(3)
-    // The client waits 250 ms longer than a timeout for the answer of the broker.
+    // The client waits for the broker's answer until 250 ms after the timeout of the request.
     clock.advance(300)
     expect(await plain).to.include({ code: 'LOCK_TIMEOUT', key: 'a' })
     expect(await singleflight).to.include({ code: 'LOCK_TIMEOUT', key: 'b' })
@@ -187,7 +187,7 @@ describe('errors: the reason', () => {
     expect(refused).to.include({ code: 'LOCK_NOT_HELD', reason: 'revoked', note, message })
   })
 
-  it('has no note if the operator gave none or an empty note, and at most 256 characters of a note', async () => {
+  it('has no note if the operator gave none or an empty one, and cuts a longer note to 256 characters', async () => {
     for (const note of [undefined, '']) {
       const scene = await openScriptedSession()
       const lock = await acquireLock(scene)

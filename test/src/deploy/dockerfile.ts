@@ -125,8 +125,8 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
   const stage = stages.at(-1)!
   const [, from, source = '', target = ''] = /^(?:--from=(\w+) )?(\S+) (\S+)$/.exec(value) ?? []
   const fromStage = stages.find((candidate) => candidate.name === from)
-  // Without `--from`, `from` is undefined, as is the name of an unnamed stage, so `find` may return
-  // such a stage. But then the clone is the source.
+  // Without `--from`, the source is the clone, even though `find` then returns a stage without a
+  // name, if there is one (both are undefined).
   const top = fromStage === undefined || from === undefined ? build.context : fromStage.folder
   const isIgnored = from === undefined ? build.isIgnored : () => false
   const fromPath = join(top, source)

@@ -64,8 +64,8 @@ describe('e2e: an unwritable fence file', function () {
   afterEach(() => rmSync(folder, { recursive: true }))
 
   it('ends the broker at its start, with a message', async () => {
-    // The broker first writes a temporary file, and appends more than 20 bytes to this name. A name
-    // has at most 255 bytes, so not even root can create the temporary file.
+    // The broker first writes a temporary file, whose name is the name of the fence file plus more
+    // than 20 bytes. A name has at most 255 bytes, so not even root can create this file.
     path = join(folder, 'f'.repeat(235))
     const serveProcess = ServeProcess.runCommand(
       stage,
@@ -93,7 +93,8 @@ describe('e2e: an unwritable fence file', function () {
       renameSync(`${folder}.away`, folder)
       const restarted = await ServeProcess.startListening(stage, '--fence-file', path)
       const newSession = await stage.openSession(restarted.url)
-      // The new fences begin after the reserved block, whose first fence was `lock.fence`.
+      // The old broker reserved its first fence, `lock.fence`, and the `blockSize` fences after it.
+      // The new fences begin after those.
       expect((await newSession.lock('held')).fence).to.be.above(lock.fence + blockSize)
     })
   }

@@ -96,7 +96,7 @@ describe('e2e: a proxy', () => {
     expect(error.message).to.contain('the proxy refused with HTTP 403 Forbidden')
   })
 
-  it('is named in the error if it is unreachable or unsupported; other values are refused', async () => {
+  it('is named in the error if it is unreachable, or if a variable names an unsupported proxy; the option refuses such a URL and other invalid values', async () => {
     const { url } = await stage.startBroker()
     const unreachable = await expectRejection(
       stage.openSession(url, { proxy: 'http://user:secret@127.0.0.1:1' }),
@@ -127,10 +127,10 @@ describe('e2e: a proxy', () => {
     await connecting
   })
 
-  describe('with TLS', () => {
+  describe('before a broker with TLS', () => {
     needs('openssl')
 
-    it('leads to a broker whose certificate the client refuses without the option ca', async () => {
+    it('leaves the check of the certificate to the client, which needs the option ca', async () => {
       const { cert, key } = makeCertificate(makeScratchFolder(stage))
       const { url, port } = await stage.startBroker({ tls: { cert, key } })
       const proxy = await connectProxy(stage)

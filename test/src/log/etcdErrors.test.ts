@@ -175,7 +175,7 @@ describe('log: a faulty etcd', function () {
     )
   })
 
-  describe('with one unfit endpoint', () => {
+  describe('with one unfit endpoint among others', () => {
     /** Opens an engine and appends an entry. Resolves with the warning of the engine. */
     async function warningOf(endpoints: readonly string[], options: Partial<EngineOptions> = {}) {
       const openedEngine = engine(endpoints, options)
@@ -184,7 +184,7 @@ describe('log: a faulty etcd', function () {
       return openedEngine.warning
     }
 
-    it('is used without a warning if this endpoint answers like a proxy', async () => {
+    it('works through the others, without a warning if the unfit endpoint answers like a proxy', async () => {
       const { endpoints } = await cluster({ members: 2 })
       const proxy = await standIn((_, response) => response.writeHead(503).end('no upstream'))
       expect(await warningOf([proxy, ...endpoints])).to.equal(undefined)
@@ -194,14 +194,14 @@ describe('log: a faulty etcd', function () {
       )
     })
 
-    it('is used with a warning if this endpoint is another program', async () => {
+    it('works through the others, with a warning if the unfit endpoint is another program', async () => {
       const { endpoints } = await cluster({ members: 1 })
       const pageUrl = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
       const warning = `etcd at ${pageUrl} answered 404: it must be etcd 3.4 or newer with its JSON gateway`
       expect(await warningOf([pageUrl, ...endpoints])).to.equal(warning)
     })
 
-    it('is used with a warning if the certificate of this endpoint is not trusted', async () => {
+    it('works through the others, with a warning if the certificate of the unfit endpoint is not trusted', async () => {
       const files = makeScratchFolder(stage)
       const { certPath, keyPath, cert } = makeCertificate(files)
       const untrusted = makeCertificate(makeScratchFolder(stage))
@@ -216,7 +216,7 @@ describe('log: a faulty etcd', function () {
       )
     })
 
-    it('is used with a warning if this endpoint is of another cluster, to which the engine never writes', async () => {
+    it('works through the others, with a warning and without writes to the unfit endpoint if this is of another cluster', async () => {
       const [ownCluster, otherCluster] = [
         await cluster({ members: 2 }),
         await cluster({ members: 1 }),
@@ -245,7 +245,7 @@ describe('log: a faulty etcd', function () {
     })
     const writer = engine(endpoints)
     await writer.open(logConfig)
-    // The test removes these keys later, because a full etcd accepts only removals.
+    // Later the test needs writes that a full etcd accepts, which are only removals.
     const spares = Array.from({ length: 200 }, (_, i) => base64(`spare ${i}`))
     for (const key of spares) await members[0]!.ask('/v3/kv/put', { key, value: '' })
     const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
@@ -278,8 +278,7 @@ describe('log: a faulty etcd', function () {
       // The engine calls a database fragmented if less than 80 % of its file is in use.
       return sizes[0]! < 0.8 * sizes[1]!
     }
-    // etcd counts the space that the compaction has freed only at its next write. A full etcd
-    // accepts only removals as writes.
+    // After a compaction, etcd does not count the freed space until etcd's next write.
     while (!(await isFragmented())) {
       await members[0]!.ask('/v3/kv/deleterange', { key: spares.pop() })
     }

@@ -45,9 +45,9 @@ describe('elections at the broker', () => {
   })
 
   it('get no new values, but can end, while the memory of the broker is used up', () => {
-    // The memory of a broker with 100 connections and one leader without a value. A broker that
-    // exceeds its limit by an eighth also closes connections. The 100 connections raise the limit,
-    // so that the test exceeds the limit by less.
+    // The memory of a broker with 100 connections and one leader without a value. The test uses
+    // this memory as the limit, and a value exceeds the limit. The 100 connections make the limit
+    // so large that the excess is less than an eighth. Beyond that, a broker closes connections.
     const usedBytes = (() => {
       const unlimited = new BrokerHarness()
       for (let i = 0; i < 100; i++) unlimited.connect()

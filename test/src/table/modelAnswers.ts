@@ -1,7 +1,7 @@
 /**
- * The answers of the model of the lock table. A repeated request gets the answer to the first
- * request with its id. An effect has `repeat: true` if its answer is such a repetition, or a
- * refusal. The model does not store these answers.
+ * The answers of the model of the lock table. A repeated request gets the stored answer to the
+ * first request with its id. `repeat: true` marks an effect whose answer the model does not store:
+ * a repetition of a stored answer, or a refusal.
  */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -35,9 +35,9 @@ export class ModelAnswers {
   }
 
   /**
-   * Handles a request with an id that an earlier request had. Repeats the stored answer to the
-   * earlier request if this request had the same type. Does nothing if the earlier request still
-   * waits and had the same type. Otherwise refuses the new request.
+   * Handles a request with an id that an earlier request had. If both requests have the same type,
+   * repeats the stored answer, or does nothing if the earlier request still waits. Otherwise
+   * refuses the new request.
    *
    * @param type The type of the new request: `lock` also for `lockAll` and `once`, and `unlock`
    *   also for `complete`.
