@@ -66,8 +66,8 @@ const maxEdits = 5
 /**
  * Returns the known name that needs the fewest edits to become `name`, without regard to case.
  * Returns undefined if every known name needs too many edits. If two known names need equally many
- * edits, the function returns the name with the longer common beginning: `tracer` for `trace`, and
- * not `grace`.
+ * edits, the function returns the one that shares the longer beginning with `name`. For example, if
+ * the caller wrote `trace` and the known names are `grace` and `tracer`, it returns `tracer`.
  *
  * @param minAllowedEdits The function allows a third of the length of `name` as edits, but at least
  *   this number and at most 5.

@@ -112,6 +112,7 @@ const holderFields: Shape = {
   since: calendarTime,
 }
 const onlyTrue = accepting((value) => value === true)
+/** The requests of a deadlock, each waiting for the next. */
 const cycle = listOf(
   record({
     key: optional(key),
@@ -162,8 +163,8 @@ const barrierCallFields: Shape = {
   since: calendarTime,
 }
 /**
- * What a query shows about the value of a `once` that the broker keeps for later calls: everything
- * except the value.
+ * A result of a `once` that the broker keeps for later calls, as queries show it: without the value
+ * itself.
  */
 const keptResultFields: Shape = {
   key,
@@ -275,7 +276,8 @@ const messageFaultFinders: { readonly [T in ServerMessage['type']]: FaultFinder 
   }),
   lost: record({
     fence,
-    // The lock is lost even if a newer broker has another reason.
+    // Any text is valid: the client must treat the lock as lost even if a newer broker gives an
+    // unknown reason.
     reason: text,
     note: optional(text),
   }),
@@ -364,7 +366,7 @@ export function isValidFast(message: unknown): boolean {
  * undefined if the message is valid or of unknown type.
  */
 export function faultByShape(message: unknown): string | undefined {
-  // The text continues a sentence about the message, such as "invalid message: it cannot be 5".
+  // The caller puts this text after a beginning such as "the broker sent an invalid message: ".
   if (!isRecord(message)) return `it${faultText(message)}`
   const type = ownField(message, 'type')
   if (typeof type !== 'string') return `its type${faultText(type)}`
