@@ -17,7 +17,7 @@ import {
   waitingRequestsOf,
 } from '../core/index.js'
 import type { KeySearch } from '../protocol/chunkedResponses.js'
-import { kindInfo, type RemainingTimes, upgradeInfo } from '../protocol/encode.js'
+import { extrasInfo, type RemainingTimes, upgradeInfo } from '../protocol/encode.js'
 import type { LockTimes } from './lockTimes.js'
 import { PageBuilder, type PageStart } from './queryPage.js'
 
@@ -298,7 +298,7 @@ export function toHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): H
     fence,
     since,
     ...(ttl === undefined ? {} : { ttl }),
-    ...kindInfo(extras),
+    ...extrasInfo(extras),
     ...valueField,
     ...remainingFields(remaining),
   }
@@ -324,7 +324,7 @@ export function toWaitingInfo({ key, mode, session, since, extras }: Request): W
     session: id,
     ...nameField,
     since,
-    ...kindInfo(extras),
+    ...extrasInfo(extras),
     ...upgradeInfo(extras),
   }
 }

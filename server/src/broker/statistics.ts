@@ -96,6 +96,7 @@ export class Statistics {
 
   /** Returns the counters, and how many locks, barriers and kept results the table has now. */
   counters({ heldCount: activeLocks, barriers, keptResults }: CountedTable): LockCounters {
+    // `totalLocks` counts granted and failed requests.
     const totalLocks = this.#granted + this.#failed
     return {
       totalLocks,

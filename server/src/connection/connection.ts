@@ -95,13 +95,14 @@ export class Connection implements SocketListener, PacedWork {
     return this.#socket.origin
   }
 
-  /** The token that came with the upgrade. */
+  /** The token that came with the HTTP request that opened the WebSocket (the upgrade request). */
   get token(): string | undefined {
     return this.#socket.token
   }
 
   /** Whether no other party on the network can read the frames of this connection. */
   get isSecure(): boolean {
+    // Only sockets of tests leave this undefined. They use no network.
     return this.#socket.isSecure ?? true
   }
 
@@ -540,6 +541,7 @@ export class Connection implements SocketListener, PacedWork {
   /** Validates one message, and passes the message to the broker or to the handshake. */
   #dispatch(element: unknown): void {
     const message = validate(element)
+    // An invalid message has the type `refusal`.
     if (message.type === 'refusal') this.#allowance.chargeTurn(costs.refusal)
     if (this.#state === 'open' && isForBroker(message)) {
       this.#deps.inbound.handle(this, message)

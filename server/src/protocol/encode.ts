@@ -318,7 +318,8 @@ export interface RemainingTimes {
 }
 
 /**
- * Encodes a lock for any session, in the answer to a query or to a watch.
+ * Encodes a lock for an answer to a query or a watch, which any session may receive, not only the
+ * holder.
  *
  * @param remaining Undefined if the lock has neither ttl nor maxHold, or if the times are unknown.
  */
@@ -409,7 +410,7 @@ export function encodeFoundSession(id: number, info: SessionInfo | undefined): s
 
 function waitingFields(key: string, { mode, session, since, extras }: WaiterInfo): WaitingInfo {
   const { id, name } = session
-  return { key, mode, session: id, name, since, ...kindInfo(extras), ...upgradeInfo(extras) }
+  return { key, mode, session: id, name, since, ...extrasInfo(extras), ...upgradeInfo(extras) }
 }
 
 function queuedFields(key: string, waiter: WaiterInfo): QueuedInfo {
@@ -424,7 +425,7 @@ export function upgradeInfo(extras: Request['extras']): Pick<WaitingInfo, 'upgra
 /**
  * The fields for the extras of a lock or request; undefined for a lock or request without extras.
  */
-export function kindInfo(
+export function extrasInfo(
   extras: Lock['extras'],
 ):
   | Pick<
@@ -459,7 +460,7 @@ function heldFields(lock: Lock): string {
   if (extras === undefined) return fields
   // Cut off the braces around the fields. The text is empty for a lock whose extras have only
   // `notify`, which watchers do not see.
-  const extrasFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
+  const extrasFields = JSON.stringify(extrasInfo(extras)).slice(1, -1)
   // The value of a leader is JSON text already.
   const value = extras.election?.value
   const valueField = value === undefined ? '' : `,"value":${value}`

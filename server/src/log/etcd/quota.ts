@@ -9,9 +9,10 @@ import { EtcdError } from './errors.js'
 /** Time between two checks, in ms. */
 const checkIntervalMs = 60_000
 /**
- * If less than this share of the database file holds data, a defragmentation frees enough space.
+ * If data fills less than this share of the database file, the file has enough gaps for a
+ * defragmentation to help.
  */
-const fragmentedShare = 0.8
+const maxFragmentedDataShare = 0.8
 /** The monitor warns when at least this share of the quota is used. */
 const warningShare = 0.8
 
@@ -33,8 +34,9 @@ async function adviceFor(client: EtcdClient, endpoint: string): Promise<string> 
   const raiseQuota = `restart each member with a larger --quota-backend-bytes, ${disarm}`
   const defragment = `run "etcdctl defrag" for each member, ${disarm}`
   try {
+    // `used` is the size of the database file, and `inUse` is the part that holds data.
     const { used: fileBytes, inUse: dataBytes } = await client.metricsAt(endpoint)
-    return dataBytes < fragmentedShare * fileBytes ? defragment : raiseQuota
+    return dataBytes < maxFragmentedDataShare * fileBytes ? defragment : raiseQuota
   } catch {
     return `${defragment}; if etcd is full again, raise --quota-backend-bytes`
   }
