@@ -67,7 +67,8 @@ export const nodeEnvironment: Environment = {
   },
   // Node calls immediates after it has read the data that arrived in the turn.
   endOfTurn: setImmediate,
-  newId: () => nanoid(),
+  // `holdfast session` would take an id that begins with "-" for a flag.
+  newId: () => nanoid().replace(/^-/, '0'),
   newSecret,
   hash: (text) => hash('sha256', text, 'base64url'),
 }

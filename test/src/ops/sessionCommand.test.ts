@@ -5,6 +5,7 @@
  */
 import { connect } from '@holdfast/client'
 import { type Operation, tokenLine } from '@holdfast/server'
+import { nodeEnvironment } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Stage, untilMessagesHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
@@ -68,6 +69,13 @@ describe('holdfast session', () => {
       .to.include({ key: 'k', upgrade: true })
       .and.not.have.property('position')
     expect((await run(url, ann!.id)).out.at(-1)).to.match(/^k +first +upgrade +\S+$/)
+  })
+
+  it('accepts the id of every session, because no id looks like a flag', () => {
+    // A random character is "-" in one of 64 cases.
+    const ids = Array.from({ length: 2_000 }, () => nodeEnvironment.newId())
+    expect(ids.filter((id) => id.startsWith('-'))).to.deep.equal([])
+    expect(new Set(ids)).to.have.property('size', 2_000)
   })
 
   it('finds locks and requests on every page of a long listing', async () => {
