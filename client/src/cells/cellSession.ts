@@ -302,8 +302,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
     if (key !== undefined)
       return this.#inCellOf(key, undefined, (session) => queryCell(session, options))
     const { afterFence, ...optionsWithoutFence } = options
-    // With `afterFence`, the page begins with the locks of the key `after` that the previous page
-    // left out. Only the cell of this key has such locks, so only its query gets `afterFence`.
+    // `afterFence` is given if the previous page left out some locks of its last key, which is the
+    // value of `after`. The next page begins with these locks. Only the cell of this key has such
+    // locks, so only its query gets `afterFence`.
     // `after` is a text here, because `checkQuery` refuses `afterFence` without `after`.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
     const answers = await this.#inAllCells((session, cell) =>

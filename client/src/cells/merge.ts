@@ -48,8 +48,9 @@ function mergeOptionalCounters(
   const newestFirst = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
   const deadlocks = newestFirst(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
-  // A cell that hides its newest deadlock from this client may list older ones, and they may be
-  // newer than those of the other cells. A broker of an old version sends only `newestDeadlock`.
+  // Prefer the lists to `newestDeadlock`: a cell that hides its newest deadlock from this client
+  // may list older ones, which may be newer than those of the other cells. A broker of an old
+  // version sends only `newestDeadlock`.
   const [newestDeadlock] =
     deadlocks.length > 0
       ? deadlocks
@@ -109,9 +110,10 @@ export function mergePages(pages: readonly QueryResult[], limit: number): QueryR
   const counts = countsOf(pages)
   // Only the cells with incomplete pages can have further keys.
   const lastKeys = pages.filter(isIncomplete).map(lastKeyOf)
-  // A cell with further keys sends an empty page if all locks that its broker chose for the page
-  // ended while the broker searched. The next keys of this cell are unknown, and may precede all
-  // keys of the other cells. So the merged page must be empty, and the caller must ask again.
+  // A page may be empty although its cell has further keys: the broker chose locks for the page,
+  // and all of them ended during the search. The next keys of this cell are unknown, and may
+  // precede all keys of the other cells. So the merged page must be empty, and the caller must ask
+  // again.
   if (lastKeys.includes(undefined)) return { held: [], waiting: [], ...counts }
   const earliestLastKey = (lastKeys as string[]).reduce<string | undefined>(earlierKey, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))

@@ -41,7 +41,8 @@ export function expiryBySample(
   at: number,
   periodMs: number,
 ): Expiry {
-  // The period may begin before or after the receipt, but its safety margin is the same.
+  // `msFromReceipt` is longer or shorter than the period if the period began after or before the
+  // receipt. The safety margin is always that of the whole period.
   const msFromReceipt = at - received + periodMs
   return shift(sent, safeDuration(msFromReceipt, /* marginPeriodMs */ periodMs))
 }
@@ -120,8 +121,8 @@ export class TtlExpiry {
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
    * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. The
-   * former expiry is still safe, because a refresh with the same ttl only makes the broker's expiry
-   * later.
+   * former expiry is still safe: the broker may have received a refresh since then, but with the
+   * same ttl a refresh only makes the broker's expiry later.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
     const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined

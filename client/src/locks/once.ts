@@ -98,7 +98,8 @@ export async function runOnce<T>(
 function endFailedCompletion(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {
-    // The broker has refused the message with the value, so an open session still holds the lock.
+    // The broker has refused the message that carries the value, so this session still holds the
+    // lock, unless the session is closed.
     if (error.code !== 'SESSION_CLOSED') grantedLock.unlockWithoutValue()
     return error
   }

@@ -368,8 +368,8 @@ export function checkUsableKey(key: unknown, isName: boolean): asserts key is st
 export function checkSingleflight(key: unknown, options: SingleflightOptions): CheckedLock {
   refuseUnknownOptions('singleflightLock', options, singleflightOptionNames)
   const checkedLock = checkLock(key, options)
-  // Only the broker can answer a request with the timeout 0, but here the client measures the
-  // timeout.
+  // The callers share one request, so the client measures the timeout of each caller. The timeout
+  // 0 is refused, because only the broker can tell whether the lock is free at once.
   checkTimeout(checkedLock.timeout, 1)
   return checkedLock
 }

@@ -62,7 +62,7 @@ export class EndScopeRequest extends Request<void> {
     this.#scope = scopeNumber
   }
 
-  /** No caller gets an error of this request. */
+  /** A rejection of this request may stay unhandled, because no user code waits for the request. */
   override get mayBeUnhandled(): boolean {
     return true
   }
@@ -128,7 +128,8 @@ export class Scope {
    * Like `lock` of a session, but in this scope. If the scope holds the key in the same or in a
    * stronger mode, resolves with a further handle on the held lock, and ignores the options. If the
    * scope holds the key by `lockAll`, the handle is on the lock of all keys of that call. The lock
-   * is released when its last handle is unlocked. Permits are never re-entrant.
+   * is released when its last handle is unlocked. Permits are re-entrant only in `lockAll`: each
+   * call of `lock` with a capacity gets permits of its own.
    *
    * Also rejects with `DEADLOCK` if the broker could never grant the lock:
    * - This scope would wait for scopes that wait for this scope. The field `cycle` of the error

@@ -77,7 +77,7 @@ export class LockManager {
    * - with an `AbortError`, if the lock is lost before the callback runs, or if the session ends
    *   while the request waits; the `cause` says why;
    * - with a `HoldfastError` if the broker refuses: `QUOTA_EXCEEDED`, `UNAVAILABLE`, `FORBIDDEN`;
-   *   `UNAVAILABLE` also for `ifAvailable` without a connection.
+   * - with the `HoldfastError` `UNAVAILABLE` for `ifAvailable` without a connection.
    *
    * If the lock is stolen or lost while the callback runs, rejects immediately with an
    * `AbortError`, whose `cause` is a `LOCK_LOST` with the `reason`. `lock.signal` is aborted. The

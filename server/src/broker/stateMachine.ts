@@ -173,7 +173,7 @@ export class BrokerStateMachine implements StateMachine {
 
 /**
  * The session that an effect concerns. Undefined for `refused` (a refused resume) and for the three
- * effects of a kept result. A kept result is the value of a `once`, kept for later callers.
+ * effects of a kept result. A kept result is the value of a `once` call, kept for later callers.
  */
 function sessionOf(effect: Effect): Session | undefined {
   switch (effect.kind) {

@@ -75,8 +75,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    *
    * - with a timer: the time when the timer must fire
    * - while `#isHandling` is true: the time when the broker began to wait for the end of the turn
-   * - after a pause: the time when the pause was counted
    * - otherwise: Infinity
+   *
+   * Counting a pause sets this time to the time of the count.
    */
   #wakeAt = Number.POSITIVE_INFINITY
   /** Whether the end of this turn handles the passed deadlines, so that no timer is needed. */

@@ -122,8 +122,9 @@ function isParsedWhole(text: string, elements: readonly unknown[]): boolean {
 }
 
 /**
- * Parses the whole frame, because no message of a malformed frame may be handled. Keeps the parsed
- * messages only if the frame is parsed as a whole. Returns whether the frame is valid.
+ * Parses the whole frame, because no message of a malformed frame may be handled. Returns whether
+ * the frame is valid. Keeps the messages if `isParsedWhole`. Drops those of any other frame, which
+ * is parsed again in parts.
  */
 function parseFrameText(frame: Frame): boolean {
   const { text } = frame

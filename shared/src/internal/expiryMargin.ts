@@ -45,9 +45,10 @@ export function expiryMargin(periodMs: number): number {
  * For how many ms of its own clock the user may rely on the right.
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
- * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. The ttl of a
- *   lock begins at its grant: later than the receipt if the request waited, earlier if the received
- *   message is a later one. Then `ms` differs from the ttl, and the caller must pass the ttl here.
+ * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. Pass the
+ *   ttl of a lock here if `ms` differs from it. The ttl runs from the grant, but `ms` runs from the
+ *   receipt of the user's message. If that message is the lock request and the request waited, `ms`
+ *   is longer than the ttl. If the user sent that message after the grant, `ms` is shorter.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

@@ -25,8 +25,8 @@ export interface Welcome {
   /** The lease that the broker chose. */
   readonly lease: number
   /**
-   * The grace that the broker chose. With 0, the session ends when its connection drops. If the
-   * broker itself closed the connection, the session ends when the lease is over.
+   * The grace that the broker chose. With 0, the session ends when its connection drops, or, if
+   * the broker itself closed the connection, when the lease is over.
    */
   readonly grace: number
   /** The longest time for which this session may hold a lock, in ms. Absent: no limit. */
@@ -386,9 +386,11 @@ export type QueueEvent = QueuedInfo & {
  * - `granted`: the event `locked` of the lock follows, or `upgraded` for an upgrade.
  * - `timeout`: the timeout of the request passed.
  * - `aborted`: the client cancelled the request, or ended its scope.
- * - `ended`: the session of the request ended, or the shared lock of an upgrade ended. If
- *   the broker itself closes the connection of a session without a grace, its requests end at once.
- *   The session and its locks last until the lease is over.
+ * - `ended`: one of these events:
+ *   - The session of the request ended.
+ *   - The shared lock of an upgrade ended.
+ *   - The broker itself closed the connection of a session without a grace. The session and its
+ *     locks last until the lease is over.
  * - `answered`: the `once` request got the value of another caller.
  *
  * A broker that is newer than the client may send another text.

@@ -251,8 +251,9 @@ export interface BarrierRequest {
 
 /**
  * The client wants to call a function under the exclusive lock of a key. If a value is kept for the
- * key, the broker answers with that value. Otherwise the broker grants the lock; if another client
- * is calling its function for this key, the request first waits until that call ends. The answer is
+ * key, the broker answers with that value. Otherwise, if another client is calling its function for
+ * this key, the request waits until that call ends. If the call succeeds, the broker answers with
+ * its value. If no call is running, or the call fails, the broker grants the lock. The answer is
  * one of these messages:
  * - `granted`: the client must call its function, and then send `complete`, or `unlock` if the
  *   function failed

@@ -86,7 +86,7 @@ describe('leaving: a connection that a draining broker closes', () => {
     harness.environment.advance(1_000)
     expect(holder.socket.isTerminated).to.equal(true)
     holder.socket.drop()
-    // The default lease of 15 s ends 1 ms after this pass.
+    // Now 1 ms short of the default lease of 15 s, together with the 1,000 ms above.
     harness.environment.advance(13_999)
     expect(isGranted(waiter)).to.equal(false)
     harness.environment.advance(1)
@@ -127,9 +127,9 @@ describe('leaving: a connection that drops', () => {
     holder.socket.drop()
     harness.environment.advance(1_000)
     harness.environment.advanceWithoutTimers(60_000)
-    // The stop does not count: 2,000 ms of the grace are left. But the broker notices a stop by a
-    // late timer, and counts the stop from when this timer was due: up to 250 ms after the stop
-    // began. So the grace may end 250 ms early.
+    // The grace does not run during the stop, so 2,000 ms of the grace are left. But the broker
+    // counts a stop only from the time when its next timer was due. This time is up to 250 ms after
+    // the start of the stop. So the grace may end up to 250 ms early.
     harness.environment.advance(1_700)
     expect(isGranted(waiter)).to.equal(false)
     harness.environment.advance(300)
@@ -182,7 +182,7 @@ describe('leaving: a connection that the broker aborts', () => {
   })
 })
 
-/** A silent client leaves its connection open, but sends no message any more. */
+/** A silent client leaves its connection open, but sends at most pongs. */
 describe('leaving: a silent client', () => {
   it('loses its session with 4410 when the lease ends, and the next waiter gets the lock', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
@@ -287,7 +287,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
-  it('may be over before a late timer of the broker fires: cleanExpiredLocks then ends each expired lock once', () => {
+  it('ends the lock in cleanExpiredLocks if the timer of the broker is late, and only once', () => {
     const harness = new BrokerHarness()
     const holder = harness.openSession()
     holder.acquire('a', { ttl: 1_000 })

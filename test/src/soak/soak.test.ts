@@ -58,7 +58,8 @@ describe('soak: a short run', function () {
     // On a busy machine, the users try only a few of about thirty kinds of actions.
     expect(counts.size).to.be.above(3)
     expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
-    // The next test checks the other quantities.
+    // `kept` is the memory that the broker counts as used for clients. The next test checks the
+    // other quantities.
     const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)
     expect(measured).to.include.members([
       ...['broker rss', 'broker heap', 'broker code', 'broker external', 'broker kept'],

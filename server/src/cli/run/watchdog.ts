@@ -38,8 +38,9 @@ export class Watchdog {
   }
 
   /**
-   * Tells the watchdog which process group to kill if this process is killed. The command must not
-   * start before the promise has resolved, because until then the watchdog does not know the group.
+   * Tells the watchdog which process group (that of the command) to kill if this process is killed.
+   * The command must not start before the promise has resolved, because until then the watchdog
+   * does not know the group.
    */
   async watch(group: number): Promise<void> {
     this.#group = group
@@ -57,8 +58,8 @@ export class Watchdog {
     // A watchdog that replaces a dead watchdog gets the group as an argument, so that it knows the
     // group from its start.
     const group = this.#group === undefined ? [] : [String(this.#group)]
-    // The working folder `/` keeps no other folder in use. Without environment variables, the
-    // watchdog knows no token.
+    // The watchdog runs in `/`, so that it does not prevent the deletion or unmounting of another
+    // folder. Without environment variables, the watchdog knows no token.
     const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog', ...group], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,

@@ -34,7 +34,10 @@ export interface PostgresEngineOptions extends PostgresAddress, PasswordOptions 
    * `endFounding` removes the mark. Default false.
    */
   readonly marksFounding?: boolean | undefined
-  /** `SessionOptions.callMs` of calls for a snapshot, a compaction or a check. Default 10,000. */
+  /**
+   * How long one call for a snapshot, a compaction or a check may take, in ms
+   * (`SessionOptions.callMs`). Default 10,000.
+   */
   readonly choreMs?: number | undefined
 }
 
@@ -63,7 +66,10 @@ export class PostgresEngine implements Engine {
   #appendSession: Session | undefined
   readonly #streams = new Set<EntryStream>()
   #isFounding = false
-  /** `SessionOptions.callMs` of appends and streams. `open` derives the value from `deadMs`. */
+  /**
+   * How long one call for an append or a stream may take, in ms (`SessionOptions.callMs`). `open`
+   * derives the value from `deadMs`.
+   */
   #callMs = 1_000
   /**
    * The pause after which a stream reads even if no notification announces an entry, in ms. `open`
@@ -97,7 +103,7 @@ export class PostgresEngine implements Engine {
 
   async open(config: ClusterConfig): Promise<void> {
     // An append must have time for several calls before the other brokers declare this broker dead.
-    // Each call must be long enough for a slow server.
+    // The time limit of each call must be long enough for a slow server.
     this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`. A stream reads four times in
     // this time.
@@ -129,8 +135,8 @@ export class PostgresEngine implements Engine {
 
   async append(slot: string, entry: string): Promise<void> {
     if (this.#logEnd !== undefined) throw toHoldfastError(this.#logEnd)
-    // The slot is the id of the appending incarnation (one life of a broker in the log). The same
-    // entry of a slot always has the same id, even if the server restarts.
+    // The slot is the id of the appending incarnation (one life of a broker in the log). The
+    // id of the entry is derived from both, so a repeated append has the same id.
     const id = uuidFrom(this.#hash(`${slot}\0${entry}`))
     try {
       const head = await this.#append(id, encodeValue(entry))
@@ -140,8 +146,8 @@ export class PostgresEngine implements Engine {
       this.#identity.onSeen(head.position, id)
       for (const stream of [...this.#streams]) stream.offer(head, entry)
     } catch (error) {
-      // The entry may be in the log although the append failed. So let the streams read, because
-      // they ignore the notifications of this broker's own appends.
+      // The entry may be in the log although the append failed. The streams ignore the
+      // notifications of this broker's own appends, so tell the streams to read.
       for (const stream of this.#streams) stream.hint()
       throw error instanceof PostgresError ? toHoldfastError(error) : error
     }
@@ -309,7 +315,7 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  /** Ends all streams and later appends. Returns the error that they report. */
+  /** Ends all streams, and makes every later append fail. Returns the error that they report. */
   #endStreams(cause: PostgresError): PostgresError {
     const isMissing = cause.kind === 'missing'
     const error = isMissing

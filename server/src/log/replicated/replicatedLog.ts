@@ -245,7 +245,8 @@ export class ReplicatedLog implements Log, Membership {
   }
 
   /**
-   * Ends the founding of the log as soon as this broker has heard from a majority of the brokers.
+   * Ends the founding of the log if this broker has heard from a majority of the brokers. Called
+   * after each own entry.
    */
   #checkFounding(): void {
     if (!this.#isFounding || this.#member!.heardMemberCount <= this.#brokerCount / 2) return

@@ -135,7 +135,7 @@ function sets(stage: Stage): void {
 }
 
 function grants(stage: Stage): void {
-  it('grants with fences that rise over keys and sessions', async () => {
+  it('grants locks with fences that rise across all keys and sessions', async () => {
     const [a, b] = await stage.openSessions(2)
     const fences = [
       await a!.acquire(stage.key()),
@@ -169,7 +169,7 @@ function grants(stage: Stage): void {
     const [holder, other] = await stage.openSessions(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)
-    // The fence of another session, and two fences that the holder does not have.
+    // The fence of another session's lock, and two fences that no lock of the holder has.
     for (const [peer, wrong] of [
       [other!, fence],
       [holder!, fence + 1],
@@ -350,7 +350,7 @@ function ttls(stage: Stage): void {
     expect(await peer.hear('lost')).to.include({ fence, reason: 'expired' })
   })
 
-  it('gives a lock without a ttl the ttl of a refresh', async () => {
+  it('accepts a refresh that sets the ttl of a lock without a ttl', async () => {
     const peer = await stage.openSession()
     const fence = await peer.acquire(stage.key())
     await peer.hearAnswer('refreshed', peer.request({ type: 'refresh', fence }))
