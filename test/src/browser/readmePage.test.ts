@@ -46,8 +46,8 @@ describe('the web page that a reader of client/README.md can copy', function () 
     // `replace` changes only the first URL, so the page must have the URL exactly once. A text that
     // has the URL once splits into two parts.
     expect(code.split(brokerUrlInPage)).to.have.length(2)
-    // With `dev`, the broker allows pages that this machine serves. The site's own broker is not
-    // used, because its URL is not known before the site starts with the page.
+    // With `dev`, the broker allows pages that this machine serves. The page needs the URL of the
+    // broker before the site starts, so the test cannot use the site's own broker.
     const { url } = await stage.startBroker({ dev: true })
     site = await openSite({ pages: { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) } })
     const [ann, ben] = [await openWindow('Ann'), await openWindow('Ben')]

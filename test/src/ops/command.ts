@@ -90,7 +90,8 @@ export class Holdfast {
 
   /**
    * Runs the command to its end. In a quick run, a command that only prints and then ends runs
-   * within the process of the tests, unless `options` has more than `env`.
+   * within the process of the tests. If `options` has more than `env`, the command always gets a
+   * process of its own.
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
     const { env, ...others } = options

@@ -72,8 +72,8 @@ describe('holdfast run with a process group', () => {
     const { url, broker } = await stage.startBroker()
     const pids = makeScratchFolder(stage).path('pids')
     // A subshell starts `sleep 0`. Then the subshell leaves the group by setsid(1), and becomes
-    // `sleep 600`. An ended process stays a zombie until its parent reads its exit code. `sleep 600`
-    // never reads an exit code, so `sleep 0` stays a zombie in the group.
+    // `sleep 600`. An ended process stays a zombie until its parent reads its exit code, but
+    // `sleep 600` reads none. So `sleep 0` stays a zombie in the group.
     const leaveGroup = `exec setsid sh -c "echo \\$\\$ >> ${pids}; exec sleep 600"`
     // The loop waits until the ids of both processes are written.
     const line = `(sleep 0 & echo $! >> ${pids}; ${leaveGroup}) >/dev/null 2>&1 & while [ "$(wc -l < ${pids})" != 2 ]; do :; done; cat ${pids}`

@@ -90,7 +90,8 @@ for (const version of reactVersions) {
      * Waits for a text of `components.tsx`. The text of a lock, such as `held ok by [page]`, has
      * the state, the error (or `ok`) and the holders. The text of a session, such as
      * `connected page true ok`, has the state, the name, whether the id is right, and the error.
-     * The text of a leader has the value, and `me` only if the page leads.
+     * Without a session, `no session` replaces the name and the id. The text of a leader has the
+     * value, and `me` if the page leads, otherwise `other`.
      */
     const shows = (text: string) => page.getByText(text, { exact: true }).first().waitFor()
     const press = (name: string) => page.getByRole('button', { name, exact: true }).click()
@@ -112,6 +113,7 @@ for (const version of reactVersions) {
     }
 
     it('open one session and take a lock once, and release the lock and end the session when unmounted', async () => {
+      // The component `auto` with the key `once`.
       await inPage('mount', 'root', 'auto', 'once')
       await shows('held ok by [page]')
       await shows('once exclusive')
@@ -119,6 +121,7 @@ for (const version of reactVersions) {
       await untilLogged('ended page')
       expect(countOf('opened page')).to.equal(1)
       expect(historyOf('once')).to.deep.equal(['granted once', 'released once'])
+      // The log also has the types of the client's messages.
       expect([countOf('lock'), countOf('watch')]).to.deep.equal([1, 1])
     })
 

@@ -86,7 +86,7 @@ describe('leaving: a connection that a draining broker closes', () => {
     harness.environment.advance(1_000)
     expect(holder.socket.isTerminated).to.equal(true)
     holder.socket.drop()
-    // Now 1 ms short of the default lease of 15 s, together with the 1,000 ms above.
+    // With the 1,000 ms above, this is 1 ms less than the default lease of 15 s.
     harness.environment.advance(13_999)
     expect(isGranted(waiter)).to.equal(false)
     harness.environment.advance(1)

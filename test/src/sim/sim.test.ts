@@ -19,6 +19,7 @@ const expectedCountsOfOneBroker = [
   'granted permits',
   'granted set',
   'proclaimed',
+  // The caller got the value of a run that ended after the call began.
   'once: followed a run',
   'once: got a kept value',
   'upgraded immediately',
@@ -45,6 +46,7 @@ const expectedCountsOfOneBroker = [
   'refused LOCK_TIMEOUT',
   'refused ABORTED',
   'watch state',
+  // After its connection dropped, a client believed in a lock that the broker had released.
   'believed after release: dropped',
   'gradual snapshot',
 ]
@@ -120,11 +122,12 @@ const batches: readonly TestBatch[] = [
 ]
 
 /**
- * Worlds that once broke a rule, each with one broker and shrunk to the faults that the bug needed.
- * `faults` has the indexes of these faults.
+ * Worlds that once broke a rule because of a bug that is fixed now. Each world has one broker, and
+ * only the faults that the bug needed. `faults` has the indexes of these faults.
  */
 const fixedWorlds = [
-  // The next two worlds: a slow resume shortened the time for which the client believed in a lock.
+  // The first two worlds found the same bug: a slow resume shortened the time for which the client
+  // believed in a lock.
   { seed: 6_979, events: 80, faults: [1] },
   { seed: 14_633, events: 96, faults: [1, 2, 3] },
   // A resume extended a lock at the client by a lease, although the broker had revoked the lock.
@@ -137,14 +140,15 @@ const fixedWorlds = [
       60, 68, 69, 74, 75, 76, 77, 91, 93, 94, 98, 99, 100, 103, 104, 115, 123, 124, 126,
     ],
   },
-  // The lease did not begin anew if the connection of a hello closed before the command log had
-  // ordered the hello.
+  // The connection of a `hello` closed before the command log had ordered the `hello`. Then the
+  // lease did not begin anew.
   { seed: 54_230, events: 676, faults: [0, 2, 3, 4, 6, 7, 10, 12, 13, 14, 15, 16, 24] },
-  // The broker disconnected a client. The session had no grace, and had to keep its lease. But the
-  // session ended at once, because the socket closed before a later turn suspended the session.
+  // The broker disconnected a client without a grace, so the session had to last until its lease
+  // was over. But the socket closed before a later turn suspended the session, so the session ended
+  // at once.
   { seed: 227, events: 1_300, faults: [0, 1, 2, 3, 4] },
-  // The connection of a request dropped at the moment at which the request began to wait, so the
-  // client could not learn that the request waits. The bug was in an oracle (a check of the run).
+  // The connection dropped when the request began to wait, so the client could not learn that the
+  // request waits. The bug was in an oracle (a check of the run).
   { seed: 6_108, events: 2_050, faults: [] },
 ]
 
