@@ -65,7 +65,8 @@ async function bench(flags: BenchFlags): Promise<void> {
   const bar = progressBar(startedAt, endsAt)
   try {
     const loops = sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples))
-    // No loop begins another lock after `flags.time`. Then `answerInTime` limits the wait for the rest.
+    // No loop begins another lock after `flags.time`. Then `answerInTime` limits the wait for the
+    // rest.
     await answerInTime(Promise.all(loops), flags.time)
   } finally {
     bar.end()
