@@ -6,10 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { freePort } from './freePort.js'
-import type { Postgres } from './postgres.js'
-
-/** The id of the user `nobody` and of its group. Used for root, as which PgBouncer does not run. */
-const nobody = '65534'
+import { type Postgres, serverUserOptions } from './postgres.js'
 
 export class PgBouncer {
   readonly port: number
@@ -46,10 +43,9 @@ export class PgBouncer {
       'default_pool_size = 20',
     ]
     writeFileSync(file, `${settings.join('\n')}\n`)
-    const asNobody =
-      process.getuid?.() === 0 ? ['--reuid', nobody, '--regid', nobody, '--clear-groups'] : []
-    // `setpriv` makes the system kill the pooler when this process ends, even after a crash.
-    const args = ['--pdeathsig', 'KILL', ...asNobody, 'pgbouncer', file]
+    // PgBouncer refuses to run as root, as PostgreSQL does. `setpriv` makes the system kill the
+    // pooler when this process ends, even after a crash.
+    const args = ['--pdeathsig', 'KILL', ...serverUserOptions, 'pgbouncer', file]
     const bouncer = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'pipe'] })
     const outputLines: string[] = []
     for await (const line of createInterface(bouncer.stderr)) {

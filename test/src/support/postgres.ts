@@ -26,8 +26,12 @@ import type { Place } from './etcd.js'
 import { freePort } from './freePort.js'
 
 /** The id of the user `nobody`, and on Debian also of its group `nogroup`. */
-const nobody = 65_534
+const nobodyId = 65_534
 const isRoot = process.getuid?.() === 0
+/** The options of setpriv(1) that start a server as `nobody` if the tests run as root. */
+export const serverUserOptions: readonly string[] = isRoot
+  ? ['--reuid', `${nobodyId}`, '--regid', `${nobodyId}`, '--clear-groups']
+  : []
 /** The folder in which Debian installs the versions of PostgreSQL. */
 const debianFolder = '/usr/lib/postgresql'
 /** The user who administrates each server. */
@@ -136,10 +140,7 @@ export class Postgres {
       ...this.#settings,
     ]
     const args = ['-D', this.data, ...settings.flatMap((setting) => ['-c', setting])]
-    const asNobody = isRoot
-      ? ['--reuid', `${nobody}`, '--regid', `${nobody}`, '--clear-groups']
-      : []
-    const command = [...this.#place.command, 'setpriv', '--pdeathsig', 'KILL', ...asNobody]
+    const command = [...this.#place.command, 'setpriv', '--pdeathsig', 'KILL', ...serverUserOptions]
     const commandLine = [...command, pathOf('postgres'), ...args] as [string, ...string[]]
     const [program, ...programArgs] = commandLine
     const server = spawn(program, programArgs, {
@@ -221,7 +222,7 @@ export class Postgres {
     ] as const) {
       const file = join(this.data, name)
       copyFileSync(from, file)
-      if (isRoot) chownSync(file, nobody, nobody)
+      if (isRoot) chownSync(file, nobodyId, nobodyId)
     }
   }
 
@@ -273,7 +274,7 @@ export class Postgres {
 /** Makes a folder that the server may use. */
 function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-pg-'))
-  if (isRoot) chownSync(folder, nobody, nobody)
+  if (isRoot) chownSync(folder, nobodyId, nobodyId)
   return folder
 }
 
@@ -307,7 +308,7 @@ function runTool(name: string, args: readonly string[]): Promise<void> {
  * process.
  */
 async function runAsServer(command: string, args: readonly string[]): Promise<void> {
-  const options = isRoot ? { uid: nobody, gid: nobody } : {}
+  const options = isRoot ? { uid: nobodyId, gid: nobodyId } : {}
   await promisify(execFile)(command, args, { ...options, cwd: tmpdir() })
 }
 

@@ -58,7 +58,7 @@ describe('table: a release with very many waiters', () => {
     unlockHolder()
     const table = restore(dump(driver.table))
     // No session belongs to the broker `nobody`, so the restart only reports the unfinished key.
-    const restart = { type: 'restart', formerOwner: 'nobody', ownerBroker: '', at: 0 } as const
+    const restart = { type: 'restart', formerOwner: 'unknown', ownerBroker: '', at: 0 } as const
     const kinds = table.apply(restart).map(({ kind }) => kind)
     expect(kinds).to.deep.equal(['unfinished'])
     table.apply({ type: 'grantUnfinishedKeys', keys: ['k'], at: 0 })

@@ -42,8 +42,8 @@ describe('table: cancel and timeout', () => {
     const driver = TableDriver.withSessions('a')
     expectNoEffect(driver, () => driver.cancel('a', 7))
     expectNoEffect(driver, () => driver.timeOutRequest('a', 7))
-    expectNoEffect(driver, () => driver.cancel('nobody', 1))
-    expectNoEffect(driver, () => driver.timeOutRequest('nobody', 1))
+    expectNoEffect(driver, () => driver.cancel('unknown', 1))
+    expectNoEffect(driver, () => driver.timeOutRequest('unknown', 1))
   })
 
   it('a session cannot cancel the request of another session', () => {
@@ -99,7 +99,7 @@ describe('table: expiry and refresh', () => {
     driver.unlock('a', 1)
     driver.lock('b', 'k', { ttl: 100 })
     expectNoEffect(driver, () => driver.expire('a', 1))
-    expectNoEffect(driver, () => driver.expire('nobody', 2))
+    expectNoEffect(driver, () => driver.expire('unknown', 2))
   })
 
   it('an unlock after the expiry fails with LOCK_NOT_HELD', () => {

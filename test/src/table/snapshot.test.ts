@@ -88,7 +88,7 @@ describe('table: snapshots', () => {
   it('a snapshot with a request of an unknown session is refused', () => {
     const item = {
       item: 'request',
-      session: 'nobody',
+      session: 'unknown',
       key: 'k',
       id: 1,
       mode: 'shared',

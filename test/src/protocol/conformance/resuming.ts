@@ -132,7 +132,7 @@ function resumes(stage: Stage): void {
   })
 
   it('uses name, lease and grace of the hello for a new session', async () => {
-    const resume = { session: 'nobody', secret: 'nothing' }
+    const resume = { session: 'unknown', secret: 'nothing' }
     const peer = await stage.openSession({ name: 'other', lease: 20_000, grace: 1_000, resume })
     expect(peer.welcome).to.include({ resumed: false, lease: 20_000, grace: 1_000 })
     const key = stage.key()
@@ -160,9 +160,9 @@ function resumes(stage: Stage): void {
   })
 
   it('opens a new session if the session of a resume is unknown', async () => {
-    const peer = await stage.openSession({ resume: { session: 'nobody', secret: 'nothing' } })
+    const peer = await stage.openSession({ resume: { session: 'unknown', secret: 'nothing' } })
     expect(peer.welcome).to.include({ resumed: false })
-    expect(peer.welcome.session).not.to.equal('nobody')
+    expect(peer.welcome.session).not.to.equal('unknown')
   })
 
   it('opens a new session if the secret is wrong, and does not change the session of the resume', async () => {
