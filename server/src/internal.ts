@@ -61,6 +61,7 @@ export {
   encodeEntry,
   type LogEntry,
 } from './log/replicated/entry.js'
+export { EntryQueue } from './log/replicated/entryQueue.js'
 export { DamagedChunkError } from './log/replicated/logErrors.js'
 export { MemberList } from './log/replicated/memberList.js'
 export { ReplicatedLog, type ReplicatedOptions } from './log/replicated/replicatedLog.js'

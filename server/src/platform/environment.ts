@@ -21,10 +21,15 @@ export interface Environment {
    * A one-way hash. An attacker who reads the stored hash of a secret cannot compute the secret.
    */
   readonly hash: (text: string) => string
+  /**
+   * After this time, in ms, long work pauses until the next turn of the event loop. Default 10. If
+   * 0, the work pauses after each step, as in some worlds of the simulation.
+   */
+  readonly turnMs?: number | undefined
 }
 
 /** The services for a shared log. Tests and the simulation pass other services. */
-export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
+export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId' | 'turnMs'>
 
 /**
  * These functions of the platform are read when this module loads. A test with an embedded broker

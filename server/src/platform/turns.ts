@@ -4,23 +4,30 @@
  */
 import type { Environment } from './environment.js'
 
+/** The default of {@link Environment.turnMs}. */
+const defaultTurnMs = 10
+
 /** The time in one turn of the event loop during which steps may begin, in ms. */
-const maxTurnMs = 10
+export function turnMsOf({ turnMs = defaultTurnMs }: Pick<Environment, 'turnMs'>): number {
+  return turnMs
+}
 
 /**
  * Runs all steps of a generator, with a pause after each 10 ms of work. Resolves with the result of
- * the generator. A step must be much shorter than 10 ms.
+ * the generator. A turn of the event loop then takes up to 10 ms and the time of one step.
  */
 export async function runInTurns<T>(
   steps: Iterator<unknown, T, undefined>,
-  { clock, endOfTurn }: Pick<Environment, 'clock' | 'endOfTurn'>,
+  environment: Pick<Environment, 'clock' | 'endOfTurn' | 'turnMs'>,
 ): Promise<T> {
-  let turnEnd = clock.monotonic() + maxTurnMs
+  const { clock, endOfTurn } = environment
+  const turnMs = turnMsOf(environment)
+  let turnEnd = clock.monotonic() + turnMs
   for (;;) {
     const { value, done } = steps.next()
     if (done === true) return value
     if (clock.monotonic() < turnEnd) continue
     await new Promise<void>(endOfTurn)
-    turnEnd = clock.monotonic() + maxTurnMs
+    turnEnd = clock.monotonic() + turnMs
   }
 }

@@ -96,8 +96,15 @@ export function fenceFloorCommand(fence: number): Command {
   return { type: 'raiseFenceFloor', fence, at: 0 }
 }
 
-/** Defines the tests of the suite for one kind of log. */
-export function logSuite(name: string, makeLog: () => Log): void {
+/** The time of a command that takes a whole turn: more than the 10 ms after which a log pauses. */
+const longCommandMs = 11
+
+/**
+ * Defines the tests of the suite for one kind of log.
+ *
+ * @param options.appliesInTurns Whether the log pauses when the commands of one turn take long.
+ */
+export function logSuite(name: string, makeLog: () => Log, { appliesInTurns = true } = {}): void {
   describe(`log: ${name}`, () => {
     let log: Log
     let table: RecordingTable
@@ -143,6 +150,29 @@ export function logSuite(name: string, makeLog: () => Log): void {
       await log.close()
       expect(table.applied.length).to.equal(50)
       expect(table.failure).to.equal(undefined)
+    })
+
+    if (!appliesInTurns) return
+
+    it('pauses after each command that takes a whole turn of the event loop', async () => {
+      let turn = 0
+      const nextTurn = (): void => {
+        turn++
+        countingTurns = setImmediate(nextTurn)
+      }
+      let countingTurns = setImmediate(nextTurn)
+      const turnsOfCommands: number[] = []
+      table.onApply = () => {
+        turnsOfCommands.push(turn)
+        const end = performance.now() + longCommandMs
+        while (performance.now() < end);
+      }
+      for (let i = 1; i <= 5; i++) log.submit(fenceFloorCommand(i))
+      // The log must not close before it has applied the commands of all turns.
+      await log.close()
+      clearImmediate(countingTurns)
+      expect(table.applied.length).to.equal(5)
+      expect(new Set(turnsOfCommands).size, turnsOfCommands.join()).to.equal(5)
     })
   })
 }

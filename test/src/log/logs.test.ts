@@ -14,7 +14,7 @@ import { PostgresStage } from './postgresStage.js'
 
 const newDirectory = (): string => mkdtempSync(join(tmpdir(), 'holdfast-journal-'))
 
-logSuite('in memory', () => new MemoryLog())
+logSuite('in memory', () => new MemoryLog(), { appliesInTurns: false })
 logSuite('journal, flushed', () => journalLog({ dir: newDirectory() }))
 // With a relaxed journal, a broker answers before the records are flushed to the disk.
 logSuite('journal, relaxed', () => journalLog({ dir: newDirectory(), durability: 'relaxed' }))

@@ -13,6 +13,8 @@ const maxTurns = 100_000
 export class FakeEnvironment implements Environment {
   /** A clock whose shortest timer has 1 ms, as in Node. */
   readonly clock = new FakeClock(1)
+  /** See {@link Environment.turnMs}. */
+  turnMs: number | undefined
   #atEndOfTurn: (() => void)[] = []
   #ids = 0
   #secrets = 0

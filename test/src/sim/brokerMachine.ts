@@ -75,6 +75,7 @@ export interface BrokerMachineDeps {
     | 'keptResults'
     | 'logMs'
     | 'maxHoldLimit'
+    | 'pausesOften'
     | 'quietStart'
   >
   readonly oracles: BrokerObserver
@@ -108,6 +109,12 @@ function namesOf({ cell, log, index }: BrokerMachineDeps): MachineNames {
   const host = `broker${index}`
   return { name: `b${index}.`, host, label: `broker ${index}`, idPrefix: `${index}.` }
 }
+
+/**
+ * The probability that a broker pauses after the first command of a turn, in a world whose brokers
+ * pause often. With 1, a broker could be slower than the log for the whole run.
+ */
+const pauseChance = 0.5
 
 export class BrokerMachine implements LogOracleBroker {
   readonly url: string
@@ -180,6 +187,10 @@ export class BrokerMachine implements LogOracleBroker {
     return this.#broker?.logStatus?.selfLeaseMs ?? 0
   }
 
+  get positionInLog(): number {
+    return this.#broker?.logStatus?.position ?? 0
+  }
+
   get members(): readonly string[] {
     return this.#broker?.logStatus?.members ?? []
   }
@@ -195,6 +206,10 @@ export class BrokerMachine implements LogOracleBroker {
     const process = new SimProcess(`${name}${startNumber}`, world, random, clock)
     process.busyMs = plan.busyMs
     this.#process = process
+    if (log !== undefined) {
+      log.logOracle.started(this)
+      process.afterUnit = () => log.logOracle.checkHandled(this)
+    }
     const observer = oracles.brokerStarted(this, process)
     let ids = 0
     const prefix = `${idPrefix}${startNumber}`
@@ -204,6 +219,9 @@ export class BrokerMachine implements LogOracleBroker {
       newId: () => `s${prefix}.${ids++}`,
       newSecret: () => `secret${prefix}.${ids++}`,
       hash: (secret) => `hash of ${secret}`,
+      get turnMs() {
+        return plan.pausesOften && random.chance(pauseChance) ? 0 : undefined
+      },
     }
     this.#log = new ObservedLog(this.#newLog(process, random, environment), observer)
     const broker = new Broker({
@@ -275,11 +293,13 @@ export class BrokerMachine implements LogOracleBroker {
       store: log.store,
       path: this.path,
       appendFaults: this.isSpared ? noAppendFaults : log.plan,
-      onEntry: (entry, apply) => log.logOracle.applyEntry(this, entry, apply),
+      onEntry: (entry, deliver) => log.logOracle.deliver(this, entry, deliver),
+      onStop: () => log.logOracle.stoppedReading(this),
       // The engine may lose `entry` only if `next` shows the broker that an entry was lost.
       drops: {
         mayDrop: (entry, next) => log.logOracle.provesLoss(next, entry),
-        onEntryAfterDrop: (entry, apply) => log.logOracle.applyAfterLoss(this, entry, apply),
+        onEntryAfterDrop: (entry, deliver) =>
+          log.logOracle.deliver(this, entry, deliver, { isAfterLoss: true }),
       },
     })
     const { deadMs, snapshotEntries } = log.plan

@@ -20,6 +20,8 @@ export interface LogOracleBroker {
   /** How long the self-lease of the broker still lasts by the broker's own clock, in ms. */
   readonly selfLeaseMs: number
   readonly members: readonly string[]
+  /** The position of the last entry whose commands the broker has applied. */
+  readonly positionInLog: number
   readonly table: Omit<LockTable, 'apply'> | undefined
 }
 
@@ -37,6 +39,15 @@ interface ExpectedEntry {
   readonly table: string | undefined
 }
 
+/** An entry that a broker has received, and that the oracle has not checked yet. */
+interface ReceivedEntry {
+  readonly position: number
+  /** Whether the engine has dropped the entry before, so that the broker must stop serving. */
+  readonly isAfterLoss: boolean
+  /** The commands that the broker has applied so far for this entry, as JSON. */
+  readonly applied: string[]
+}
+
 export class LogOracle {
   readonly table = new LockTable()
   readonly #report: RunReport
@@ -51,8 +62,10 @@ export class LogOracle {
   #writer = ''
   /** Whether the newest entry is valid. */
   #isValid = true
-  /** The commands that the broker under check has applied so far for the present entry. */
-  #applied: string[] = []
+  /** The unchecked entries of each broker, in the order of the log. */
+  readonly #received = new Map<LogOracleBroker, ReceivedEntry[]>()
+  /** The brokers that have dropped their received entries in the present unit of their work. */
+  readonly #stoppedReading = new Set<LogOracleBroker>()
 
   constructor(report: RunReport, brokers: () => readonly LogOracleBroker[]) {
     this.#report = report
@@ -98,22 +111,83 @@ export class LogOracle {
     this.#report.violated('only the owner broker ends sessions and locks', detail)
   }
 
-  /** Checks a broker while it applies an entry. */
-  applyEntry(broker: LogOracleBroker, { position }: StoredEntry, apply: () => void): void {
+  /** A broker has started, and has received no entry yet. */
+  started(broker: LogOracleBroker): void {
+    this.#received.set(broker, [])
+    this.#stoppedReading.delete(broker)
+  }
+
+  /**
+   * Delivers an entry to a broker, which may handle the entry later.
+   *
+   * @param options.isAfterLoss Whether the entry reveals the loss of an earlier entry.
+   */
+  deliver(
+    broker: LogOracleBroker,
+    { position }: StoredEntry,
+    deliver: () => void,
+    { isAfterLoss = false } = {},
+  ): void {
+    if (isAfterLoss) this.#report.count('broker missed an entry')
+    this.#received.get(broker)!.push({ position, isAfterLoss, applied: [] })
+    deliver()
+    this.checkHandled(broker)
+  }
+
+  /** A broker has applied a command of the first entry that it has received and not handled. */
+  applied(broker: LogOracleBroker, command: Command): void {
+    const { positionInLog } = broker
+    const received = this.#received.get(broker)!
+    const entry = received.find(({ position }) => position > positionInLog)
+    entry?.applied.push(JSON.stringify(command))
+  }
+
+  /** A broker has dropped the entries that it has received and not handled. */
+  stoppedReading(broker: LogOracleBroker): void {
+    const received = this.#received.get(broker)!
+    // The broker is handling the first entry, which may be the reason.
+    this.#received.set(broker, received[0]?.isAfterLoss === true ? [received[0]] : [])
+    this.#stoppedReading.add(broker)
+  }
+
+  /** Checks the entries that a broker has handled. Call this method after each unit of its work. */
+  checkHandled(broker: LogOracleBroker): void {
+    const received = this.#received.get(broker)!
+    const hasStopped = this.#stoppedReading.delete(broker)
+    while (received.length > 0 && (hasStopped || received[0]!.position <= broker.positionInLog)) {
+      const entry = received.shift()!
+      if (entry.isAfterLoss) this.#checkAfterLoss(broker, entry)
+      else this.#check(broker, entry, received.length === 0)
+    }
+  }
+
+  /**
+   * Checks a broker that has handled an entry.
+   *
+   * @param isNewest Whether the broker has received no later entry. Otherwise the broker may have
+   *   begun to handle the next entry, so its state is not compared.
+   */
+  #check(broker: LogOracleBroker, { position, applied }: ReceivedEntry, isNewest: boolean): void {
     const expected = this.#expected.get(position)!
-    this.#applied = []
-    apply()
-    const applied = this.#applied.join(' ')
-    const expectedCommands = expected.commands.join(' ')
-    if (applied !== expectedCommands) {
-      const detail = `${broker.name} at ${position}: ${applied || 'nothing'}, not ${expectedCommands || 'nothing'}`
+    const appliedText = applied.join(' ') || 'nothing'
+    const expectedText = expected.commands.join(' ') || 'nothing'
+    if (appliedText !== expectedText) {
+      const detail = `${broker.name} at ${position}: ${appliedText}, not ${expectedText}`
       this.#report.violated('all brokers apply the same commands', detail)
     }
+    if (!isNewest) return
     if (broker.members.join() !== expected.members) {
       const detail = `${broker.name} at ${position}: ${broker.members.join()}, not ${expected.members}`
       this.#report.violated('all brokers agree on the members', detail)
     }
     if (expected.table !== undefined) this.#compare(broker, expected.table, position)
+  }
+
+  /** Checks a broker that has just handled an entry that reveals the loss of an earlier entry. */
+  #checkAfterLoss(broker: LogOracleBroker, { position, applied }: ReceivedEntry): void {
+    if (broker.nameInLog === '' && applied.length === 0) return
+    const detail = `${broker.name} at ${position}: serves as ${broker.nameInLog || 'nothing'}, applied ${applied.join(' ') || 'nothing'}`
+    this.#report.violated('a broker that missed an entry stops serving', detail)
   }
 
   /**
@@ -123,21 +197,6 @@ export class LogOracle {
   provesLoss({ position }: StoredEntry, missed: StoredEntry): boolean {
     const writer = this.#expected.get(position)!.writer
     return writer !== '' && writer === this.#expected.get(missed.position)!.writer
-  }
-
-  /** Checks a broker while it handles an entry that reveals the loss of an earlier entry. */
-  applyAfterLoss(broker: LogOracleBroker, { position }: StoredEntry, apply: () => void): void {
-    this.#report.count('broker missed an entry')
-    this.#applied = []
-    apply()
-    if (broker.nameInLog === '' && this.#applied.length === 0) return
-    const detail = `${broker.name} at ${position}: serves as ${broker.nameInLog || 'nothing'}, applied ${this.#applied.join(' ') || 'nothing'}`
-    this.#report.violated('a broker that missed an entry stops serving', detail)
-  }
-
-  /** A broker has applied a command. */
-  applied(command: Command): void {
-    this.#applied.push(JSON.stringify(command))
   }
 
   #compare({ name, table }: LogOracleBroker, expected: string, position: number): void {

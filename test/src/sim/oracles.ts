@@ -232,7 +232,7 @@ export class Oracles {
     const run = machine && this.#runs.get(machine)
     if (run !== undefined) {
       run.sessionOracle.check(command, effects, run.isLeaving)
-      logOracle?.applied(command)
+      logOracle?.applied(machine!, command)
     }
     if (logOracle === undefined || table === logOracle.table) {
       this.trace.add('table', describe(command, effects))

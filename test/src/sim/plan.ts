@@ -130,6 +130,11 @@ export interface Plan {
   readonly hasRevoker: boolean
   /** The operator's limit for the number of kept results of `once`. */
   readonly keptResults: number
+  /**
+   * Whether the brokers of a cluster often pause after a single command of the log, although the
+   * command took no time.
+   */
+  readonly pausesOften: boolean
 }
 
 /** The least weight of an action in {@link WorldNeeds}. */
@@ -186,7 +191,8 @@ export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
   const weights: Record<Action, number> = { ...plan.actions, once, upgrade, scope }
   const { actions: neededActions = [], ...needed } = needs
   for (const action of neededActions) weights[action] = Math.max(weights[action], minNeededWeight)
-  return { ...plan, ...needed, actions: weights, keptResults }
+  const pausesOften = random.chance(0.3)
+  return { ...plan, ...needed, actions: weights, keptResults, pausesOften }
 }
 
 export function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {

@@ -46,8 +46,10 @@ export interface SimEngineDeps {
   readonly store: SharedStore
   readonly path: Path
   readonly appendFaults: AppendFaults
-  /** Called with each entry; must call `apply` to deliver the entry to the broker. */
-  readonly onEntry: (entry: StoredEntry, apply: () => void) => void
+  /** Called with each entry; must call `deliver` to deliver the entry to the broker. */
+  readonly onEntry: (entry: StoredEntry, deliver: () => void) => void
+  /** Called when the broker drops the entries that it has received and not handled yet. */
+  readonly onStop?: (() => void) | undefined
   /** Set for the engine that serves the log to a broker. Engines of snapshots drop no entries. */
   readonly drops?: DropRules | undefined
 }
@@ -60,10 +62,10 @@ export interface DropRules {
    */
   mayDrop(entry: StoredEntry, next: StoredEntry): boolean
   /**
-   * Checks how the broker handles the entry after a dropped entry. Must call `apply` to deliver the
-   * entry to the broker.
+   * Checks how the broker handles the entry after a dropped entry. Must call `deliver` to deliver
+   * the entry to the broker.
    */
-  onEntryAfterDrop(entry: StoredEntry, apply: () => void): void
+  onEntryAfterDrop(entry: StoredEntry, deliver: () => void): void
 }
 
 /** A network connection to the store. The engine replaces a faulty connection. */
@@ -143,7 +145,12 @@ export class SimEngine implements Engine {
     })
     this.#streams.add(stream)
     stream.start()
-    return stream
+    return {
+      stop: () => {
+        stream.stop()
+        this.#deps.onStop?.()
+      },
+    }
   }
 
   async snapshot(): Promise<StoredSnapshot | undefined> {
@@ -277,7 +284,7 @@ class Stream {
       if (!isCurrent()) return
       this.#unlisten = store.listen(after, (entry) => {
         if (process.isDead) this.#unlisten?.()
-        else down.send(0, () => process.receive(() => isCurrent() && this.#apply(entry)))
+        else down.send(0, () => process.receive(() => isCurrent() && this.#deliver(entry)))
       })
       if (this.#unlisten !== undefined) return
       // The store has removed entries that this stream still needs.
@@ -299,16 +306,16 @@ class Stream {
     this.#deps.onStop()
   }
 
-  #apply(entry: StoredEntry): void {
+  #deliver(entry: StoredEntry): void {
     const { listener, onEntry, drops, tryDrop } = this.#deps
     this.#hasReceived = true
     this.#position = entry.position
-    const apply = (): void => listener.entry(entry.position, entry.text)
+    const deliver = (): void => listener.entry(entry.position, entry.text)
     if (this.#hasDropped) {
       this.#hasDropped = false
-      drops!.onEntryAfterDrop(entry, apply)
+      drops!.onEntryAfterDrop(entry, deliver)
     } else if (tryDrop(entry)) this.#hasDropped = true
-    else onEntry(entry, apply)
+    else onEntry(entry, deliver)
   }
 
   /** Makes the engine reconnect when no entry has arrived for `streamTimeoutMs`. */
@@ -336,9 +343,12 @@ export class SimEngineSource implements EngineSource {
   create(): Engine {
     const isForLog = this.logEngine === undefined
     // The entries of a snapshot engine change no table of a broker, so no oracle observes them.
-    const onEntry = isForLog ? this.#deps.onEntry : (_: StoredEntry, apply: () => void) => apply()
+    const onEntry = isForLog
+      ? this.#deps.onEntry
+      : (_: StoredEntry, deliver: () => void) => deliver()
     const drops = isForLog ? this.#deps.drops : undefined
-    const engine = new SimEngine({ ...this.#deps, onEntry, drops })
+    const onStop = isForLog ? this.#deps.onStop : undefined
+    const engine = new SimEngine({ ...this.#deps, onEntry, drops, onStop })
     this.logEngine ??= engine
     return engine
   }

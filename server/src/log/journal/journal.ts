@@ -79,12 +79,14 @@ class JournalLog implements Log {
   /** The commands for the next record. */
   #waiting: Command[] = []
   #isCommitting = false
+  /** Whether this journal commits or applies commands, or will do so at the end of this turn. */
+  #isWorking = false
   /** Bytes of the records since the last snapshot. */
   #bytesSinceSnapshot = 0
   #snapshotWorker: Worker | undefined
   #newestSnapshot: SnapshotInfo | undefined
   #hasFailed = false
-  /** Called when no command waits and no commit is under way, or when the journal has failed. */
+  /** Called when every submitted command is applied, or when the journal has failed. */
   #onIdle: (() => void) | undefined
   /** The promise that `start` returned. */
   #starting: Promise<void> | undefined
@@ -159,8 +161,9 @@ class JournalLog implements Log {
   submit(command: Command): void {
     if (this.#hasFailed) return
     this.#waiting.push(command)
-    if (this.#waiting.length === 1 && !this.#isCommitting)
-      nodeEnvironment.endOfTurn(() => this.#commit())
+    if (this.#isWorking) return
+    this.#isWorking = true
+    nodeEnvironment.endOfTurn(() => this.#commitAndApply())
   }
 
   async close(): Promise<void> {
@@ -168,7 +171,7 @@ class JournalLog implements Log {
     // Waits until the start has ended, so that the start cannot lock the directory, or write to it,
     // after this method has returned.
     await this.#starting?.catch(() => {})
-    if (!this.#hasFailed && (this.#isCommitting || this.#waiting.length > 0)) {
+    if (!this.#hasFailed && this.#isWorking) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve
       })
@@ -193,17 +196,40 @@ class JournalLog implements Log {
     }
     const records = store.recordsAfter(this.#sequence, this.#checksum)
     for (const { sequence, size, checksum, commands } of records) {
-      for (const command of commands) stateMachine.replay(command)
+      for (const command of commands) {
+        stateMachine.replay(command)
+        yield
+      }
       this.#sequence = sequence
       this.#checksum = checksum
       this.#bytesSinceSnapshot += size
-      yield
     }
   }
 
-  /** Writes the waiting commands as the next record, unless a commit is under way. */
-  #commit(): void {
-    if (this.#isCommitting || this.#hasFailed || this.#waiting.length === 0) return
+  /** Commits the waiting commands and applies them, until no command waits. */
+  async #commitAndApply(): Promise<void> {
+    let committed = this.#commit()
+    while (committed !== undefined) {
+      const commands = await committed
+      if (this.#hasFailed) return
+      // Starts the next commit first, so that the disk works while the broker applies the commands.
+      const nextCommitted = this.#commit()
+      await runInTurns(this.#apply(commands), nodeEnvironment)
+      if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
+      // Commands wait here if the broker submitted them while it applied the commands above.
+      committed = nextCommitted ?? this.#commit()
+    }
+    this.#isWorking = false
+    if (!this.#hasFailed) this.#onIdle?.()
+  }
+
+  /**
+   * Writes the waiting commands as the next record. Returns a promise that resolves with these
+   * commands when the record is written, or when the journal has failed; undefined if no command
+   * waits.
+   */
+  #commit(): Promise<readonly Command[]> | undefined {
+    if (this.#hasFailed || this.#waiting.length === 0) return undefined
     const commands = this.#waiting
     this.#waiting = []
     this.#isCommitting = true
@@ -211,22 +237,28 @@ class JournalLog implements Log {
     this.#sequence++
     this.#checksum = checksum
     this.#bytesSinceSnapshot += bytes.length
-    this.#store!.append(this.#sequence, bytes).then(
-      () => this.#applyCommitted(commands),
-      (cause) => this.#fail(this.#ioError(cause)),
+    return this.#store!.append(this.#sequence, bytes).then(
+      () => {
+        this.#isCommitting = false
+        return commands
+      },
+      (cause) => {
+        this.#fail(this.#ioError(cause))
+        return []
+      },
     )
   }
 
-  #applyCommitted(commands: readonly Command[]): void {
-    this.#isCommitting = false
-    // Starts the next commit first, so that the disk works while the broker applies the commands.
-    this.#commit()
-    for (const command of commands) this.#stateMachine!.apply(command)
-    if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
-    if (this.#isCommitting) return
-    // Commands wait here if the broker submitted them while it applied the commands of this commit.
-    if (this.#waiting.length > 0) this.#commit()
-    else this.#onIdle?.()
+  /**
+   * Applies committed commands, one in each step. A hundred sessions with ten thousand locks each
+   * may end at the same time, and the release of a million locks takes seconds.
+   */
+  *#apply(commands: readonly Command[]): Generator<undefined, void, undefined> {
+    for (const command of commands) {
+      if (this.#hasFailed) return
+      this.#stateMachine!.apply(command)
+      yield
+    }
   }
 
   /** Starts a worker thread, which builds a lock table from the journal and saves a snapshot. */

@@ -19,6 +19,7 @@ import { CommandQueue } from './commandQueue.js'
 import { DivergenceCheck } from './divergenceCheck.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry, type LogEntry, type MissingEntry, noticesIn } from './entry.js'
+import { EntryQueue, type EntrySteps } from './entryQueue.js'
 import { Incarnation } from './incarnation.js'
 import { nameIn, namesOf, newIncarnationId } from './incarnationNames.js'
 import { entryLost, logClosed } from './logErrors.js'
@@ -59,9 +60,11 @@ export interface ClusterMemberDeps {
 export class ClusterMember {
   readonly #deps: ClusterMemberDeps
   readonly #commandQueue = new CommandQueue()
+  /** The received entries that this broker has not handled yet. */
+  readonly #entryQueue: EntryQueue
   #state: State = 'new'
   #subscription: { stop(): void } | undefined
-  /** The position of the last entry that this broker has read. */
+  /** The position of the last entry whose commands this broker has applied. */
   #position = 0
   #members = new MemberList()
   #divergenceCheck = new DivergenceCheck()
@@ -101,6 +104,7 @@ export class ClusterMember {
 
   constructor(deps: ClusterMemberDeps) {
     this.#deps = deps
+    this.#entryQueue = new EntryQueue(deps.environment)
   }
 
   get #hasEnded(): boolean {
@@ -236,7 +240,7 @@ export class ClusterMember {
   end(): void {
     this.#state = 'ended'
     this.#snapshotCatchUp?.stop()
-    this.#subscription?.stop()
+    this.#stopReading()
     this.#incarnation?.end()
     this.#commandQueue.clear()
   }
@@ -258,10 +262,18 @@ export class ClusterMember {
       this.#deps.snapshots.recordSnapshot(loaded.position, loaded.at)
     }
     this.#subscription = this.#deps.engine.follow(this.#position, {
-      entry: (position, text) => this.#onEntry(position, text),
-      compacted: () => this.#onCompacted(),
+      entry: (position, text) =>
+        this.#entryQueue.add(text.length, () => this.#handleEntry(position, text)),
+      // This broker first handles the entries that it has received before.
+      compacted: () => this.#entryQueue.add(0, this.#onCompacted),
       failed: (error) => this.#fail(error),
     })
+  }
+
+  /** Stops the stream of entries, and drops the received entries that are not handled yet. */
+  #stopReading(): void {
+    this.#subscription?.stop()
+    this.#entryQueue.clear()
   }
 
   *#countSteps(steps: Iterator<undefined, void, undefined>): Generator<undefined, void, undefined> {
@@ -331,10 +343,9 @@ export class ClusterMember {
    * The log has compacted (dropped) the entries that this broker needs, so the broker begins again
    * from a newer snapshot.
    */
-  #onCompacted(): void {
-    this.#subscription?.stop()
-    if (!this.#stepDown()) return
-    this.#beginAgain((catchUp) => catchUp.snapshotAfter(this.#position))
+  readonly #onCompacted = (): undefined => {
+    this.#stopReading()
+    if (this.#stepDown()) this.#beginAgain((catchUp) => catchUp.snapshotAfter(this.#position))
   }
 
   /**
@@ -349,7 +360,7 @@ export class ClusterMember {
    * stops with a permanent error.
    */
   #onLoss(missing: MissingEntry, position: number): void {
-    this.#subscription?.stop()
+    this.#stopReading()
     const { broker, n } = missing
     if (position === this.#loss?.position) {
       this.#fail(entryLost(broker, n, position))
@@ -404,7 +415,7 @@ export class ClusterMember {
 
   // ---------------------------------------------------------------------------------- entries
 
-  #onEntry(position: number, text: string): void {
+  *#handleEntry(position: number, text: string): EntrySteps {
     if (this.#state === 'ended') return
     let entry: LogEntry
     try {
@@ -418,14 +429,15 @@ export class ClusterMember {
       this.#onLoss(missingEntry, position)
       return
     }
-    this.#position = position
     const commands = this.#members.applyEntry(entry)
     const { live, oldest } = this.#members
     // If this broker is not a member any more, another broker has declared this broker dead, or
-    // this broker has just left. The broker resigns before `#applyEntry`, so that it sends no
+    // this broker has just left. The broker resigns before `#applyCommands`, so that it sends no
     // effects of these commands to its clients.
     if (this.#hasJoined && !live.has(this.#incarnation!.id)) this.#resign()
-    if (commands !== undefined) this.#applyEntry(entry, commands)
+    if (commands !== undefined) yield* this.#applyCommands(commands)
+    this.#position = position
+    if (commands !== undefined) this.#afterCommandsOf(entry, commands.length)
     const { snapshots } = this.#deps
     // Only the oldest member makes snapshots.
     const saveOwnState = this.#incarnation?.id === oldest ? this.#saveOwnState : undefined
@@ -437,21 +449,28 @@ export class ClusterMember {
 
   /** Saves the current table as a snapshot; undefined if the table may be wrong. */
   readonly #saveOwnState: SaveOwnState = async (onCompactionProblem) => {
+    // In the middle of an entry, the table has the state of no position.
+    while (this.#entryQueue.isMidEntry) await new Promise<void>(this.#deps.environment.endOfTurn)
     // The table is certainly right only while this broker serves.
     if (this.#state !== 'serving') return undefined
     const { engine, environment, stateMachine } = this.#deps
     const state = { position: this.#position, at: environment.clock.wall(), members: this.#members }
     return saveState(engine, state, stateMachine.beginSnapshot(), onCompactionProblem)
-  }
+  };
 
-  #applyEntry(entry: LogEntry, commands: readonly Command[]): void {
-    const { broker: sender } = entry
+  *#applyCommands(commands: readonly Command[]): EntrySteps {
     for (const command of commands) {
       if (command.type === 'restart') this.#onTakeover(command)
       if (this.name === '') this.#deps.stateMachine.replay(command)
       else this.#deps.stateMachine.apply(command)
+      yield
     }
-    if (!this.#checkDigests(entry, commands.length)) return
+  }
+
+  /** Handles the rest of a valid entry, after its commands. */
+  #afterCommandsOf(entry: LogEntry, commandCount: number): void {
+    const { broker: sender } = entry
+    if (!this.#checkDigests(entry, commandCount)) return
     if (this.#hasJoined) this.#heardSinceJoin.add(sender)
     if (sender === this.#incarnation?.id) this.#onOwnEntry(entry)
     else if (this.#members.live.has(sender)) this.#failureDetector?.onEntryOf(sender, this.#now())

@@ -3,7 +3,8 @@
  * first job, the broker has no locks. In the other jobs, the broker has a journal of a million
  * locks, which it reads before it listens. The ttl of a lock is how long the lock lives without a
  * refresh. If the locks have a ttl, the broker starts their deadlines after it begins to listen.
- * The jobs with a journal also measure how long the event loop stalls.
+ * The jobs with a journal also measure how long the event loop stalls: until the first grant, and
+ * after the last start until the broker has released all locks, because no client has come back.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,6 +20,8 @@ import { type Server, startBroker, watchLoopFlags } from '../processes/servers.j
 const startsPerRound = 2
 /** How many locks the journal has. */
 const heldLocks = 1_000_000
+/** The keys of the locks begin with this prefix. */
+const keyPrefix = 'held'
 /** The ttl of the locks, in ms. No lock expires, because the bench never runs for so long. */
 const ttlMs = 86_400_000
 
@@ -36,7 +39,7 @@ async function startEmpty({ pace, job, progress, usageOf }: LoadContext): Promis
     const began = performance.now()
     const broker = await startBroker({ limits: {} })
     try {
-      await grantFirst(broker)
+      await grantLock(broker, 'first')
       if (i > 0) {
         startMs.push(performance.now() - began)
         cpuMs.push((await usageOf(broker.pid)).cpuUs / 1_000)
@@ -52,10 +55,10 @@ async function startEmpty({ pace, job, progress, usageOf }: LoadContext): Promis
   return { rows: [row], grants: 0, violations: 0 }
 }
 
-/** Opens a session and acquires a lock. */
-async function grantFirst({ url }: Server): Promise<void> {
+/** Opens a session, acquires a lock and drops the connection. */
+async function grantLock({ url }: Server, key: string): Promise<void> {
   const session = await RawSession.open(url)
-  await new Promise((resolve) => session.lock('first', resolve))
+  await new Promise((resolve) => session.lock(key, resolve))
   session.destroy()
 }
 
@@ -78,11 +81,15 @@ async function startWithLocks(context: LoadContext, held: number): Promise<JobRe
       const began = performance.now()
       const broker = await start()
       try {
-        await grantFirst(broker)
-        if (i === 0) await fillHeld(broker.url, 'held', held, () => {}, fields)
+        // The key of the start before is still locked: its broker was killed at once, so that the
+        // session of that lock lasts for one more lease.
+        await grantLock(broker, `first:${i}`)
+        if (i === 0) await fillHeld(broker.url, keyPrefix, held, () => {}, fields)
         else {
           startMs.push(performance.now() - began)
           cpuMs.push((await usageOf(broker.pid)).cpuUs / 1_000)
+          // The broker releases all locks when the leases of their sessions have ended.
+          if (i === pace.rounds) await grantLock(broker, `${keyPrefix}:${held - 1}`)
           stallMs.push(longestStall(broker.pid, beganWallMs))
         }
       } finally {

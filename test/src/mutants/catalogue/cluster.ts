@@ -103,6 +103,33 @@ const snapshots: Mutant[] = [
   },
 ]
 
+const entryQueue: Mutant[] = [
+  {
+    name: 'cluster-next-entry-before-the-rest',
+    in: 'EntryQueue.#step',
+    find: '$STEPS.next().done === true',
+    replace: '$STEPS.next() !== undefined',
+    brokers,
+    why: 'A broker drops the rest of an entry when it pauses after the first command.',
+  },
+  {
+    name: 'cluster-queue-keeps-dropped-entries',
+    in: 'EntryQueue.clear',
+    find: 'this.#waiting = []',
+    replace: 'undefined',
+    brokers,
+    why: 'A broker that reads the log again also handles the entries that it received before.',
+  },
+  {
+    name: 'cluster-snapshot-amid-an-entry',
+    in: 'ClusterMember.#saveOwnState',
+    find: 'while ($QUEUE.isMidEntry) $PAUSE',
+    replace: 'undefined',
+    testFile: 'log/entryQueue',
+    why: 'A broker saves its table as a snapshot of a position although it has applied a part of the next entry.',
+  },
+]
+
 const ownership: Mutant[] = [
   {
     name: 'cluster-former-owner-keeps-deadlines',
@@ -138,4 +165,9 @@ const ownership: Mutant[] = [
   },
 ]
 
-export const clusterMutants: readonly Mutant[] = [...membership, ...snapshots, ...ownership]
+export const clusterMutants: readonly Mutant[] = [
+  ...membership,
+  ...snapshots,
+  ...entryQueue,
+  ...ownership,
+]

@@ -83,6 +83,7 @@ class CellSimulation {
             keptResults: 1_000,
             hasTightBuffers: false,
             maxHoldLimit: undefined,
+            pausesOften: false,
             // A broker that starts again grants no lock until the former leases are over. Otherwise
             // the broker may grant a key that a client still believes it holds.
             quietStart: true,

@@ -1,0 +1,111 @@
+/**
+ * The received entries (batches of commands) of the log that this broker has not handled yet. The
+ * queue handles the entries in order, in short turns of the event loop: one entry may end a hundred
+ * sessions with ten thousand locks each, and the release of a million locks takes seconds.
+ */
+import type { LogEnvironment } from '../../platform/environment.js'
+import { turnMsOf } from '../../platform/turns.js'
+
+/** The steps that handle one entry. A pause may follow each step. */
+export type EntrySteps = Generator<undefined, void, undefined>
+
+/**
+ * If more characters of entries wait, the queue pauses no more. The event loop then reads nothing,
+ * so the engine cannot deliver entries faster than this broker handles them.
+ */
+const maxWaitingCharacters = 16 * 1024 * 1024
+/** If the entries of a turn take less time than this, in ms, the queue does not count the time. */
+const ignoredMs = 1
+
+interface WaitingEntry {
+  readonly characters: number
+  readonly begin: () => EntrySteps | undefined
+  /** Undefined until the first step. */
+  steps: EntrySteps | undefined
+}
+
+export class EntryQueue {
+  readonly #environment: Pick<LogEnvironment, 'clock' | 'endOfTurn' | 'turnMs'>
+  #waiting: WaitingEntry[] = []
+  #waitingCharacters = 0
+  /** Whether a call of `#run` is under way. */
+  #isRunning = false
+  /** Whether the handling of the first waiting entry has begun. */
+  #isMidEntry = false
+  /** The time that is left for entries in this turn of the event loop, in ms. */
+  #msLeft: number
+  /** Whether this turn has no time left, so that the other entries wait for the next turn. */
+  #isTurnOver = false
+  /** Whether `#beginTurn` will be called at the end of this turn. */
+  #isNextTurnOrdered = false
+
+  constructor(environment: Pick<LogEnvironment, 'clock' | 'endOfTurn' | 'turnMs'>) {
+    this.#environment = environment
+    this.#msLeft = turnMsOf(environment)
+  }
+
+  /** Whether the queue has handled some steps of an entry, but not all. */
+  get isMidEntry(): boolean {
+    return this.#isMidEntry
+  }
+
+  /**
+   * Adds an entry, and handles it at once if this turn has time left and no other entry waits.
+   *
+   * @param characters The length of the entry.
+   * @param begin Begins to handle the entry, and returns the steps; undefined if nothing remains.
+   */
+  add(characters: number, begin: () => EntrySteps | undefined): void {
+    this.#waiting.push({ characters, begin, steps: undefined })
+    this.#waitingCharacters += characters
+    if (!this.#isRunning) this.#run()
+  }
+
+  /** Drops all entries, also the entry that is being handled. */
+  clear(): void {
+    this.#waiting = []
+    this.#waitingCharacters = 0
+    this.#isMidEntry = false
+  }
+
+  /** Handles entries until none waits, or until this turn has no time left. */
+  #run(): void {
+    const { clock, endOfTurn } = this.#environment
+    const began = clock.monotonic()
+    let usedMs = 0
+    this.#isRunning = true
+    while (this.#waiting.length > 0 && this.#mayStep()) {
+      this.#step()
+      usedMs = clock.monotonic() - began
+      this.#isTurnOver = usedMs >= this.#msLeft
+    }
+    this.#isRunning = false
+    this.#msLeft -= usedMs
+    if (this.#isNextTurnOrdered || (!this.#isTurnOver && usedMs < ignoredMs)) return
+    this.#isNextTurnOrdered = true
+    endOfTurn(this.#beginTurn)
+  }
+
+  #mayStep(): boolean {
+    return !this.#isTurnOver || this.#waitingCharacters > maxWaitingCharacters
+  }
+
+  #step(): void {
+    const entry = this.#waiting[0]!
+    this.#isMidEntry = true
+    entry.steps ??= entry.begin()
+    const isDone = entry.steps === undefined || entry.steps.next().done === true
+    // The step may have called `clear`.
+    if (this.#waiting[0] !== entry || !isDone) return
+    this.#waiting.shift()
+    this.#waitingCharacters -= entry.characters
+    this.#isMidEntry = false
+  }
+
+  readonly #beginTurn = (): void => {
+    this.#isNextTurnOrdered = false
+    this.#isTurnOver = false
+    this.#msLeft = turnMsOf(this.#environment)
+    this.#run()
+  }
+}
