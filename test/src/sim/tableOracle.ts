@@ -266,6 +266,8 @@ export class TableOracle {
     const requests = first.extras?.set?.requests ?? [first]
     const canHold = requests.every(
       (request) =>
+        // A set may wait for a later command that grants the waiters of any of its keys.
+        !this.#unfinished.has(request.key) &&
         !this.#upgrades.has(request.key) &&
         [...(this.#queues.get(request.key) ?? [])][0] === nameOf(request) &&
         areCompatible([...(table.keys.get(request.key)?.holders ?? []), request]),
