@@ -13,7 +13,7 @@ const built = (name) => import(pathToFileURL(join(root, 'server/dist/cli', name)
 const { createProgram } = await built('program.js')
 const { exitHelp } = await built('exitCodes.js')
 
-const program = createProgram()
+const program = await createProgram()
 const help = program.createHelp()
 const commands = help.visibleCommands(program)
 

@@ -12,7 +12,8 @@ watchProcess()
 restoreIgnoredSignals()
 
 try {
-  await createProgram().parseAsync()
+  const program = await createProgram(process.argv[2])
+  await program.parseAsync()
 } catch (error) {
   process.exitCode = reportError(error)
 }

@@ -5,48 +5,56 @@
 import { readFileSync } from 'node:fs'
 import { nearestName } from '@holdfast/shared'
 import { Command, type Help, type Option } from 'commander'
-import { benchCommand } from './bench.js'
-import { completionCommand } from './completion.js'
 import { brokerGroup } from './connecting.js'
 import { exitHelp } from './exitCodes.js'
-import { lsCommand, showCommand, statsCommand } from './inspect.js'
-import { onceCommand } from './once.js'
 import { escapeLines, writeError, writeOut } from './output.js'
 import { timeHelp } from './parse.js'
-import { pingCommand } from './ping.js'
-import { rebalanceCommand } from './rebalance.js'
 import { refuseInvalidUtf8 } from './run/bytes.js'
-import { electCommand } from './run/elect.js'
-import { holdCommand } from './run/hold.js'
 import { flockHint } from './run/options.js'
-import { runCommand } from './run/run.js'
-import { serveCommand } from './serve.js'
-import { sessionCommand } from './session.js'
-import { statusCommand } from './status.js'
-import { tokenCommand } from './token.js'
-import { topCommand } from './top.js'
-import { unlockCommand } from './unlock.js'
-import { watchCommand } from './watch.js'
 
-/** Makes the commands, grouped by the headings of the help. */
-const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
-  'Locks:': [runCommand(), electCommand(), holdCommand(), onceCommand(), unlockCommand()],
-  'Inspecting a broker:': [
-    lsCommand(),
-    showCommand(),
-    sessionCommand(),
-    watchCommand(),
-    topCommand(),
-    statsCommand(),
-    statusCommand(),
-    pingCommand(),
-    benchCommand(),
-  ],
-  'Running a broker:': [serveCommand(), tokenCommand(), rebalanceCommand()],
-})
+/** Loads the code of a command, and makes the command. The parameter is the whole program. */
+type CommandLoader = (program: Command) => Promise<Command>
 
-/** Makes the program with all commands. The version comes from package.json of this package. */
-export function createProgram(): Command {
+/**
+ * The commands by name, grouped by the headings of the help. The code of a command is loaded only
+ * when the command is made, so that a broker starts without the code of all other commands.
+ */
+const commandGroups: Readonly<Record<string, Readonly<Record<string, CommandLoader>>>> = {
+  'Locks:': {
+    run: async () => (await import('./run/run.js')).runCommand(),
+    elect: async () => (await import('./run/elect.js')).electCommand(),
+    hold: async () => (await import('./run/hold.js')).holdCommand(),
+    once: async () => (await import('./once.js')).onceCommand(),
+    unlock: async () => (await import('./unlock.js')).unlockCommand(),
+  },
+  'Inspecting a broker:': {
+    ls: async () => (await import('./inspect.js')).lsCommand(),
+    show: async () => (await import('./inspect.js')).showCommand(),
+    session: async () => (await import('./session.js')).sessionCommand(),
+    watch: async () => (await import('./watch.js')).watchCommand(),
+    top: async () => (await import('./top.js')).topCommand(),
+    stats: async () => (await import('./inspect.js')).statsCommand(),
+    status: async () => (await import('./status.js')).statusCommand(),
+    ping: async () => (await import('./ping.js')).pingCommand(),
+    bench: async () => (await import('./bench.js')).benchCommand(),
+  },
+  'Running a broker:': {
+    serve: async () => (await import('./serve.js')).serveCommand(),
+    token: async () => (await import('./token.js')).tokenCommand(),
+    rebalance: async () => (await import('./rebalance.js')).rebalanceCommand(),
+  },
+  'The shell:': {
+    completion: async (program) => (await import('./completion.js')).completionCommand(program),
+  },
+}
+
+/**
+ * Creates the program. The version comes from package.json of this package.
+ *
+ * @param firstWord The first word of the command line. If the word is the name of a command, the
+ *   program has only this command. Otherwise the program has all commands.
+ */
+export async function createProgram(firstWord?: string): Promise<Command> {
   const { version } = JSON.parse(
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
   ) as { version: string }
@@ -60,20 +68,30 @@ export function createProgram(): Command {
     .enablePositionalOptions()
     // All words must be UTF-8, except the words for the program that `holdfast` starts.
     .hook('preAction', (_, command) => refuseInvalidUtf8(wrappedWordCount(command)))
-  for (const [heading, commands] of Object.entries(makeCommandGroups())) {
-    for (const command of commands) {
+  for (const [heading, loaders] of Object.entries(neededCommands(firstWord))) {
+    for (const loadCommand of Object.values(loaders)) {
+      const command = await loadCommand(program)
       if (command.options.some(({ flags }) => flags.endsWith('<time>'))) {
         command.addHelpText('after', timeHelp)
       }
       program.addCommand(command.helpGroup(heading))
     }
   }
-  program
-    .commandsGroup('The shell:')
-    .addCommand(completionCommand(program))
-    .helpCommand('help [command]', 'print the help of a command')
+  program.commandsGroup('The shell:').helpCommand('help [command]', 'print the help of a command')
   for (const command of [program, ...program.commands]) configure(command)
   return program
+}
+
+/** The groups with the commands that a command line with this first word needs. */
+function neededCommands(firstWord: string | undefined): typeof commandGroups {
+  // `completion` lists all commands.
+  if (firstWord === undefined || firstWord === 'completion') return commandGroups
+  for (const [heading, loaders] of Object.entries(commandGroups)) {
+    const loadCommand = Object.hasOwn(loaders, firstWord) ? loaders[firstWord] : undefined
+    if (loadCommand !== undefined) return { [heading]: { [firstWord]: loadCommand } }
+  }
+  // The first word is an option or `help`, or is misspelled. A message may then name any command.
+  return commandGroups
 }
 
 /** How many words at the end of the command line belong to the program that `holdfast` starts. */

@@ -59,7 +59,7 @@ interface Command {
 }
 
 interface ProgramModule {
-  createProgram(): Command
+  createProgram(): Promise<Command>
 }
 
 interface SettingsModule {
@@ -79,7 +79,8 @@ const importFromServer = <T>(file: string): Promise<T> =>
 
 export const settingsModule = await importFromServer<SettingsModule>('./cli/settings.js')
 export const { exitCodes } = await importFromServer<ExitCodesModule>('./cli/exitCodes.js')
-export const program = (await importFromServer<ProgramModule>('./cli/program.js')).createProgram()
+const { createProgram } = await importFromServer<ProgramModule>('./cli/program.js')
+export const program = await createProgram()
 
 /** The long flags, such as `--port`, of the command of this name. Default: of all commands. */
 export function flagsOf(name?: string): string[] {

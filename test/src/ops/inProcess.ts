@@ -63,7 +63,8 @@ async function runNow(
   stage.onCleanUp(restore)
   let code: number
   try {
-    await createProgram().parseAsync([...args], { from: 'user' })
+    const program = await createProgram(args[0])
+    await program.parseAsync([...args], { from: 'user' })
     code = Number(process.exitCode ?? 0)
   } catch (error) {
     code = reportError(error)

@@ -30,8 +30,10 @@ describe('holdfast(1)', () => {
     })
     expect([man.status, man.stderr]).to.deep.equal([0, ''])
     const text = man.stdout
-    const { createProgram } = (await import(programUrl)) as { createProgram: () => Command }
-    const { commands } = createProgram()
+    const { createProgram } = (await import(programUrl)) as {
+      createProgram: () => Promise<Command>
+    }
+    const { commands } = await createProgram()
     // The loop must not be empty: `holdfast` has at least 13 commands.
     expect(commands).to.have.length.above(12)
     for (const command of commands) {

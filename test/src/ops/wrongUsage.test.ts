@@ -24,7 +24,7 @@ interface Command {
 // The package does not export these two files, so the tests import them by URL.
 const serverUrl = import.meta.resolve('@holdfast/server')
 const { createProgram } = (await import(new URL('./cli/program.js', serverUrl).href)) as {
-  createProgram: () => Command
+  createProgram: (firstWord?: string) => Promise<Command>
 }
 const { reportError } = (await import(new URL('./cli/exitCodes.js', serverUrl).href)) as {
   reportError: (error: unknown) => number
@@ -60,7 +60,7 @@ describe('a wrong command line of holdfast', () => {
    * start the command. Checks that the exit code is 64, and checks the output.
    */
   async function expectRefused(args: readonly string[], expected: RegExp): Promise<void> {
-    const program = createProgram()
+    const program = await createProgram(args[0])
     let output = ''
     const writeErr = (text: string) => {
       output += text
@@ -86,7 +86,7 @@ describe('a wrong command line of holdfast', () => {
   })
 
   it('is refused for an unknown flag and for a surplus argument', async () => {
-    const commands = createProgram().commands.map((command) => command.name())
+    const commands = (await createProgram()).commands.map((command) => command.name())
     expect(Object.keys(baseArguments)).to.have.members(commands)
     await Promise.all(
       Object.entries(baseArguments).flatMap(([command, args]) => [
