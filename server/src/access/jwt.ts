@@ -29,6 +29,8 @@ type Jose = typeof JoseModule
  * a public key is never used as a secret, nor a secret as a public key.
  */
 const symmetricAlgorithms = ['HS256', 'HS384', 'HS512']
+/** The shortest secret of each algorithm, in bytes (RFC 7518, section 3.2). */
+const minSecretBytes: Readonly<Record<string, number>> = { HS256: 32, HS384: 48, HS512: 64 }
 const asymmetricAlgorithms = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA'],
@@ -39,7 +41,10 @@ const asymmetricAlgorithms = [
  * be set.
  */
 export interface JwtOptions {
-  /** The shared secret for HS256, HS384 or HS512; at least 32 bytes. */
+  /**
+   * The shared secret: at least 32 bytes for HS256, 48 for HS384 and 64 for HS512. If several
+   * algorithms are accepted, the longest of these counts.
+   */
   readonly secret?: string | undefined
   /** One public key as PEM (SPKI). `algorithms` must then have exactly one item. */
   readonly publicKey?: string | undefined
@@ -232,8 +237,12 @@ function keyLoaderFor(options: JwtOptions, algorithms: readonly string[]): (jose
   }
   if (secret !== undefined) {
     const bytes = new TextEncoder().encode(secret)
-    // An HMAC with SHA-256 needs a key of at least 256 bits.
-    if (bytes.length < 32) throw invalidOption('jwt.secret must have at least 32 bytes')
+    for (const algorithm of algorithms) {
+      const minBytes = minSecretBytes[algorithm]!
+      if (bytes.length < minBytes) {
+        throw invalidOption(`jwt.secret must have at least ${minBytes} bytes for ${algorithm}`)
+      }
+    }
     return () => bytes
   }
   if (jwks !== undefined) {

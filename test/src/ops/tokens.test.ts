@@ -284,7 +284,9 @@ describe('JSON Web Tokens', () => {
   const invalidOptions: [JwtOptions, RegExp][] = [
     [{}, /one of secret, publicKey, jwks and jwksUrl/],
     [{ secret, jwksUrl: 'https://x.example' }, /one of secret/],
-    [{ secret: 'short' }, /at least 32 bytes/],
+    [{ secret: 'short' }, /at least 32 bytes for HS256/],
+    [{ secret: 'x'.repeat(47), algorithms: ['HS384'] }, /at least 48 bytes for HS384/],
+    [{ secret: 'x'.repeat(63), algorithms: ['HS256', 'HS512'] }, /at least 64 bytes for HS512/],
     [{ secret, algorithms: ['RS256'] }, /HS256, HS384, HS512/],
     [{ secret, algorithms: ['none'] }, /algorithms/],
     [{ jwks: { keys: [] }, algorithms: ['HS256'] }, /algorithms/],
