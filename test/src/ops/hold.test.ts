@@ -61,6 +61,22 @@ describe('holdfast hold', () => {
     expect(err[0]).to.match(/^holdfast: k: .*the lease is nearly over: ending/)
   })
 
+  it('refuses a --max-hold or a lease that is too short, without the flag --kill-after of run', async () => {
+    const { url } = await stage.startBroker()
+    // `hold` exits a fifth of the lease and 300 ms before the lock ends.
+    const withShortHold = await start(url, ['--lease', '5s', '--max-hold', '1300ms', 'k']).ended()
+    expect(withShortHold.code).to.equal(64)
+    expect(withShortHold.err[0]).to.equal(
+      'holdfast: --max-hold 1300 ms is too short: it must be above 1300 ms, ' +
+        'because hold exits that long before the lock ends',
+    )
+    const withShortGrace = await start(url, ['--grace', '900ms', 'k']).ended()
+    expect(withShortGrace.code).to.equal(64)
+    expect(withShortGrace.err[0]).to.match(
+      /too short to stop hold in time: give a longer --lease or/,
+    )
+  })
+
   it('waits for a lock that another session holds, and with --try exits without waiting', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')

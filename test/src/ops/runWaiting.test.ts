@@ -107,9 +107,10 @@ describe('holdfast run before the grant', () => {
 
   it('waits at most --timeout, or 2 s with --try, for a silent broker', async () => {
     const url = `${await silentBroker()}/?key=secret`
-    const [withTimeout, withTry] = await Promise.all([
+    const [withTimeout, withTry, withTimeout0] = await Promise.all([
       run(url, ['--timeout', '300ms', '-E', '0', 'k', 'true']),
       run(url, ['--try', '-E', '0', 'k', 'true']),
+      run(url, ['--timeout', '0', '-E', '0', 'k', 'true']),
     ])
     // The code of -E is only for a held lock. Whether the lock is held is not known here.
     expect(withTimeout.code).to.equal(75)
@@ -118,6 +119,8 @@ describe('holdfast run before the grant', () => {
     expect(message).to.not.include('secret')
     expect(withTry.code).to.equal(69)
     expect(withTry.err[0]).to.match(/^holdfast: No broker answered within 2s \(with --try\) at ws:/)
+    expect(withTimeout0.code).to.equal(69)
+    expect(withTimeout0.err[0]).to.match(/ answered within 2s \(--timeout 0\) at ws:/)
   })
 
   it('ends at a signal while it connects', async () => {

@@ -79,8 +79,8 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
 /** The exit if no broker answers within the time of --try or --timeout. */
 function noAnswer({ key, flags }: AcquireParams): Exit {
   const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
-  const option = isTry(flags) ? 'with --try' : '--timeout'
-  // `isTry` is also true for --timeout 0, so `||` replaces 0 too.
+  const option = flags.try ? 'with --try' : flags.timeout === 0 ? '--timeout 0' : '--timeout'
+  // With --timeout 0 too, the broker has the time of --try to answer, so `||` replaces 0.
   const within = `within ${exactSpan(flags.timeout || tryAnswerMs)} (${option})`
   // Do not use the code of -E (--conflict-exit-code), because that code means that another session
   // holds the lock. Without an answer of a broker, the holder of the lock is not known.

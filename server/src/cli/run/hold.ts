@@ -63,7 +63,7 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
   try {
     const session = await openSession(params, deadline)
     try {
-      const killAfterMs = killAfterFor(flags, session)
+      const killAfterMs = killAfterFor(flags, session, 'hold')
       const lock = await acquire(params, session, deadline)
       // From now on, a deadly signal ends the hold instead of the wait.
       signals.handle((signal) => {

@@ -228,12 +228,14 @@ export function shortened(text: string): string {
 
 /**
  * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the shorter of lease
- * and grace.
+ * and grace. `hold` has no `--kill-after` and kills no command, but ends as early before a loss.
+ * @param name The name of the command of `holdfast` that runs.
  * @throws {Exit} 64 if the lease, the grace or --max-hold is too short for that time
  */
 export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
+  name: 'hold' | 'run',
 ): number {
   // Stopping the command must fit into the part of the lease that is always left. A client with a
   // lock renews the lease when 0.4 of the lease has passed. If the broker answers before 0.5 has
@@ -244,7 +246,9 @@ export function killAfterFor(
     throw new Exit(
       exitCodes.usage,
       `--max-hold ${maxHold} ms is too short: it must be above ${killAfterMs + reserveMs} ms, ` +
-        'the time to stop the command, or --kill-after must be shorter',
+        (name === 'hold'
+          ? 'because hold exits that long before the lock ends'
+          : 'the time to stop the command, or --kill-after must be shorter'),
     )
   }
   if (killAfterMs + reserveMs < minLeaseLeft) return killAfterMs
@@ -254,10 +258,11 @@ export function killAfterFor(
   const maxKillAfterMs = Math.floor(minLeaseLeft - reserveMs)
   throw new Exit(
     exitCodes.usage,
-    maxKillAfterMs > 0
+    maxKillAfterMs > 0 && name === 'run'
       ? `--kill-after ${killAfterMs} ms is too long for ${times}: it must be below ` +
           `${maxKillAfterMs} ms, or ${options} must be longer`
-      : `The broker gave ${times}, which are too short to stop a command in time: give a longer ` +
-          `${options}, or let the operator of the broker raise the limits of leases`,
+      : `The broker gave ${times}, which are too short to stop ` +
+          `${name === 'hold' ? 'hold' : 'a command'} in time: give a longer ${options}, ` +
+          'or let the operator of the broker raise the limits of leases',
   )
 }

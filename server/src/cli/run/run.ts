@@ -173,7 +173,7 @@ export async function run(
   try {
     const session = await openSession(params, deadline)
     try {
-      const killAfterMs = killAfterFor(flags, session)
+      const killAfterMs = killAfterFor(flags, session, 'run')
       const lock = await acquire(params, session, deadline)
       // Signals that arrive before the command has started wait for the command.
       signals.holdBack()
