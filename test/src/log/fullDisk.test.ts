@@ -31,22 +31,46 @@ const program = fileURLToPath(new URL('./programs/embeddedJournal.js', import.me
 
 const mount = (...args: string[]): unknown => execFileSync('mount', args)
 
-describe('journal: a full disk', () => {
+/** Mounts a disk of 1 MiB. Returns its path. */
+function mountSmallDisk(stage: Stage): string {
+  const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
+  mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
+  stage.onCleanUp(() => {
+    // LMDB keeps the file of a failed journal open until the process ends, so only a lazy unmount
+    // succeeds.
+    execFileSync('umount', ['--lazy', disk])
+    rmdirSync(disk)
+  })
+  return disk
+}
+
+describe('journal: a read-only disk', () => {
   needs('mounts')
   const stage = Stage.forEachTest()
 
-  /** Mounts a disk of 1 MiB. Returns its path. */
-  function smallDisk(): string {
-    const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
-    mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
-    stage.onCleanUp(() => {
-      // LMDB keeps the file of a failed journal open until the process ends, so only a lazy unmount
-      // succeeds.
-      execFileSync('umount', ['--lazy', disk])
-      rmdirSync(disk)
-    })
-    return disk
-  }
+  it('is the reason that a start reports, and not damage', async () => {
+    const disk = mountSmallDisk(stage)
+    const dir = join(disk, 'journal')
+    const broker = await ServeProcess.startListening(stage, '--port', '0', '--journal', dir)
+    broker.kill('SIGINT')
+    await broker.exit()
+    mount('-o', 'remount,ro', disk)
+    const restarted = await Holdfast.run(stage, ['serve', '--port', '0', '--journal', dir])
+    expect(restarted.err).to.deep.equal([
+      `holdfast: The journal directory ${dir} cannot be opened (Read-only file system: ` +
+        'Attempting to setup locks)',
+    ])
+    expect(restarted.code).to.equal(74)
+    const newDir = join(disk, 'new')
+    const { code, err } = await Holdfast.run(stage, ['serve', '--port', '0', '--journal', newDir])
+    expect(err.join()).to.match(/new cannot be used as a directory \(EROFS: read-only/)
+    expect(code).to.equal(78)
+  })
+})
+
+describe('journal: a full disk', () => {
+  needs('mounts')
+  const stage = Stage.forEachTest()
 
   /**
    * Starts a program with an embedded broker, and connects a session. The returned `failure`
@@ -99,7 +123,7 @@ describe('journal: a full disk', () => {
   }
 
   it('makes the broker stop granting, print the reason and exit with code 74; no lock is lost', async () => {
-    const disk = smallDisk()
+    const disk = mountSmallDisk(stage)
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
     const firstBroker = await ServeProcess.startListening(stage, ...args)
     const reconnect = fixedInterval({ interval: 20 })
@@ -135,7 +159,7 @@ describe('journal: a full disk', () => {
   })
 
   it('lets no broker create a journal until space is free', async () => {
-    const disk = smallDisk()
+    const disk = mountSmallDisk(stage)
     const filler = join(disk, 'filler')
     const size = statfsSync(disk).bavail * statfsSync(disk).bsize
     writeFileSync(filler, Buffer.alloc(size))
@@ -154,7 +178,7 @@ describe('journal: a full disk', () => {
   })
 
   it('does not block the close of a broker that is embedded in a program', async () => {
-    const dir = join(smallDisk(), 'journal')
+    const dir = join(mountSmallDisk(stage), 'journal')
     const { failure, session, requestLocks, close } = await embeddedBroker(dir)
     const lost = nextEvent(session, 'lost')
     const answers = requestLocks()
@@ -167,7 +191,7 @@ describe('journal: a full disk', () => {
   })
 
   it('makes the broker report the failure, even if the directory was renamed', async () => {
-    const dir = join(smallDisk(), 'journal')
+    const dir = join(mountSmallDisk(stage), 'journal')
     const { failure, session, requestLocks, close } = await embeddedBroker(dir)
     renameSync(dir, `${dir}.old`)
     const answers = requestLocks()

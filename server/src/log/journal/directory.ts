@@ -13,6 +13,7 @@ import {
   statfsSync,
   statSync,
 } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
 import { claim, type OwnershipHandle } from '../../platform/ownership.js'
@@ -31,6 +32,15 @@ const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 const metaPage = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 /** The number by which LMDB recognizes its files. */
 const lmdbMagic = 0xbeefc0de
+/**
+ * Errors of the system that do not come from damage. LMDB passes on the number of such an error as
+ * its `code`. The errors of LMDB itself have negative numbers.
+ */
+const { EACCES, EPERM, EROFS, ENOSPC, EDQUOT, ENOMEM, EMFILE, ENFILE } = constants.errno
+const systemErrors: ReadonlySet<unknown> = new Set([
+  ...[EACCES, EPERM, EROFS, ENOSPC, EDQUOT],
+  ...[ENOMEM, EMFILE, ENFILE],
+])
 /** A new journal needs at least this many free bytes. */
 const minFreeBytes = 64 * 1024
 
@@ -44,10 +54,10 @@ const minFreeBytes = 64 * 1024
 export function prepareDirectory(path: string): boolean {
   let entryNames: string[]
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeDirectory(path)
     entryNames = readdirSync(path)
   } catch (cause) {
-    throw unusableError(path, 'cannot be used as a directory', cause)
+    throw unusableError(path, `cannot be used as a directory (${reasonOf(cause)})`, cause)
   }
   const files = entryNames
     .filter((name) => journalFiles.includes(name))
@@ -72,6 +82,16 @@ export function prepareDirectory(path: string): boolean {
   checkFreeSpace(path)
   for (const privatePath of [path, ...files]) restrictAccess(privatePath)
   return false
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    // With `recursive`, Node reports ENOENT on a read-only disk too. Without, it reports EROFS.
+    mkdirSync(path, { mode: 0o700 })
+  }
 }
 
 /**
@@ -147,7 +167,7 @@ export function lockDirectory(path: string): OwnershipHandle {
     const { dev, ino } = statSync(path)
     owner = claim(`holdfast-journal-${dev}-${ino}`, join(path, ownerFile))
   } catch (cause) {
-    throw unusableError(path, 'cannot be locked', cause, 'UNAVAILABLE')
+    throw unusableError(path, `cannot be locked (${reasonOf(cause)})`, cause, 'UNAVAILABLE')
   }
   if (owner === undefined) throw inUseError(path)
   return owner
@@ -160,6 +180,18 @@ export function inUseError(path: string): HoldfastError {
     undefined,
     'UNAVAILABLE',
   )
+}
+
+/** The error for a journal that LMDB cannot open, because of the system or because of damage. */
+export function openingError(path: string, cause: unknown): HoldfastError {
+  const reason = reasonOf(cause)
+  if (!systemErrors.has((cause as { code?: unknown } | undefined)?.code))
+    return damagedJournal(reason)
+  return unusableError(path, `cannot be opened (${reason})`, cause, 'UNAVAILABLE')
+}
+
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function unusableError(

@@ -16,9 +16,9 @@ import { nodeEnvironment } from '../../platform/environment.js'
 import type { OwnershipHandle } from '../../platform/ownership.js'
 import { runInTurns } from '../../platform/turns.js'
 import type { Log, StateMachine } from '../log.js'
-import { lockDirectory, prepareDirectory } from './directory.js'
+import { lockDirectory, openingError, prepareDirectory, reasonOf } from './directory.js'
 import { checkIntegrity } from './integrityCheck.js'
-import { damagedJournal, encodeRecord } from './record.js'
+import { encodeRecord } from './record.js'
 import { JournalStore, loadLmdb, type SnapshotInfo } from './store.js'
 
 export interface JournalOptions {
@@ -154,7 +154,7 @@ class JournalLog implements Log {
       // Another process may open the files as soon as the directory is unlocked.
       await this.#store?.close()
       this.#directoryLock.close()
-      throw error instanceof HoldfastError ? error : damagedJournal(reasonOf(error))
+      throw error instanceof HoldfastError ? error : openingError(this.#dir, error)
     }
   }
 
@@ -308,8 +308,4 @@ function freeSpaceIn(dir: string): string {
     // If the disk fails, the directory may be unreadable too.
     return `the free space is unknown, ${reasonOf(error)}`
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
