@@ -1,50 +1,28 @@
 /**
  * One handler for each message that a client may send on a connection with a session. The handler
  * checks the permission for the message. Then the handler either makes a command or sends an
- * answer. The command log passes the commands to the lock table. If the protocol gets a new
- * message, this file does not compile until the message has a handler.
+ * answer. The command log passes the commands to the lock table. The answers that read the table
+ * are in `queryAnswers.ts`. If the protocol gets a new message, this file does not compile until
+ * the message has a handler.
  *
  * The `attachEpoch` of a command is the number of its connection: 1 for the first connection of the
  * session, 2 for the second. The lock table ignores a command of an older connection. The `extras`
  * of a command are the terms that only few requests have, such as permits, a longest hold or a
  * scope (one task of the client). A set is one lock on several keys.
  */
-import {
-  type ClientMessage,
-  type Hello,
-  type LockItem,
-  type LockRequest,
-  maxQueryItems,
-  type SessionInfo,
-} from '@holdfast/shared'
-import { type BrokerLimits, limitMessage } from '../config/limits.js'
-import type { Operation } from '../config/permissions.js'
-import {
-  costOfKeys,
-  costOfMetadata,
-  costOfNotifying,
-  costOfSet,
-  costs,
-} from '../config/workCosts.js'
+import type { ClientMessage, Hello, LockItem, LockRequest } from '@holdfast/shared'
+import { costOfMetadata, costOfNotifying, costOfSet, costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
-import type { PacedMessages } from '../connection/sendQueue.js'
-import type { Command, ExtraTerms, Session, SetItem } from '../core/index.js'
-import type { RefusalNotice } from '../observability/observer.js'
-import {
-  foundChunks,
-  type PacedChunks,
-  pageChunks,
-  watchingChunks,
-} from '../protocol/chunkedResponses.js'
-import { encodeFailed, encodeFoundSession, encodeStats } from '../protocol/encode.js'
-import { recordChunks } from '../protocol/recordChunks.js'
+import type { Command, ExtraTerms, SetItem } from '../core/index.js'
 import { type HeartbeatTimers, onPong } from './heartbeat.js'
-import type { LockTimes } from './lockTimes.js'
-import { type KeySelection, TableSearch } from './queries.js'
-import { PageBuilder } from './queryPage.js'
-import { type RecordTimers, searchRecords } from './recordSearch.js'
-import type { LiveTable, Statistics } from './statistics.js'
+import {
+  answerQuery,
+  answerStats,
+  answerWatch,
+  checkReadOfKey,
+  type QueryContext,
+} from './queryAnswers.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 /** A message on a connection that has a session. */
@@ -53,20 +31,12 @@ export type SessionMessage = Exclude<ClientMessage, Hello>
 type MessageOf<T extends SessionMessage['type']> = Extract<SessionMessage, { readonly type: T }>
 
 /** The parts of the broker that a handler needs to answer a message. */
-export interface AnswerContext {
-  readonly liveTable: LiveTable
-  readonly statistics: Statistics
-  readonly watchRegistry: WatchRegistry
-  readonly limits: BrokerLimits
+export interface AnswerContext extends QueryContext {
+  readonly watchRegistry: QueryContext['watchRegistry'] & Pick<WatchRegistry, 'remove'>
   /** The timers of the broker. */
-  readonly time: RecordTimers & HeartbeatTimers
-  readonly lockTimes: Pick<LockTimes, 'remainingTimesOf'>
-  /** The connection of each session that is attached to this broker. */
-  readonly attached: ReadonlyMap<Session, Connection>
+  readonly time: QueryContext['time'] & HeartbeatTimers
   /** Checks the new token of a client. */
   readonly tokenExpiry: { renew(connection: Connection, message: MessageOf<'auth'>): void }
-  /** Tells the observer, if there is one, that a message was refused. */
-  report(connection: Connection, notice: RefusalNotice): void
 }
 
 export interface MessageHandler<M extends SessionMessage> {
@@ -246,23 +216,12 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     onPong(time, connection, idle === true)
   }),
 
-  stats: answerHandler(
-    ({ statistics, liveTable }, connection, { id }) => {
-      const stats = statistics.snapshot(liveTable.current)
-      const isVisible = keyFilterFor(connection, 'query')
-      const cycleKeyCount = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
-      // The filter checks the permission for each key of the deadlocks.
-      if (isVisible !== undefined)
-        connection.charge(costOfKeys(cycleKeyCount, /* checksPermission */ true))
-      connection.send(encodeStats(id, stats, isVisible))
-    },
-    // The statistics belong to no key, so the key is ''.
-    (policy) => policy.checkPermission('stats', ''),
-  ),
+  // The statistics belong to no key, so the key is ''.
+  stats: answerHandler(answerStats, (policy) => policy.checkPermission('stats', '')),
 
-  query: answerHandler(query, checkKey('query')),
+  query: answerHandler(answerQuery, checkReadOfKey('query')),
 
-  watch: answerHandler(watch, checkKey('watch'), 'watch'),
+  watch: answerHandler(answerWatch, checkReadOfKey('watch'), 'watch'),
 
   unwatch: answerHandler(({ watchRegistry }, connection, message) =>
     watchRegistry.remove(connection, message.watch),
@@ -407,113 +366,4 @@ function checkUpgrade(
   const lock = session!.held.get(fence)
   // For an unknown lock, the lock table answers with an error.
   return lock === undefined ? undefined : policy.checkPermission('lock', lock.key)
-}
-
-/**
- * Checks the permission for a key. A query or a watch without a key needs no permission here,
- * because its results contain only keys that the client may see.
- */
-function checkKey(
-  operation: Operation,
-): (
-  policy: ConnectionPolicy,
-  message: { readonly key?: string | undefined },
-) => Denial | undefined {
-  return (policy, { key }) =>
-    key === undefined ? undefined : policy.checkPermission(operation, key)
-}
-
-/**
- * Answers a query. An answer in chunks blocks the input: the next messages of the client wait until
- * the last chunk is sent.
- */
-function query(context: AnswerContext, connection: Connection, message: MessageOf<'query'>): void {
-  const { liveTable, time, lockTimes } = context
-  const { id, key, prefix, limit = maxQueryItems, after, afterFence, kind = 'locks' } = message
-  const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
-  if (kind === 'sessions') {
-    // The validation of messages requires the field `session` for this kind.
-    const info = visibleSession(context, connection, message.session!)
-    connection.send(encodeFoundSession(id, info))
-    return
-  }
-  if (kind !== 'locks') {
-    const search = searchRecords(kind, liveTable.current, time, selection)
-    const recordAnswer = endSearchOnClose(search, recordChunks(id, search, limit))
-    connection.stream(recordAnswer, /* blocksInput */ true)
-    return
-  }
-  const search = new TableSearch(liveTable.current, selection, lockTimes)
-  const chunks =
-    after === undefined
-      ? foundChunks(id, search, limit)
-      : pageChunks(id, search, new PageBuilder({ after, afterFence }, limit))
-  connection.stream(endSearchOnClose(search, chunks), /* blocksInput */ true)
-}
-
-/**
- * A session as the client of this connection may see it. Undefined if there is no such session. The
- * principal and the address are private, so they need the permission `inspect`.
- */
-function visibleSession(
-  { liveTable, attached }: AnswerContext,
-  { policy }: Connection,
-  sessionId: string,
-): SessionInfo | undefined {
-  const session = liveTable.current.sessions.get(sessionId)
-  if (session === undefined) return undefined
-  const { lease, grace, principal } = session
-  const info = { session: sessionId, lease, grace, connected: !session.suspended }
-  // The permission `inspect` belongs to no key, so the key is ''. Without a policy, the client may
-  // see everything.
-  const mayInspect = policy?.may('inspect', '') ?? true
-  return mayInspect ? { ...info, principal, address: attached.get(session)?.remoteAddress } : info
-}
-
-function watch(
-  { liveTable, watchRegistry, limits, lockTimes, report }: AnswerContext,
-  connection: Connection,
-  { id, key, prefix, queue = false }: MessageOf<'watch'>,
-): void {
-  const limit = limits.watchesPerSession
-  if (!watchRegistry.has(connection, id) && watchRegistry.countOf(connection) >= limit) {
-    connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', limitMessage('watchesPerSession', limit)))
-    report(connection, { cause: 'watches_per_session', operation: 'watch', key })
-    return
-  }
-  const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
-  // The stream is queued before any event. So the client first gets the present locks and requests,
-  // and then the events.
-  const search = new TableSearch(liveTable.current, selection, lockTimes)
-  connection.stream(
-    endSearchOnClose(search, watchingChunks(id, search, maxQueryItems, queue)),
-    /* blocksInput */ true,
-  )
-  watchRegistry.add(connection, id, selection, search, queue)
-}
-
-/**
- * Returns a function that says whether the client may see a key, by the permissions that the client
- * has at the time of the call. Returns undefined if the client may see all keys.
- */
-function keyFilterFor(
-  connection: Connection,
-  operation: 'query' | 'watch',
-): ((key: string) => boolean) | undefined {
-  const { policy } = connection
-  return policy === undefined ? undefined : (key) => policy.may(operation, key)
-}
-
-/**
- * Wraps the chunks of an answer, so that the search ends even if the connection closes before all
- * chunks are sent.
- */
-function endSearchOnClose(search: { end(): void }, chunks: PacedChunks): PacedMessages {
-  return {
-    next: () => chunks.next(),
-    return: () => {
-      search.end()
-      return { done: true, value: undefined }
-    },
-  }
 }
