@@ -148,7 +148,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     'lock',
   ),
 
-  // Adds no `value`, because the lock table bounds the kept values and forgets the oldest.
+  // The field `adds` is undefined, because the lock table limits the memory of the kept values.
   complete: commandHandler((connection, { id, fence, value, keep }, at) => {
     const { session, attachEpoch } = connection
     const fields = { session: session!.id, attachEpoch, id, fence, keep, at }
@@ -235,7 +235,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
 
 /** The handler of a message. */
 export function handlerOf({ type }: SessionMessage): MessageHandler<SessionMessage> {
-  // Most messages have one of these two types, and comparing two texts is faster than a lookup.
+  // Most messages have one of these two types, and comparing two strings is faster than a lookup.
   const handler = type === 'lock' ? lockHandler : type === 'unlock' ? unlockHandler : handlers[type]
   // The handler accepts exactly this type of message, but the compiler cannot infer that.
   return handler as unknown as MessageHandler<SessionMessage>
