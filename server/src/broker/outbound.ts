@@ -11,17 +11,18 @@
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfBytes, costOfGathering } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
-import type {
-  Answer,
-  BarrierCall,
-  Command,
-  Effect,
-  EndReason,
-  KeptResult,
-  Lock,
-  ReleaseReason,
-  Request,
-  Session,
+import {
+  type Answer,
+  type BarrierCall,
+  bytesOfAnswers,
+  type Command,
+  type Effect,
+  type EndReason,
+  type KeptResult,
+  type Lock,
+  type ReleaseReason,
+  type Request,
+  type Session,
 } from '../core/index.js'
 import { messageFrames, snapshotChunks } from '../protocol/chunkedResponses.js'
 import {
@@ -340,7 +341,7 @@ export class Outbound {
       // unread output. The broker would then disconnect the client, and the client would resume and
       // get the same answers again.
       const frames = messageFrames([...answers], encode)
-      connection.stream(frames, /* blocksInput */ false, session.answerBytes)
+      connection.stream(frames, /* blocksInput */ false, bytesOfAnswers(session))
     }
     const held = session.held.values().map((lock): SnapshotLock => {
       // `fence` is the fence of the grant, and `presentFence` the newer fence after an upgrade.

@@ -6,10 +6,10 @@
  * is held, the election has no leader. When the leader changes its value, its lock
  * and its fence stay.
  */
-import { answers } from './answers.js'
 import type { Proclaim } from './commands.js'
 import type { Session } from './records.js'
 import type { Responder } from './responder.js'
+import { fixedAnswers } from './storedAnswers.js'
 import { textBytes } from './weights.js'
 
 /**
@@ -28,13 +28,13 @@ export function proclaim(
   // An ordinary lock on the key has no election, so its holder is no leader.
   const election = lock?.extras?.election
   if (lock === undefined || election === undefined) {
-    responder.answer(session, id, answers.notHeld.proclaim)
+    responder.answer(session, id, fixedAnswers.notHeld.proclaim)
     return 0
   }
   responder.changeListener?.beforeKeyChange(lock.keyState)
   const formerValue = election.value
   election.value = value
   responder.effects.push({ kind: 'proclaimed', lock, formerValue })
-  responder.answer(session, id, answers.proclaimed)
+  responder.answer(session, id, fixedAnswers.proclaimed)
   return textBytes(value) - textBytes(formerValue)
 }

@@ -10,7 +10,7 @@
  *
  * The parameter `at` is always the wall time of the command, in ms since 1970.
  */
-import { answers } from './answers.js'
+
 import {
   type GrantUnfinishedKeys,
   maxFenceFloor,
@@ -28,6 +28,7 @@ import type { Responder } from './responder.js'
 import type { ResultTable } from './results.js'
 import { onLockEnded, onLockGranted, onWaitBegan, onWaitEnded } from './scopes.js'
 import type { FollowerGroup } from './sharedResults.js'
+import { fixedAnswers, reduceStoredGrant, storeAnswer } from './storedAnswers.js'
 import { isUpgradeReady } from './upgrades.js'
 import { bytesOfLock, bytesOfRequest } from './weights.js'
 
@@ -176,13 +177,13 @@ export class Granter {
     const upgrade = lock.keyState.extras?.upgrade
     if (upgrade?.upgradedLock === lock) {
       this.removeRequest(upgrade, 'ended')
-      this.#responder.answer(lock.session, upgrade.id, answers.notHeld.upgrade)
+      this.#responder.answer(lock.session, upgrade.id, fixedAnswers.notHeld.upgrade)
     }
     if (this.#mustTrackLocks) this.#trackRemoval(lock)
     lock.keyState.removeHolder(lock)
     if (lock.extras !== undefined) onLockEnded(lock)
     lock.session.removeHeld(lock)
-    lock.session.reduceStoredGrant(lock)
+    reduceStoredGrant(lock)
     this.#heldCount--
     this.bytes -= bytesOfLock(lock)
     this.#responder.effects.push(
@@ -463,7 +464,7 @@ export class Granter {
     this.bytes += bytesOfLock(lock)
     // Of a set, only the first lock is primary, so the grant of the set is answered once.
     if (lock.isPrimary)
-      this.#responder.bytes += session.storeAnswer(lock.id, { kind: 'granted', lock })
+      this.#responder.bytes += storeAnswer(session, lock.id, { kind: 'granted', lock })
     this.#responder.effects.push({ kind: 'granted', lock, request })
   }
 

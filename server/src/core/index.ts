@@ -22,6 +22,7 @@ export { hashOfText, ShardedMap } from './shardedMap.js'
 export { KeptResult, type SharedResult } from './sharedResults.js'
 export { dump, restore, restoreGradually } from './snapshot.js'
 export type { SnapshotItem } from './snapshotItems.js'
+export { bytesOfAnswers } from './storedAnswers.js'
 export { LockTable } from './table.js'
 export { waitingCountOf, waitingRequestsOf } from './upgrades.js'
 export {

@@ -1,10 +1,11 @@
 /**
- * The records of the table: sessions with their stored answers, locks, requests and keys. Each key
- * in use has one state, with its holders and its queue. The records themselves are the nodes of the
- * linked lists, so that removing a record from its list takes O(1). `commands.ts` explains the
- * terms, such as lease, ttl, fence, set and scope.
+ * The records of the table: sessions, locks, requests and keys. Each key in use has one state, with
+ * its holders and its queue. The records themselves are the nodes of the linked lists, so that
+ * removing a record from its list takes O(1). `commands.ts` explains the terms, such as lease, ttl,
+ * fence, set and scope.
  *
- * Code outside `core` may read these records, but must not change them.
+ * The four classes are in one file, because they refer to each other, and files must not import
+ * each other in a cycle. Code outside `core` may read the records, but must not change them.
  */
 import type { LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -21,13 +22,9 @@ import type {
   Revocation,
   WantedTerms,
 } from './plainRecords.js'
-import {
-  answerBytes as bytesPerAnswer,
-  revocationBytes as bytesPerRevocation,
-  textBytes,
-} from './weights.js'
+import { revocationBytes as bytesPerRevocation, textBytes } from './weights.js'
 
-/** Shared by all sessions that never held a lock or waited. These tables stay empty. */
+/** All sessions share these tables, which stay empty, until they need tables of their own. */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
 const noBarrierCalls = new IdTable<BarrierCall<Session>>()
@@ -37,11 +34,6 @@ export type Answer = AnswerOf<Lock>
 const noRevocations: readonly Revocation[] = []
 /** How many revocations a session stores at most. */
 const maxRevocations = 16
-/**
- * Each byte of JSON that describes a holder counts twice, because V8 may store two bytes for each
- * character.
- */
-const memoryPerHolderByte = 2
 
 /** A client's session with the broker: its identity, limits, locks, requests and stored answers. */
 export class Session {
@@ -88,7 +80,10 @@ export class Session {
    * lock or request for several keys.)
    */
   additionalKeys = 0
-  /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
+  /**
+   * Stored answers by request id, oldest first; undefined for a session that cannot resume. Only
+   * `storedAnswers.ts` changes this field and the next two fields.
+   */
   readonly answers: Map<number, Answer> | undefined
   /** Bytes of all descriptions of holders in the stored answers, as JSON. */
   storedHolderBytes = 0
@@ -209,82 +204,7 @@ export class Session {
     for (const { note } of this.revocations) bytes += bytesPerRevocation + textBytes(note)
     return bytes
   }
-
-  /** Bytes of the stored answers, without the results of `once`, which sessions share. */
-  get answerBytes(): number {
-    const count = this.answers?.size ?? 0
-    return count === 0 ? 0 : count * bytesPerAnswer + memoryPerHolderByte * this.storedHolderBytes
-  }
-
-  /**
-   * If a client can resume the session, stores the answer to a request until the client
-   * acknowledges the answer. Returns the additional bytes.
-   */
-  storeAnswer(id: number, answer: Answer): number {
-    if (this.answers === undefined) return 0
-    this.answers.set(id, answer)
-    if (answer.kind === 'result') {
-      this.storedResults++
-      return bytesPerAnswer + answer.result.addReference()
-    }
-    const holderBytes = holderBytesOf(answer)
-    this.storedHolderBytes += holderBytes
-    return bytesPerAnswer + memoryPerHolderByte * holderBytes
-  }
-
-  /**
-   * Reduces the stored grant of a released lock to its id and fence, because a repeated answer
-   * needs no more. This frees the metadata, a long key, and the other locks of a set.
-   */
-  reduceStoredGrant(lock: Lock): void {
-    const { metadata, key, extras } = lock
-    if (metadata === undefined && extras === undefined && key.length <= maxKeptKeyLength) return
-    const answer = this.answers?.get(lock.id)
-    if (answer?.kind !== 'granted' || answer.lock !== lock) return
-    this.answers!.set(lock.id, { kind: 'granted', lock: formerLock(this, lock.id, lock.fence) })
-  }
-
-  /** Drops answers that the client has received. Returns the bytes that this frees. */
-  forgetAnswers(ids: readonly number[]): number {
-    const { answers } = this
-    if (answers === undefined) return 0
-    let bytes = 0
-    for (const id of ids) {
-      if (this.storedResults > 0) bytes += this.#releaseResult(answers.get(id))
-      // Most sessions have no answers with holders, so these sessions need no lookup.
-      const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
-      if (!answers.delete(id)) continue
-      this.storedHolderBytes -= holderBytes
-      bytes += bytesPerAnswer + memoryPerHolderByte * holderBytes
-    }
-    return bytes
-  }
-
-  /**
-   * Call when the session ends. Releases the results of `once` in the stored answers. Returns the
-   * bytes of all stored answers, and of the results to which no other record refers.
-   */
-  releaseResults(): number {
-    let bytes = this.answerBytes
-    if (this.storedResults > 0)
-      for (const answer of this.answers!.values()) bytes += this.#releaseResult(answer)
-    return bytes
-  }
-
-  /** Releases the result in an answer, if the answer has one. Returns the bytes that this frees. */
-  #releaseResult(answer: Answer | undefined): number {
-    if (answer?.kind !== 'result') return 0
-    this.storedResults--
-    return answer.result.removeReference()
-  }
 }
-
-function holderBytesOf(answer: Answer | undefined): number {
-  return answer?.kind === 'failed' ? (answer.holderBytes ?? 0) : 0
-}
-
-/** Up to this length, a key alone is no reason to reduce a stored grant. */
-const maxKeptKeyLength = 64
 
 /**
  * The fields that only a few requests have, such as permits or a set. A granted request passes the
@@ -532,15 +452,4 @@ export class KeyState extends LinkedList<Lock> {
     if (mode === 'shared') return this.extras?.upgrade === undefined
     return this.extras!.permits!.hasRoomFor(terms.extras!.permits!)
   }
-}
-
-/** The key of all locks that {@link formerLock} makes. The table does not store their real keys. */
-const noKey = new KeyState('')
-
-/** A released lock, reduced to the fields that its stored `granted` answer needs. */
-export function formerLock(session: Session, id: number, fence: number): Lock {
-  // The mode and the wall time 0 have no meaning, because a stored answer needs only the id and the
-  // fence.
-  const terms: LockTerms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
-  return new Lock(noKey, session, terms, undefined, fence, 0)
 }

@@ -6,13 +6,13 @@
  * All files that execute requests share one `Responder`.
  */
 import type { ErrorCode } from '@holdfast/shared'
-import { isAnswerTo } from './answers.js'
 import type { ChangeListener } from './changeListener.js'
 import type { SessionLimits } from './commands.js'
 import type { Effect } from './effects.js'
 import type { CapacityMismatch } from './permits.js'
 import type { CycleEntry, RequestType } from './plainRecords.js'
 import type { Answer, Session } from './records.js'
+import { isAnswerTo, storeAnswer } from './storedAnswers.js'
 
 /** A command that has an answer. */
 export interface AnsweredCommand {
@@ -48,7 +48,7 @@ export class Responder {
 
   /** Gives a request its first answer, and stores the answer if a client can resume the session. */
   answer(session: Session, id: number, answer: Answer): void {
-    this.bytes += session.storeAnswer(id, answer)
+    this.bytes += storeAnswer(session, id, answer)
     this.effects.push({ kind: 'answer', session, id, answer, repeat: false })
   }
 

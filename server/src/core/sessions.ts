@@ -19,6 +19,7 @@ import { Session } from './records.js'
 import type { AnsweredCommand, Responder } from './responder.js'
 import type { ResultTable } from './results.js'
 import { isSupersededAttempt, matchSecret } from './secrets.js'
+import { bytesOfAnswers, releaseResults } from './storedAnswers.js'
 import { bytesOfSession, bytesOfSessions } from './weights.js'
 
 /** The part of a command that names its session and its connection. */
@@ -53,7 +54,7 @@ export class SessionTable {
     this.byId = byId
     this.bytes = bytesOfSessions(byId.values())
     // The responder counts the answers that it stores itself, but not those of a snapshot.
-    for (const { answerBytes } of byId.values()) this.#responder.bytes += answerBytes
+    for (const session of byId.values()) this.#responder.bytes += bytesOfAnswers(session)
   }
 
   /**
@@ -173,7 +174,7 @@ export class SessionTable {
   #endSession(session: Session, reason: EndReason, at: number): void {
     this.byId.delete(session.id)
     this.bytes -= bytesOfSession(session) + session.revocationBytes
-    this.#responder.bytes -= session.releaseResults()
+    this.#responder.bytes -= releaseResults(session)
     this.#withdrawAll(session)
     for (const lock of session.held.values()) {
       this.#granter.addToWorklist(lock.keyState)

@@ -12,7 +12,7 @@
 import { BarrierTable } from './barriers.js'
 import { KeyTable } from './keyTable.js'
 import { LockExtras, LockSet } from './lockExtras.js'
-import { type Answer, type Extras, formerLock, Lock, Request, Session } from './records.js'
+import { type Answer, type Extras, Lock, Request, Session } from './records.js'
 import { ResultTable } from './results.js'
 import { addScope, onLockGranted, onWaitBegan, scopeOf } from './scopes.js'
 import { hashOfText, ShardedMap } from './shardedMap.js'
@@ -28,6 +28,7 @@ import {
   tableItem,
   withoutRepeatedResults,
 } from './snapshotItems.js'
+import { formerLock, storeAnswer } from './storedAnswers.js'
 import { LockTable } from './table.js'
 import { bytesOfLock, bytesOfRequest } from './weights.js'
 
@@ -174,7 +175,7 @@ class TableRestorer {
       yield
     }
     for (const [session, id, answer] of this.#answers) {
-      session.storeAnswer(id, restoreAnswer(session, id, answer, this.#resultsByFence))
+      storeAnswer(session, id, restoreAnswer(session, id, answer, this.#resultsByFence))
       yield
     }
     this.#results.bytes += totalBytesOf(this.#resultsByFence.values())

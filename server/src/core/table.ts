@@ -35,7 +35,7 @@
  * - The fence (number) of a grant is higher than every earlier fence (`Granter.nextFence`,
  *   `Granter.#grantWaitersOf`, `Granter.#grantSet`, `Granter.grantUpgrade`).
  */
-import { answers } from './answers.js'
+
 import { BarrierTable } from './barriers.js'
 import type { ChangeListener } from './changeListener.js'
 import type * as Commands from './commands.js'
@@ -51,6 +51,7 @@ import { Responder } from './responder.js'
 import { ResultTable } from './results.js'
 import { SessionTable } from './sessions.js'
 import type { KeptResult } from './sharedResults.js'
+import { fixedAnswers, forgetAnswers } from './storedAnswers.js'
 import { canChangeMode, requestTypeOfWaiter } from './upgrades.js'
 
 /** The contents of a table that is restored from a snapshot. */
@@ -329,7 +330,7 @@ export class LockTable {
     const lock = session.held.get(command.fence)
     if (lock !== undefined) return lock
     session.lastId = command.id
-    this.#responder.answer(session, command.id, answers.notHeld[command.type])
+    this.#responder.answer(session, command.id, fixedAnswers.notHeld[command.type])
     return undefined
   }
 
@@ -353,7 +354,7 @@ export class LockTable {
       this.#responder.effects.push({ kind: 'downgraded', lock })
       this.#granter.grantWaiters(lock.keyState, command.at)
     }
-    this.#responder.answer(session, command.id, answers.downgraded)
+    this.#responder.answer(session, command.id, fixedAnswers.downgraded)
   }
 
   /** Ends a scope. Removes its request and its locks first, and grants waiters afterwards. */
@@ -381,7 +382,7 @@ export class LockTable {
       this.#granter.removeLock(lock, 'unlocked')
     }
     this.#granter.grantWorklist(command.at)
-    this.#responder.answer(session, command.id, answers.scopeEnded)
+    this.#responder.answer(session, command.id, fixedAnswers.scopeEnded)
   }
 
   #unlock(command: Commands.Unlock): void {
@@ -391,7 +392,7 @@ export class LockTable {
     session.lastId = command.id
     // Grant the next waiter before this answer, because another client waits for the grant.
     this.#granter.release(lock, 'unlocked', command.at)
-    this.#responder.answer(session, command.id, answers.unlocked)
+    this.#responder.answer(session, command.id, fixedAnswers.unlocked)
   }
 
   /**
@@ -405,13 +406,13 @@ export class LockTable {
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock?.extras?.once === undefined) {
-      this.#responder.answer(session, command.id, answers.notHeld.unlock)
+      this.#responder.answer(session, command.id, fixedAnswers.notHeld.unlock)
       return
     }
     this.#granter.removeLock(lock, 'unlocked')
     this.#results.complete(this.#responder, lock, command)
     this.#granter.grantWaiters(lock.keyState, command.at)
-    this.#responder.answer(session, command.id, answers.unlocked)
+    this.#responder.answer(session, command.id, fixedAnswers.unlocked)
   }
 
   #refresh(command: Commands.Refresh): void {
@@ -448,7 +449,7 @@ export class LockTable {
     session.lastId = command.id
     const lock = this.#granter.findLock(command.key, command.fence)
     if (lock === undefined) {
-      this.#responder.answer(session, command.id, answers.notHeld.revoke)
+      this.#responder.answer(session, command.id, fixedAnswers.notHeld.revoke)
       return
     }
     this.#responder.effects.push({ kind: 'revoked', lock, by: session, note: command.note })
@@ -456,7 +457,7 @@ export class LockTable {
     this.#responder.changeListener?.beforeSessionChange(lock.session)
     this.#sessions.bytes += lock.session.storeRevocation(lock.fence, command.note)
     this.#granter.release(lock, 'revoked', command.at)
-    this.#responder.answer(session, command.id, answers.revoked)
+    this.#responder.answer(session, command.id, fixedAnswers.revoked)
   }
 
   #expire(command: Commands.ExpireLock | Commands.EndHold): void {
@@ -474,7 +475,7 @@ export class LockTable {
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
     const session = this.#sessions.currentSession(command)
     if (session === undefined) return
-    this.#responder.bytes -= session.forgetAnswers(command.ids)
+    this.#responder.bytes -= forgetAnswers(session, command.ids)
     this.#responder.effects.push({ kind: 'acknowledged', session })
   }
 }

@@ -171,7 +171,7 @@ const sessions: Mutant[] = [
   {
     name: 'granted-answer-not-stored',
     in: 'Granter.grant',
-    find: '$SESSION.storeAnswer($$$ARGUMENTS)',
+    find: 'storeAnswer($$$ARGUMENTS)',
     replace: '0',
     why: 'The table stores no answer to a granted request for a client that repeats the request.',
   },
@@ -184,7 +184,7 @@ const sessions: Mutant[] = [
   },
   {
     name: 'acknowledged-answers-stay-counted',
-    in: 'server/Session.forgetAnswers',
+    in: 'forgetAnswers',
     find: '$BYTES += $ANSWER_BYTES + $MEMORY_PER_BYTE * $HOLDER_BYTES',
     replace: '$BYTES += $ANSWER_BYTES',
     why: 'The table counts memory for acknowledged answers that it no longer keeps.',
