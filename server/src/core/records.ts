@@ -190,14 +190,6 @@ export class Session {
     return this.revocationBytes - bytesBefore
   }
 
-  /** Call when the client has received the newest secret. Makes the former secret invalid. */
-  confirmNextSecret(): void {
-    if (this.nextSecret === undefined) return
-    this.secret = this.nextSecret
-    this.nextSecret = undefined
-    this.lastResumeAttempt = undefined
-  }
-
   /** Bytes of the stored revocations. */
   get revocationBytes(): number {
     let bytes = 0

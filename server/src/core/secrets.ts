@@ -1,6 +1,7 @@
 /**
- * Checks the secret with which a client resumes its session, and whether a later `hello` of the
- * same client has already resumed the session.
+ * The secrets of a session: checks the secret with which a client resumes its session, and whether
+ * a later `hello` of the same client has already resumed the session. Makes the former secret
+ * invalid when the client has the new secret.
  *
  * A session has up to two secrets. Each `welcome` gives the client a new secret, `nextSecret`. The
  * former secret, `secret`, stays valid until the client shows that it has read the new secret.
@@ -39,6 +40,16 @@ export function isSupersededAttempt(
     resumeAttempt !== undefined &&
     resumeAttempt <= lastResumeAttempt
   )
+}
+
+/**
+ * Makes the former secret of the session invalid. Call when the client has received `nextSecret`,
+ * which must not be undefined.
+ */
+export function confirmNextSecret(session: Session): void {
+  session.secret = session.nextSecret
+  session.nextSecret = undefined
+  session.lastResumeAttempt = undefined
 }
 
 /** Compares two hashes in constant time, so that the duration reveals nothing about the hashes. */

@@ -18,7 +18,7 @@ import { mayHaveDeadlines, takeOwnership } from './ownership.js'
 import { Session } from './records.js'
 import type { AnsweredCommand, Responder } from './responder.js'
 import type { ResultTable } from './results.js'
-import { isSupersededAttempt, matchSecret } from './secrets.js'
+import { confirmNextSecret, isSupersededAttempt, matchSecret } from './secrets.js'
 import { bytesOfAnswers, releaseResults } from './storedAnswers.js'
 import { bytesOfSession, bytesOfSessions } from './weights.js'
 
@@ -203,7 +203,7 @@ export class SessionTable {
   currentSession(command: SessionCommand): Session | undefined {
     const session = this.#attachedSession(command)
     // A client that sends on this connection has read the new secret in `welcome`.
-    if (session?.nextSecret !== undefined) session.confirmNextSecret()
+    if (session?.nextSecret !== undefined) confirmNextSecret(session)
     return session
   }
 

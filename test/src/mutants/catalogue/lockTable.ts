@@ -156,9 +156,9 @@ const sessions: Mutant[] = [
   },
   {
     name: 'former-secret-stays-valid',
-    in: 'Session.confirmNextSecret',
-    find: `this.secret = this.nextSecret`,
-    replace: `this.secret = this.secret`,
+    in: 'confirmNextSecret',
+    find: '$SESSION.secret = $SESSION.nextSecret',
+    replace: '$SESSION.secret = $SESSION.secret',
     why: 'The former secret resumes a session although its client has used the new secret.',
   },
   {
