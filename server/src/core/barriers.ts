@@ -8,7 +8,7 @@
  */
 import type { ErrorCode } from '@holdfast/shared'
 import { Barrier, BarrierCall } from './barrierCalls.js'
-import type { ArriveAtBarrier } from './commands.js'
+import type { ArriveAtBarrier } from './clientCommands.js'
 import type { DepartReason } from './effects.js'
 import { OrderedList, type Walk } from './orderedList.js'
 import type { Answer, Session } from './records.js'

@@ -9,8 +9,8 @@
  * has a true `isPrimary`, so that the broker answers and counts the set once.
  */
 import type { BarrierCall } from './barrierCalls.js'
-import type { EndReason } from './commands.js'
 import type { Answer, Lock, Request, Session } from './records.js'
+import type { EndReason } from './sessionCommands.js'
 import type { KeptResult } from './sharedResults.js'
 
 /**

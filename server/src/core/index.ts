@@ -1,5 +1,6 @@
 /** The exports of the lock table, which applies commands and returns their effects. */
 export { Barrier, BarrierCall } from './barrierCalls.js'
+export type * from './clientCommands.js'
 export * from './commands.js'
 export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { GradualSnapshot } from './gradualSnapshot.js'
@@ -18,6 +19,7 @@ export {
   Request,
   Session,
 } from './records.js'
+export type * from './sessionCommands.js'
 export { hashOfText, ShardedMap } from './shardedMap.js'
 export { KeptResult, type SharedResult } from './sharedResults.js'
 export { dump, restore, restoreGradually } from './snapshot.js'

@@ -11,11 +11,12 @@
  * ahead of the oldest waiting set. When these requests have ended, the set is at the head of all
  * its queues. Therefore sets cannot deadlock with each other.
  */
-import type { RequestLockSet, SessionLimits } from './commands.js'
+import type { RequestLockSet } from './clientCommands.js'
 import type { LockSet, SetItem } from './lockExtras.js'
 import { type CapacityMismatch, capacityMismatch } from './permits.js'
 import type { RequestTerms } from './plainRecords.js'
 import type { KeyState, Lock, Request, Session } from './records.js'
+import type { SessionLimits } from './sessionCommands.js'
 
 /** The terms of one member of a set. Only the first member has a ttl and a timeout. */
 export function memberTerms(command: RequestLockSet, index: number): RequestTerms {

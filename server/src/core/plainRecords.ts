@@ -4,8 +4,8 @@
  * of a lock as a type parameter.
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
-import type { SessionLimits } from './commands.js'
 import type { CapacityMismatch } from './permits.js'
+import type { SessionLimits } from './sessionCommands.js'
 import type { SharedResult } from './sharedResults.js'
 
 /** A {@link Holder} whose metadata is still JSON text. */

@@ -10,7 +10,6 @@
 import type { LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { BarrierCall } from './barrierCalls.js'
-import type { OpenSession, SessionLimits } from './commands.js'
 import { LinkedList } from './linkedList.js'
 import { KeyExtras, type LockExtras, type Scope } from './lockExtras.js'
 import { addPermits, addPermitsUser, removePermits, removePermitsUser } from './permits.js'
@@ -22,7 +21,12 @@ import type {
   Revocation,
   WantedTerms,
 } from './plainRecords.js'
-import { revocationBytes as bytesPerRevocation, textBytes } from './weights.js'
+import type { OpenSession, SessionLimits } from './sessionCommands.js'
+import {
+  answerBytes as bytesPerAnswer,
+  revocationBytes as bytesPerRevocation,
+  textBytes,
+} from './weights.js'
 
 /** All sessions share these tables, which stay empty, until they need tables of their own. */
 const noLocks = new IdTable<Lock>()

@@ -12,9 +12,9 @@ import type {
   RequestLock,
   RequestLockSet,
   RequestOnce,
-  TimeOutRequest,
   UpgradeLock,
-} from './commands.js'
+} from './clientCommands.js'
+import type { TimeOutRequest } from './commands.js'
 import { findDeadlock, type NewRequest } from './deadlock.js'
 import type { Granter } from './granter.js'
 import { HolderAnswers } from './holders.js'

@@ -7,12 +7,11 @@
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type { ChangeListener } from './changeListener.js'
-import type { SessionLimits } from './commands.js'
 import type { Effect } from './effects.js'
 import type { CapacityMismatch } from './permits.js'
 import type { CycleEntry, RequestType } from './plainRecords.js'
 import type { Answer, Session } from './records.js'
-import { isAnswerTo, storeAnswer } from './storedAnswers.js'
+import type { SessionLimits } from './sessionCommands.js'
 
 /** A command that has an answer. */
 export interface AnsweredCommand {

@@ -12,7 +12,8 @@
  * table bounds the number and the bytes of the kept results, and forgets the oldest first. The
  * *owner broker* of a kept result has the timer that ends its keep time.
  */
-import type { CompleteOnce, ForgetResult } from './commands.js'
+import type { CompleteOnce } from './clientCommands.js'
+import type { ForgetResult } from './commands.js'
 import { KeyExtras } from './lockExtras.js'
 import { OrderedList, type Walk } from './orderedList.js'
 import type { Lock, Request } from './records.js'

@@ -7,8 +7,9 @@
  * former secret, `secret`, stays valid until the client shows that it has read the new secret.
  * The table stores the hashes of both secrets.
  */
-import type { ResumeSession } from './commands.js'
+
 import type { Session } from './records.js'
+import type { ResumeSession } from './sessionCommands.js'
 
 /**
  * Which secret of the session the command presents; undefined for neither. `proof` is the hash of

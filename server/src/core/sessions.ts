@@ -5,29 +5,22 @@
  * changes nothing.
  */
 import type { BarrierTable } from './barriers.js'
-import type {
-  EndReason,
-  EndSession,
-  OpenSession,
-  ResumeSession,
-  SuspendSession,
-  TakeOverSessions,
-} from './commands.js'
+import type { TakeOverSessions } from './commands.js'
 import type { Granter } from './granter.js'
 import { mayHaveDeadlines, takeOwnership } from './ownership.js'
 import { Session } from './records.js'
 import type { AnsweredCommand, Responder } from './responder.js'
 import type { ResultTable } from './results.js'
-import { confirmNextSecret, isSupersededAttempt, matchSecret } from './secrets.js'
-import { bytesOfAnswers, releaseResults } from './storedAnswers.js'
+import { isSupersededAttempt, matchSecret } from './secrets.js'
+import type {
+  ConnectionCommand,
+  EndReason,
+  EndSession,
+  OpenSession,
+  ResumeSession,
+  SuspendSession,
+} from './sessionCommands.js'
 import { bytesOfSession, bytesOfSessions } from './weights.js'
-
-/** The part of a command that names its session and its connection. */
-interface SessionCommand {
-  readonly session: string
-  /** The number of the connection among the connections of the session. */
-  readonly attachEpoch: number
-}
 
 /** The parts of the table that change when a session ends or moves to another broker. */
 interface SessionTableDeps {
@@ -61,7 +54,7 @@ export class SessionTable {
    * The session of a request that is new and may change the table. For any other request, returns
    * undefined; the responder has then answered the request, unless its connection was replaced.
    */
-  sessionOfNewRequest(command: SessionCommand & AnsweredCommand): Session | undefined {
+  sessionOfNewRequest(command: ConnectionCommand & AnsweredCommand): Session | undefined {
     const session = this.currentSession(command)
     return session !== undefined && this.#responder.accepts(session, command) ? session : undefined
   }
@@ -200,7 +193,7 @@ export class SessionTable {
    * The session whose client sent this command; undefined if the connection of the command was
    * replaced or dropped. Also makes the former resume secret of the session invalid.
    */
-  currentSession(command: SessionCommand): Session | undefined {
+  currentSession(command: ConnectionCommand): Session | undefined {
     const session = this.#attachedSession(command)
     // A client that sends on this connection has read the new secret in `welcome`.
     if (session?.nextSecret !== undefined) confirmNextSecret(session)
@@ -212,7 +205,7 @@ export class SessionTable {
    * session. Unlike {@link currentSession}, confirms no secret, because the command need not come
    * from the client.
    */
-  #attachedSession(command: SessionCommand): Session | undefined {
+  #attachedSession(command: ConnectionCommand): Session | undefined {
     const session = this.byId.get(command.session)
     return session?.attachEpoch === command.attachEpoch && !session.suspended ? session : undefined
   }

@@ -4,10 +4,11 @@
  */
 import type { LockMode } from '@holdfast/shared'
 import type { Barrier } from './barrierCalls.js'
-import type { ArriveAtBarrier, OpenSession, RequestLock } from './commands.js'
+import type { ArriveAtBarrier, RequestLock } from './clientCommands.js'
 import type { ExtraTerms } from './lockExtras.js'
 import type { Revocation } from './plainRecords.js'
 import { type Answer, type KeyState, Lock, type Request, type Session } from './records.js'
+import type { OpenSession } from './sessionCommands.js'
 import type { KeptResult, SharedResult } from './sharedResults.js'
 
 /**

@@ -38,8 +38,8 @@
 
 import { BarrierTable } from './barriers.js'
 import type { ChangeListener } from './changeListener.js'
-import type * as Commands from './commands.js'
-import { unknownCommand } from './commands.js'
+import type * as ClientCommands from './clientCommands.js'
+import { type Command, type EndHold, type ExpireLock, unknownCommand } from './commands.js'
 import type { Effect } from './effects.js'
 import { proclaim } from './elections.js'
 import { Granter, type LockTotals } from './granter.js'
@@ -198,7 +198,7 @@ export class LockTable {
   }
 
   /** Executes a command. Returns its effects, in order. */
-  apply(command: Commands.Command): readonly Effect[] {
+  apply(command: Command): readonly Effect[] {
     this.#responder.effects = []
     if (this.#responder.changeListener !== undefined) this.#beforeCommand(command)
     this.#execute(command)
@@ -210,13 +210,13 @@ export class LockTable {
    * Tells the listener that the session of the command will change, because nearly every command
    * changes its session.
    */
-  #beforeCommand(command: Commands.Command): void {
+  #beforeCommand(command: Command): void {
     if (!('session' in command)) return
     const session = this.#sessions.byId.get(command.session)
     if (session !== undefined) this.#responder.changeListener!.beforeSessionChange(session)
   }
 
-  #execute(command: Commands.Command): void {
+  #execute(command: Command): void {
     switch (command.type) {
       case 'lock':
         this.#requests.lock(command)
@@ -270,7 +270,7 @@ export class LockTable {
   }
 
   /** Executes a command that comes from a timer, the broker or a change of connection. */
-  #executeOther(command: Exclude<Commands.Command, Commands.ClientCommand>): void {
+  #executeOther(command: Exclude<Command, ClientCommands.ClientCommand>): void {
     switch (command.type) {
       case 'forgetResult':
         this.#results.forget(this.#responder, command)
@@ -312,7 +312,7 @@ export class LockTable {
     }
   }
 
-  #arriveAtBarrier(command: Commands.ArriveAtBarrier): void {
+  #arriveAtBarrier(command: ClientCommands.ArriveAtBarrier): void {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session !== undefined) this.#barriers.arrive(this.#responder, session, command)
   }
@@ -323,7 +323,11 @@ export class LockTable {
    * command was answered or its connection was replaced.
    */
   #heldLock(
-    command: Commands.Unlock | Commands.Refresh | Commands.UpgradeLock | Commands.DowngradeLock,
+    command:
+      | ClientCommands.Unlock
+      | ClientCommands.Refresh
+      | ClientCommands.UpgradeLock
+      | ClientCommands.DowngradeLock,
   ): Lock | undefined {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session === undefined) return undefined
@@ -334,12 +338,12 @@ export class LockTable {
     return undefined
   }
 
-  #upgrade(command: Commands.UpgradeLock): void {
+  #upgrade(command: ClientCommands.UpgradeLock): void {
     const lock = this.#heldLock(command)
     if (lock !== undefined) this.#requests.upgrade(lock, command)
   }
 
-  #downgrade(command: Commands.DowngradeLock): void {
+  #downgrade(command: ClientCommands.DowngradeLock): void {
     const lock = this.#heldLock(command)
     if (lock === undefined) return
     const { session } = lock
@@ -358,7 +362,7 @@ export class LockTable {
   }
 
   /** Ends a scope. Removes its request and its locks first, and grants waiters afterwards. */
-  #endScope(command: Commands.EndScope): void {
+  #endScope(command: ClientCommands.EndScope): void {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session === undefined) return
     session.lastId = command.id
@@ -385,7 +389,7 @@ export class LockTable {
     this.#responder.answer(session, command.id, fixedAnswers.scopeEnded)
   }
 
-  #unlock(command: Commands.Unlock): void {
+  #unlock(command: ClientCommands.Unlock): void {
     const lock = this.#heldLock(command)
     if (lock === undefined) return
     const { session } = lock
@@ -400,7 +404,7 @@ export class LockTable {
    * grants the next lock request in the queue. So a follower behind this request need not wait
    * until the lock of the request ends.
    */
-  #complete(command: Commands.CompleteOnce): void {
+  #complete(command: ClientCommands.CompleteOnce): void {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session === undefined) return
     session.lastId = command.id
@@ -415,7 +419,7 @@ export class LockTable {
     this.#responder.answer(session, command.id, fixedAnswers.unlocked)
   }
 
-  #refresh(command: Commands.Refresh): void {
+  #refresh(command: ClientCommands.Refresh): void {
     const lock = this.#heldLock(command)
     if (lock === undefined) return
     const { session } = lock
@@ -433,7 +437,7 @@ export class LockTable {
     this.#responder.answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
   }
 
-  #proclaim(command: Commands.Proclaim): void {
+  #proclaim(command: ClientCommands.Proclaim): void {
     const session = this.#sessions.sessionOfNewRequest(command)
     // The value of a leader belongs to a lock, and the granter counts the bytes of locks.
     if (session !== undefined) this.#granter.bytes += proclaim(this.#responder, session, command)
@@ -443,7 +447,7 @@ export class LockTable {
    * Ends a lock only if its key and fence match the command, so that an operator cannot end a newer
    * lock by mistake.
    */
-  #revoke(command: Commands.RevokeLock): void {
+  #revoke(command: ClientCommands.RevokeLock): void {
     const session = this.#sessions.sessionOfNewRequest(command)
     if (session === undefined) return
     session.lastId = command.id
@@ -460,7 +464,7 @@ export class LockTable {
     this.#responder.answer(session, command.id, fixedAnswers.revoked)
   }
 
-  #expire(command: Commands.ExpireLock | Commands.EndHold): void {
+  #expire(command: ExpireLock | EndHold): void {
     const lock = this.#sessions.byId.get(command.session)?.held.get(command.fence)
     if (command.type === 'endHold') {
       if (lock?.extras?.maxHold === undefined) return
@@ -472,7 +476,7 @@ export class LockTable {
       this.#granter.release(lock, 'expired', command.at)
   }
 
-  #acknowledge(command: Commands.AcknowledgeAnswers): void {
+  #acknowledge(command: ClientCommands.AcknowledgeAnswers): void {
     const session = this.#sessions.currentSession(command)
     if (session === undefined) return
     this.#responder.bytes -= forgetAnswers(session, command.ids)

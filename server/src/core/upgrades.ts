@@ -9,7 +9,7 @@
  * An upgrade is a grant, so the upgraded lock gets a new fence (the number of a grant). But
  * messages still name the lock by its first fence.
  */
-import type { UpgradeLock } from './commands.js'
+import type { UpgradeLock } from './clientCommands.js'
 import { LockExtras } from './lockExtras.js'
 import { type KeyState, type Lock, Request, type Session } from './records.js'
 

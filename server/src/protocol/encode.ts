@@ -28,7 +28,6 @@ import {
   type WaitingInfo,
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
-import type { SessionLimits } from '../core/commands.js'
 import type {
   Answer,
   Barrier,
@@ -41,6 +40,7 @@ import type {
   SharedResult,
   StoredHolder,
 } from '../core/index.js'
+import type { SessionLimits } from '../core/sessionCommands.js'
 import { brokerFeatures, brokerVersion } from './features.js'
 
 /** The last fields of every `welcome`, except `cell`. */
