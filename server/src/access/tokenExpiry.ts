@@ -8,7 +8,8 @@ import type { BrokerSettings } from '../config/settings.js'
 import { costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { Observer } from '../observability/observer.js'
-import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
+import { encodeAuthenticated, encodeFailed } from '../protocol/encodeAnswers.js'
+import { encodeExpiring } from '../protocol/encodeSessionMessages.js'
 
 /** The broker warns the client this long before the token expires, in ms. */
 const warningMs = 30_000

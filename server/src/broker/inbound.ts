@@ -20,7 +20,7 @@ import type { InvalidRequest } from '../connection/connectionDeps.js'
 import type { Command, Session } from '../core/index.js'
 import type { Membership } from '../log/log.js'
 import { type Observer, type RefusalNotice, refusalCauseOf } from '../observability/observer.js'
-import { encodeFailed } from '../protocol/encode.js'
+import { encodeFailed } from '../protocol/encodeAnswers.js'
 import { endIdleLease } from './heartbeat.js'
 import type { MemoryAccount } from './memoryAccount.js'
 import {

@@ -7,7 +7,7 @@
  * session keeps the deadlines of its locks. The other brokers do not know these deadlines.
  */
 import type { Lock } from '../core/index.js'
-import type { RemainingTimes } from '../protocol/encode.js'
+import type { RemainingTimes } from '../protocol/encodeLockInfo.js'
 import type { DeadlineRestarts } from './deadlineRestarts.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
 

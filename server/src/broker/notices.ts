@@ -29,7 +29,7 @@ import {
   type Session,
   waitingCountOf,
 } from '../core/index.js'
-import { encodeContended, encodeQueued } from '../protocol/encode.js'
+import { encodeContended, encodeQueued } from '../protocol/encodeSessionMessages.js'
 
 /** Shortest time between two `contended` notices of one lock, in ms. */
 const contendedMs = 1_000

@@ -25,14 +25,8 @@ import {
   type Session,
 } from '../core/index.js'
 import { messageFrames, snapshotChunks } from '../protocol/chunkedResponses.js'
-import {
-  encodeAnswer,
-  encodeGranted,
-  encodeLost,
-  encodeUnlocked,
-  encodeWelcome,
-  type SnapshotLock,
-} from '../protocol/encode.js'
+import { encodeAnswer, encodeGranted, encodeUnlocked } from '../protocol/encodeAnswers.js'
+import { encodeLost, encodeWelcome, type SnapshotLock } from '../protocol/encodeSessionMessages.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { DeadlineRestarts } from './deadlineRestarts.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'

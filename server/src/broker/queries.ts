@@ -17,7 +17,7 @@ import {
   waitingRequestsOf,
 } from '../core/index.js'
 import type { KeySearch } from '../protocol/chunkedResponses.js'
-import { extrasInfo, type RemainingTimes, upgradeInfo } from '../protocol/encode.js'
+import { extrasInfo, type RemainingTimes, upgradeInfo } from '../protocol/encodeLockInfo.js'
 import type { LockTimes } from './lockTimes.js'
 import { PageBuilder, type PageStart } from './queryPage.js'
 

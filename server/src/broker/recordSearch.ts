@@ -9,7 +9,7 @@
 import type { QueryKind } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../config/workCosts.js'
 import type { Barrier, BarrierCall, KeptResult, LockTable, Session } from '../core/index.js'
-import { encodeBarrierCall, encodeKeptResult } from '../protocol/encode.js'
+import { encodeBarrierCall, encodeKeptResult } from '../protocol/encodeLockInfo.js'
 import type { RecordList, RecordRows, RecordSearch } from '../protocol/recordChunks.js'
 import type { KeySelection } from './queries.js'
 

@@ -9,7 +9,7 @@
 import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
 import type { Effect, Lock, Request } from '../core/index.js'
-import { encodeLockEvent, encodeQueueEvent } from '../protocol/encode.js'
+import { encodeLockEvent, encodeQueueEvent } from '../protocol/encodeLockInfo.js'
 import { EventFanOut, type EventFanOutDeps } from './eventFanOut.js'
 import type { KeySelection } from './queries.js'
 import { type InitialSearch, SessionWatches, type Subscriber } from './sessionWatches.js'

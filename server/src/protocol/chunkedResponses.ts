@@ -11,12 +11,11 @@ import { type KeyState, type Lock, waitingCountOf, waitingRequestsOf } from '../
 import {
   encodeHeldInfo,
   encodeQueuedInfo,
-  encodeSnapshotLock,
   encodeWaitingInfo,
   type RemainingTimes,
-  type SnapshotLock,
   type WaiterInfo,
-} from './encode.js'
+} from './encodeLockInfo.js'
+import { encodeSnapshotLock, type SnapshotLock } from './encodeSessionMessages.js'
 
 /** A chunk is full when it has this many bytes. */
 export const chunkBytes = 16 * 1024
