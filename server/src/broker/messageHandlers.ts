@@ -14,17 +14,7 @@ import type { ClientMessage, Hello, LockItem, LockRequest } from '@holdfast/shar
 import { costOfMetadata, costOfNotifying, costOfSet, costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
-import type { PacedMessages } from '../connection/sendQueue.js'
-import type { Command, ExtraTerms, Session, SetItem } from '../core/index.js'
-import type { RefusalNotice } from '../observability/observer.js'
-import {
-  foundChunks,
-  type PacedChunks,
-  pageChunks,
-  watchingChunks,
-} from '../protocol/chunkedResponses.js'
-import { encodeFailed, encodeFoundSession, encodeStats } from '../protocol/encodeAnswers.js'
-import { recordChunks } from '../protocol/recordChunks.js'
+import type { Command, ExtraTerms, SetItem } from '../core/index.js'
 import { type HeartbeatTimers, onPong } from './heartbeat.js'
 import {
   answerQuery,

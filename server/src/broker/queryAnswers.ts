@@ -26,7 +26,7 @@ import {
   pageChunks,
   watchingChunks,
 } from '../protocol/chunkedResponses.js'
-import { encodeFailed, encodeFoundSession, encodeStats } from '../protocol/encode.js'
+import { encodeFailed, encodeFoundSession, encodeStats } from '../protocol/encodeAnswers.js'
 import { recordChunks } from '../protocol/recordChunks.js'
 import type { LockTimes } from './lockTimes.js'
 import { type KeySelection, TableSearch } from './queries.js'

@@ -6,7 +6,6 @@
  * is held, the election has no leader. When the leader changes its value, its lock
  * and its fence stay.
  */
-import { answers } from './answers.js'
 import type { Proclaim } from './clientCommands.js'
 import type { Session } from './records.js'
 import type { Responder } from './responder.js'

@@ -22,11 +22,7 @@ import type {
   WantedTerms,
 } from './plainRecords.js'
 import type { OpenSession, SessionLimits } from './sessionCommands.js'
-import {
-  answerBytes as bytesPerAnswer,
-  revocationBytes as bytesPerRevocation,
-  textBytes,
-} from './weights.js'
+import { revocationBytes as bytesPerRevocation, textBytes } from './weights.js'
 
 /** All sessions share these tables, which stay empty, until they need tables of their own. */
 const noLocks = new IdTable<Lock>()

@@ -12,6 +12,7 @@ import type { CapacityMismatch } from './permits.js'
 import type { CycleEntry, RequestType } from './plainRecords.js'
 import type { Answer, Session } from './records.js'
 import type { SessionLimits } from './sessionCommands.js'
+import { isAnswerTo, storeAnswer } from './storedAnswers.js'
 
 /** A command that has an answer. */
 export interface AnsweredCommand {

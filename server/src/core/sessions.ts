@@ -11,7 +11,7 @@ import { mayHaveDeadlines, takeOwnership } from './ownership.js'
 import { Session } from './records.js'
 import type { AnsweredCommand, Responder } from './responder.js'
 import type { ResultTable } from './results.js'
-import { isSupersededAttempt, matchSecret } from './secrets.js'
+import { confirmNextSecret, isSupersededAttempt, matchSecret } from './secrets.js'
 import type {
   ConnectionCommand,
   EndReason,
@@ -20,6 +20,7 @@ import type {
   ResumeSession,
   SuspendSession,
 } from './sessionCommands.js'
+import { bytesOfAnswers, releaseResults } from './storedAnswers.js'
 import { bytesOfSession, bytesOfSessions } from './weights.js'
 
 /** The parts of the table that change when a session ends or moves to another broker. */
