@@ -188,7 +188,7 @@ export class DeadlineHandler
         return 0
       }
       // The table will ignore later messages of this session, so they must get no `ack`.
-      connection.stopAcking()
+      connection.acks.stop()
     }
     const { id, attachEpoch } = session
     log.submit({ type: 'end', session: id, attachEpoch, reason: 'expired', at: clock.wall() })

@@ -159,7 +159,7 @@ export class Inbound {
    */
   #isAllowed(connection: Connection, message: SessionMessage | InvalidRequest): boolean {
     const policy = connection.policy!
-    const isWithinRate = policy.countMessage(connection.messageArrivedAt)
+    const isWithinRate = policy.countMessage(connection.acks.messageArrivedAt)
     if (!isWithinRate) {
       const limitValue = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messages_per_second' })

@@ -200,7 +200,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
 
   ack: commandHandler((connection, { ids }, at) => {
     // The broker answers with an `ack` of its own, after the lock table has applied the command.
-    connection.deferAck()
+    connection.acks.defer()
     const { session, attachEpoch } = connection
     return { type: 'ack', session: session!.id, attachEpoch, ids, at }
   }),
@@ -212,7 +212,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
 
   pong: answerHandler(({ time }, connection, { idle }) => {
     // The answer to a `pong` is an `ack`.
-    connection.acknowledge()
+    connection.acks.send()
     onPong(time, connection, idle === true)
   }),
 

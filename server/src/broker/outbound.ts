@@ -135,7 +135,7 @@ export class Outbound {
         this.#onAnswer(effect)
         break
       case 'acknowledged':
-        this.#attached.get(effect.session)?.sendDeferredAck()
+        this.#attached.get(effect.session)?.acks.sendDeferred()
         break
       case 'queued':
         this.#startTimeout(effect.request)

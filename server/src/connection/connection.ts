@@ -14,10 +14,10 @@ import { type CloseCode, closeCodes, maxHelloBytes, parseClientFrame } from '@ho
 import { validate } from '@holdfast/shared/clientChecks'
 import { costOfBytes, costOfParsing, costs, turnBudget } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
-import { encodeAck, encodePing } from '../protocol/encodeSessionMessages.js'
+import { encodePing } from '../protocol/encode.js'
+import { Acks } from './acks.js'
 import { type DepsOf, isForBroker } from './connectionDeps.js'
 import type { ConnectionPolicy } from './connectionPolicy.js'
-import { DeferredAcks } from './deferredAcks.js'
 import { InputQueue, invalidFrame, isLongerThan } from './inputQueue.js'
 import { type DeferredMessage, type PacedMessages, SendQueue } from './sendQueue.js'
 import type { Socket, SocketListener } from './socket.js'
@@ -38,20 +38,15 @@ export class Connection implements SocketListener, PacedWork {
   readonly #deps: ConnectionDeps
   readonly #sendQueue: SendQueue
   readonly #allowance: WorkAllowance
+  /** The acknowledgements for the messages of the client. */
+  readonly acks: Acks
   #state: ConnectionState = 'fresh'
-  /** How many messages the broker has handled, including the message that it is handling now. */
-  #handledCount = 0
   #receivedAt: number
-  /** The arrival time of the message that is being handled. */
-  #messageArrivedAt: number
   /** The input that waits during a pause; undefined unless the connection is paused. */
   #input: InputQueue | undefined = undefined
   /** Whether the socket has closed; input may still wait to be handled. */
   #isSocketClosed = false
   #pingCount = 0
-  /** The broker's answers to `ack` messages of the client; undefined before the first of these. */
-  #deferredAcks: DeferredAcks | undefined = undefined
-  #hasStoppedAcking = false
   #isAwaitingFlush = false
   /** Checks each message after the handshake; undefined if every message is allowed. */
   policy: ConnectionPolicy | undefined
@@ -80,7 +75,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#sendQueue = new SendQueue(socket)
     this.#allowance = new WorkAllowance(deps)
     this.#receivedAt = deps.time.now()
-    this.#messageArrivedAt = this.#receivedAt
+    this.acks = new Acks(this, this.#receivedAt)
   }
 
   get state(): ConnectionState {
@@ -109,11 +104,6 @@ export class Connection implements SocketListener, PacedWork {
   /** When the newest frame arrived, in compensated time (see `connectionDeps.ts`), in ms. */
   get receivedAt(): number {
     return this.#receivedAt
-  }
-
-  /** The arrival time of the message that is being handled, in compensated time. */
-  get messageArrivedAt(): number {
-    return this.#messageArrivedAt
   }
 
   /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
@@ -282,38 +272,6 @@ export class Connection implements SocketListener, PacedWork {
     return usedUnits
   }
 
-  /**
-   * Sends an `ack` for the messages that were handled. The `ack` tells the client that its lease
-   * runs from the arrival of the newest of these messages. The lease is how long the session lives
-   * without a message of the client.
-   */
-  acknowledge(): void {
-    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#handledCount, this.#messageArrivedAt))
-  }
-
-  /**
-   * Prepares an `ack` of the broker that confirms the message being handled, the client's `ack`.
-   * The broker sends its `ack` when the command log has applied the command of the client's `ack`.
-   */
-  deferAck(): void {
-    this.#deferredAcks ??= new DeferredAcks()
-    this.#deferredAcks.add(this.#handledCount, this.#messageArrivedAt)
-  }
-
-  /**
-   * Sends the oldest deferred `ack`. Call when the command log has applied the command for which
-   * the `ack` was deferred.
-   */
-  sendDeferredAck(): void {
-    const ack = this.#deferredAcks?.removeOldest()
-    if (ack !== undefined && !this.#hasStoppedAcking) this.send(encodeAck(ack.messageCount, ack.at))
-  }
-
-  /** Sends no `ack` from now on, because the broker has submitted the end of the session. */
-  stopAcking(): void {
-    this.#hasStoppedAcking = true
-  }
-
   ping(): void {
     this.send(encodePing(++this.#pingCount))
   }
@@ -425,7 +383,6 @@ export class Connection implements SocketListener, PacedWork {
     }
     const unitsBefore = this.#allowance.unitsLeft
     this.#allowance.chargeTurn(parsingCost)
-    this.#messageArrivedAt = at
     for (let i = 0; i < elements.length; i++) {
       // `onFrame` has checked whether the first message must wait.
       const mustWait = i > 0 && this.#mustWait()
@@ -438,7 +395,7 @@ export class Connection implements SocketListener, PacedWork {
         this.#pause().addRest(text, at, elements, i)
         break
       }
-      this.#handle(elements[i])
+      this.#handle(elements[i], at)
       if (!this.#acceptsInput()) break
     }
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
@@ -470,18 +427,17 @@ export class Connection implements SocketListener, PacedWork {
         return
       }
       this.#allowance.chargeTurn(nextElement.parsingCost)
-      this.#messageArrivedAt = nextElement.at
-      this.#handle(nextElement.element)
+      this.#handle(nextElement.element, nextElement.at)
       if (!this.#acceptsInput()) return
     }
   }
 
   /** Handles one message, and charges for its effects on the lock table and for its output. */
-  #handle(element: unknown): void {
+  #handle(element: unknown, at: number): void {
     const { workCounter } = this.#deps
     const { workUnits: unitsBefore } = workCounter
     const charsBefore = this.#sendQueue.waitingChars
-    this.#handledCount++
+    this.acks.countMessage(at)
     this.#dispatch(element)
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
     const workUnits = workCounter.workUnits - unitsBefore

@@ -18,7 +18,7 @@ const connections: Mutant[] = [
     in: 'Connection.#handleFrame',
     find: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT)',
     replace:
-      '(this.#handledCount += $ELEMENTS.length - $NEXT, $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
+      '($ELEMENTS.slice($NEXT).map(() => this.acks.countMessage($AT)), $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
     why: 'The broker acknowledges messages of a paused frame that are not handled yet.',
   },
   {
