@@ -2,13 +2,13 @@
  * One WebSocket connection. The connection parses, validates and counts the messages of its client,
  * and passes each message to the broker. The first message is `hello`, which opens or resumes the
  * session of the client. A session is the relationship of a client with the broker, and owns the
- * locks of the client. At the end of a turn of the event loop, the connection writes the messages
- * of the turn in as few frames as possible.
+ * locks of the client. `SendQueue` has the output of the connection, and `Acks` its
+ * acknowledgements.
  *
  * A connection has two work budgets: a budget for the present turn, and a rate budget (work per
  * second). Both budgets are charged for the work that each message causes. A connection is paused
  * when it has used up a budget, or when its client leaves too much output unread. During a pause
- * the socket is not read, and frames that have arrived wait in order in the input queue.
+ * the socket is not read, and frames that have arrived wait in order in an `InputQueue`.
  */
 import { type CloseCode, closeCodes, maxHelloBytes, parseClientFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
@@ -139,7 +139,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   onFrame(text: string): void {
-    if (!this.#acceptsInput() || !this.#isBrokerLive()) return
+    // A broker that is not a member of its cluster must not answer, so it handles no message.
+    if (!this.#acceptsInput() || this.#deps.membership?.isLive() === false) return
     const at = this.#deps.time.now()
     this.#receivedAt = at
     if (this.#input !== undefined) {
@@ -176,9 +177,7 @@ export class Connection implements SocketListener, PacedWork {
     if (!this.#acceptsInput()) return
     const now = this.#deps.time.now()
     this.#allowance.beginTurn(now)
-    this.#allowance.chargeTurn(costs.controlFrame)
-    this.#deps.scheduler.spend(costs.controlFrame)
-    this.#allowance.chargeRate(costs.controlFrame, now)
+    this.#allowance.chargeAll(costs.controlFrame, now)
     // The bytes of this frame may have waited in the socket and counted as memory. So the flusher
     // counts the memory again.
     if (this.countedBytes > 0) this.#requestFlush()
@@ -187,7 +186,7 @@ export class Connection implements SocketListener, PacedWork {
 
   onFault(): void {
     if (!this.#acceptsInput()) return
-    // The broker must first handle the waiting input.
+    // The broker must handle the waiting input before the broker closes the connection.
     if (this.#input !== undefined) {
       this.#input.addFrame(invalidFrame, this.#deps.time.now())
       return
@@ -234,10 +233,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /**
    * Queues messages that are encoded only when the socket has room. Messages that are sent later
-   * wait until the stream has ended.
-   *
-   * @param blocksInput Whether the next messages of the client wait until the stream has ended.
-   * @param keptBytes Bytes that the stream keeps in memory until its end.
+   * wait until the stream has ended. {@link SendQueue.addStream} explains the parameters.
    */
   stream(messages: PacedMessages, blocksInput = false, keptBytes = 0): void {
     if (this.#state !== 'open' || this.#isSocketClosed) {
@@ -246,6 +242,27 @@ export class Connection implements SocketListener, PacedWork {
     }
     this.#sendQueue.addStream(messages, blocksInput, keptBytes)
     this.#requestFlush()
+  }
+
+  ping(): void {
+    this.send(encodePing(++this.#pingCount))
+  }
+
+  /** Writes the output of this turn while the socket has room. */
+  flush(): void {
+    this.#isAwaitingFlush = false
+    if (this.#state !== 'open') return
+    // Writing encoded output costs no units, so the budget 0 is enough.
+    if (!this.#sendQueue.hasUnencoded) this.#sendQueue.flush(0)
+    else {
+      this.#allowance.beginTurn(this.#deps.time.now())
+      const units = Math.max(0, this.#allowance.unitsLeft)
+      // A long answer may use fewer units: only the units that the turn has for large work.
+      const streamUnits = Math.min(units, this.#deps.scheduler.unitsForLargeWork)
+      const usedUnits = this.#flushWithin(units, streamUnits)
+      this.#allowance.chargeAll(usedUnits, this.#deps.time.now())
+    }
+    if (this.#input !== undefined || this.#sendQueue.hasUnencoded) this.#scheduleWork()
   }
 
   /**
@@ -270,29 +287,6 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeRate(usedUnits, this.#deps.time.now())
     this.#scheduleWork()
     return usedUnits
-  }
-
-  ping(): void {
-    this.send(encodePing(++this.#pingCount))
-  }
-
-  /** Writes the output of this turn while the socket has room. */
-  flush(): void {
-    this.#isAwaitingFlush = false
-    if (this.#state !== 'open') return
-    // Writing encoded output costs no units, so the budget 0 is enough.
-    if (!this.#sendQueue.hasUnencoded) this.#sendQueue.flush(0)
-    else {
-      this.#allowance.beginTurn(this.#deps.time.now())
-      const units = Math.max(0, this.#allowance.unitsLeft)
-      // A long answer may use fewer units: only the units that the turn has for large work.
-      const streamUnits = Math.min(units, this.#deps.scheduler.unitsForLargeWork)
-      const usedUnits = this.#flushWithin(units, streamUnits)
-      this.#allowance.chargeTurn(usedUnits)
-      this.#deps.scheduler.spend(usedUnits)
-      this.#allowance.chargeRate(usedUnits, this.#deps.time.now())
-    }
-    if (this.#input !== undefined || this.#sendQueue.hasUnencoded) this.#scheduleWork()
   }
 
   /** Closes the connection with a closing handshake, after the queued messages. */
@@ -339,40 +333,12 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
   }
 
-  /** Writes output until `units` or the allowance's time is used up. Returns the used units. */
-  #flushWithin(units: number, streamUnits = units): number {
-    const isLate = (): boolean => this.#allowance.isLate(this.#deps.time.now())
-    return this.#sendQueue.flush(units, streamUnits, isLate)
-  }
-
-  #requestFlush(): void {
-    if (this.#isAwaitingFlush || this.#state !== 'open' || this.#isSocketClosed) return
-    this.#isAwaitingFlush = true
-    this.#deps.flusher.add(this)
-  }
-
-  /**
-   * Whether the broker may answer. A broker that is not a member of its cluster must not answer.
-   */
-  #isBrokerLive(): boolean {
-    const { membership } = this.#deps
-    return membership === undefined || membership.isLive()
-  }
-
-  /**
-   * Whether the connection still handles input, now or after a pause. False for a connection that
-   * is closing or gone.
-   */
-  #acceptsInput(): boolean {
-    return this.#state !== 'closing' && this.#state !== 'gone'
-  }
-
-  /** Whether the next message must wait. */
+  /** Whether the next message must wait for a later turn, or until the client reads. */
   #mustWait(): boolean {
-    if (this.#allowance.mustLookAtClock) this.#allowance.endIfLate(this.#deps.time.now())
-    return this.#allowance.unitsLeft <= 0 || this.#sendQueue.isFull
+    return this.#allowance.isUsedUp() || this.#sendQueue.isFull
   }
 
+  /** Handles the messages of a frame. Pauses the connection before a message that must wait. */
   #handleFrame(text: string, at: number, parsingCost: number): void {
     const { scheduler } = this.#deps
     const elements = parseClientFrame(text)
@@ -384,12 +350,11 @@ export class Connection implements SocketListener, PacedWork {
     const unitsBefore = this.#allowance.unitsLeft
     this.#allowance.chargeTurn(parsingCost)
     for (let i = 0; i < elements.length; i++) {
-      // `onFrame` has checked whether the first message must wait.
-      const mustWait = i > 0 && this.#mustWait()
-      // A message that may need a whole turn must use the units that all connections share. If the
-      // guaranteed minimum of its connection were enough, many such messages could run in one turn.
+      // `onFrame` has checked whether the first message must wait. A message that may need a whole
+      // turn must use the units that all connections share. If the guaranteed minimum of its
+      // connection were enough, many such messages could run in one turn.
       if (
-        mustWait ||
+        (i > 0 && this.#mustWait()) ||
         (scheduler.unitsForLargeWork <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
       ) {
         this.#pause().addRest(text, at, elements, i)
@@ -403,20 +368,14 @@ export class Connection implements SocketListener, PacedWork {
     // If the frame used more than the whole turn budget of a connection, and took long, the
     // scheduler lets further large work wait for a while.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
-    if (!this.#acceptsInput()) return
-    // A `pong` causes the fixed cost of a message, and less than one unit for its `ack`. A single
-    // `pong` is free while the rate budget (work per second) is full. A full rate budget is not
-    // stored, but a charge would make every idle connection store one.
-    const isMoreThanPong = usedUnits > costs.message + 1
-    if (isMoreThanPong || !this.#allowance.dropFullRateBudget(at)) {
-      this.#allowance.chargeRate(usedUnits, at)
-    }
+    if (this.#acceptsInput()) this.#allowance.chargeFrame(usedUnits, at)
   }
 
+  /** Handles the waiting input until a message must wait. Resumes reading after the last message. */
   #handleInput(): void {
     const input = this.#input
     while (input !== undefined && !this.#mustWait()) {
-      if (!this.#isBrokerLive()) return
+      if (this.#deps.membership?.isLive() === false) return
       const nextElement = input.removeNext()
       if (nextElement === 'malformed') {
         this.abort(closeCodes.badMessage)
@@ -442,6 +401,22 @@ export class Connection implements SocketListener, PacedWork {
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
     const workUnits = workCounter.workUnits - unitsBefore
     this.#allowance.chargeTurn(costs.message + workUnits * costs.effect + costOfBytes(sentChars))
+  }
+
+  /** Validates one message, and passes the message to the broker or to the handshake. */
+  #dispatch(element: unknown): void {
+    const message = validate(element)
+    // An invalid message has the type `refusal`.
+    if (message.type === 'refusal') this.#allowance.chargeTurn(costs.refusal)
+    if (this.#state === 'open' && isForBroker(message)) {
+      this.#deps.inbound.handle(this, message)
+    } else if (this.#state === 'fresh' && message.type === 'hello') {
+      this.#state = 'opening'
+      this.#allowance.chargeTurn(costs.hello)
+      this.#deps.handshake.begin(this, message)
+    } else {
+      this.abort(closeCodes.badMessage)
+    }
   }
 
   /** Pauses the connection. Returns the queue for the input that must wait. */
@@ -470,7 +445,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
     if (this.#input === undefined) return
     this.#input = undefined
-    // The broker must read the close frame of the client.
+    // The broker must still read the close frame of the client.
     this.#socket.resume()
   }
 
@@ -484,6 +459,25 @@ export class Connection implements SocketListener, PacedWork {
     else this.#deps.scheduler.add(this)
   }
 
+  /** Writes output until `units` or the allowance's time is used up. Returns the used units. */
+  #flushWithin(units: number, streamUnits = units): number {
+    return this.#sendQueue.flush(units, streamUnits, () => this.#allowance.isLate())
+  }
+
+  #requestFlush(): void {
+    if (this.#isAwaitingFlush || this.#state !== 'open' || this.#isSocketClosed) return
+    this.#isAwaitingFlush = true
+    this.#deps.flusher.add(this)
+  }
+
+  /**
+   * Whether the connection still handles input, now or after a pause. False for a connection that
+   * is closing or gone.
+   */
+  #acceptsInput(): boolean {
+    return this.#state !== 'closing' && this.#state !== 'gone'
+  }
+
   /** Ends the connection, after its socket has closed and all its input was handled. */
   #finish(): void {
     if (this.#state === 'gone') return
@@ -492,21 +486,5 @@ export class Connection implements SocketListener, PacedWork {
     this.#deps.scheduler.remove(this)
     this.#sendQueue.clear()
     this.#deps.listener.onClosed(this)
-  }
-
-  /** Validates one message, and passes the message to the broker or to the handshake. */
-  #dispatch(element: unknown): void {
-    const message = validate(element)
-    // An invalid message has the type `refusal`.
-    if (message.type === 'refusal') this.#allowance.chargeTurn(costs.refusal)
-    if (this.#state === 'open' && isForBroker(message)) {
-      this.#deps.inbound.handle(this, message)
-    } else if (this.#state === 'fresh' && message.type === 'hello') {
-      this.#state = 'opening'
-      this.#allowance.chargeTurn(costs.hello)
-      this.#deps.handshake.begin(this, message)
-    } else {
-      this.abort(closeCodes.badMessage)
-    }
   }
 }

@@ -4,16 +4,17 @@
  * microsecond of broker time. A connection that has used up a budget is paused, so that the broker
  * handles the messages of the other connections first.
  *
- * The parameter `now` is always in ms of compensated time, which never goes back (see
- * `connectionDeps.ts`).
+ * All times are in ms of compensated time, which never goes back (see `connectionDeps.ts`). Most
+ * callers know the present time already, and pass it as the parameter `now`.
  */
-import { turnBudget } from '../config/workCosts.js'
+import { costs, turnBudget } from '../config/workCosts.js'
 import type { WorkScheduler } from './workScheduler.js'
 
 export interface WorkAllowanceDeps {
   readonly scheduler: WorkScheduler
   /** Units of work that one connection may cause in a second; `Infinity` for no limit. */
   readonly workPerSecond: number
+  readonly time: { now(): number }
 }
 
 export class WorkAllowance {
@@ -22,14 +23,14 @@ export class WorkAllowance {
   #unitsLeft = 0
   /** The number of the turn whose budget was set last; -1 before the first budget. */
   #turn = -1
-  /** Until when the connection may use `#unitsLeft`, in compensated time. */
+  /** Until when the connection may use `#unitsLeft`. */
   #endsAt = 0
   /**
-   * When the units left have fallen to this number, the caller must check the clock before the next
-   * message. With Infinity, the caller must check the clock before each message.
+   * When the units left have fallen to this number, {@link isUsedUp} looks at the clock. With
+   * Infinity, each call of `isUsedUp` looks at the clock.
    */
   #unitsAtNextLook = Number.POSITIVE_INFINITY
-  /** Undefined for a full budget: see {@link dropFullRateBudget}. */
+  /** Undefined for a full budget, so that an idle connection keeps no budget in memory. */
   #rateBudget: RateBudget | undefined = undefined
 
   constructor(deps: WorkAllowanceDeps) {
@@ -39,15 +40,6 @@ export class WorkAllowance {
   /** Units of work that are left in this turn; 0 or less if the budget is used up. */
   get unitsLeft(): number {
     return this.#unitsLeft
-  }
-
-  /**
-   * Drops the rate budget if the budget is full, so that an idle connection keeps none in memory.
-   * The next charge makes a new budget, which is full. Returns true if no budget is in memory now.
-   */
-  dropFullRateBudget(now: number): boolean {
-    if (this.#rateBudget?.isFull(now)) this.#rateBudget = undefined
-    return this.#rateBudget === undefined
   }
 
   /** Sets the budget of the turn at the first call in a turn. */
@@ -62,7 +54,7 @@ export class WorkAllowance {
       this.#unitsAtNextLook = units - turnBudget.minimum
     } else {
       // Each connection gets the minimum, even if the turn has taken too long already. A connection
-      // that must wait for its rate budget gets 0. `minimumMs` is short, and the caller checks the
+      // that must wait for its rate budget gets 0. `minimumMs` is short, and `isUsedUp` looks at the
       // clock before each message, because a hundred connections may each use the minimum.
       this.#endsAt = now + turnBudget.minimumMs
       this.#unitsAtNextLook = Number.POSITIVE_INFINITY
@@ -81,28 +73,19 @@ export class WorkAllowance {
   }
 
   /**
-   * Whether the caller must call {@link endIfLate} before the next message. A connection with more
-   * units than the minimum first uses the minimum without a look at the clock. Most frames cost
-   * less than the minimum, so most frames need no look.
+   * Whether the connection must stop because the units of this turn, or their time, are used up.
+   * Call before each message. A connection with more units than the minimum first uses the minimum
+   * without a look at the clock. Most frames cost less than the minimum, so most frames need no
+   * look.
    */
-  get mustLookAtClock(): boolean {
-    return this.#unitsLeft <= this.#unitsAtNextLook
+  isUsedUp(): boolean {
+    if (this.#unitsLeft <= this.#unitsAtNextLook) this.#lookAtClock()
+    return this.#unitsLeft <= 0
   }
 
-  /**
-   * Sets the units left to 0 if their time has passed. The units alone do not bound the time,
-   * because a unit takes longer on a slow machine, and until V8 has compiled the code.
-   */
-  endIfLate(now: number): void {
-    if (this.isLate(now)) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
-    else if (this.#unitsAtNextLook !== Number.POSITIVE_INFINITY) {
-      this.#unitsAtNextLook = this.#unitsLeft - turnBudget.lookAtClock
-    }
-  }
-
-  /** Whether the time for the units has passed. */
-  isLate(now: number): boolean {
-    return now >= this.#endsAt
+  /** Whether the time for the units has passed. Always looks at the clock. */
+  isLate(): boolean {
+    return this.#deps.time.now() >= this.#endsAt
   }
 
   /** Subtracts units from the budget of the turn. */
@@ -122,9 +105,38 @@ export class WorkAllowance {
     if (this.#rateBudget.isOverdrawn) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
   }
 
+  /**
+   * Subtracts the units that a frame has used from the rate budget. A single `pong` is free while
+   * the rate budget is full, so that an idle connection keeps no rate budget in memory. A `pong`
+   * causes the fixed cost of a message, and less than one unit for its `ack`.
+   */
+  chargeFrame(units: number, now: number): void {
+    const isMoreThanPong = units > costs.message + 1
+    if (!isMoreThanPong && this.#rateBudget?.isFull(now)) this.#rateBudget = undefined
+    if (isMoreThanPong || this.#rateBudget !== undefined) this.chargeRate(units, now)
+  }
+
+  /** Subtracts units from both budgets, and from the units that all connections share. */
+  chargeAll(units: number, now: number): void {
+    this.chargeTurn(units)
+    this.#deps.scheduler.spend(units)
+    this.chargeRate(units, now)
+  }
+
   /** How many ms the connection must wait until the rate budget allows more work. */
   waitMs(now: number): number {
     return this.#rateBudget === undefined ? 0 : this.#rateBudget.waitMs(now)
+  }
+
+  /**
+   * Sets the units left to 0 if their time has passed. The units alone do not bound the time,
+   * because a unit takes longer on a slow machine, and until V8 has compiled the code.
+   */
+  #lookAtClock(): void {
+    if (this.isLate()) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
+    else if (this.#unitsAtNextLook !== Number.POSITIVE_INFINITY) {
+      this.#unitsAtNextLook = this.#unitsLeft - turnBudget.lookAtClock
+    }
   }
 }
 

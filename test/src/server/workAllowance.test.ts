@@ -8,7 +8,13 @@
  * The connections share the time of the turn. If the turn has used up its time, each connection
  * still gets a small budget, the minimum.
  */
-import { turnBudget, unitsPerMs, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
+import {
+  costs,
+  turnBudget,
+  unitsPerMs,
+  WorkAllowance,
+  WorkScheduler,
+} from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
 import { BrokerHarness } from './harness.js'
@@ -17,13 +23,22 @@ describe('the work allowance of a connection', () => {
   let environment: FakeEnvironment
   let scheduler: WorkScheduler
   let allowance: WorkAllowance
+  /** The time that the allowance sees when it looks at the clock, in ms. */
+  let now: number
+  let lookCount: number
 
   beforeEach(() => {
     environment = new FakeEnvironment()
     const { clock, endOfTurn } = environment
     scheduler = new WorkScheduler({ clock, endOfTurn })
+    now = 1_000
+    lookCount = 0
+    const look = (): number => {
+      lookCount++
+      return now
+    }
     // Only the test of the rate budget reaches this rate.
-    allowance = new WorkAllowance({ scheduler, workPerSecond: 1_000_000 })
+    allowance = new WorkAllowance({ scheduler, workPerSecond: 1_000_000, time: { now: look } })
   })
 
   /** Begins the time of the turn, as the first frame of a turn does. */
@@ -34,47 +49,65 @@ describe('the work allowance of a connection', () => {
   it('ends a slice when the time of a slice has passed', () => {
     // A slice of 200 units, which begins at 1,000 ms.
     allowance.beginSlice(200, 1_000)
-    allowance.endIfLate(1_000 + turnBudget.sliceMs - 0.01)
+    now = 1_000 + turnBudget.sliceMs - 0.01
+    expect(allowance.isUsedUp()).to.equal(false)
     expect(allowance.unitsLeft).to.equal(200)
-    allowance.endIfLate(1_000 + turnBudget.sliceMs)
+    now = 1_000 + turnBudget.sliceMs
+    expect(allowance.isUsedUp()).to.equal(true)
     expect(allowance.unitsLeft).to.equal(0)
   })
 
   it('keeps the debt of a slice that has exceeded its units, also when its time has passed', () => {
     allowance.beginSlice(200, 1_000)
     allowance.chargeTurn(300)
-    allowance.endIfLate(1_050)
+    now = 1_050
+    expect(allowance.isUsedUp()).to.equal(true)
     expect(allowance.unitsLeft).to.equal(-100)
   })
 
   it('limits the time of a connection although the turn has time left', () => {
     allowance.beginTurn(1_000)
-    allowance.endIfLate(1_000 + turnBudget.connectionMs - 0.01)
-    expect(allowance.unitsLeft).to.equal(turnBudget.connection)
-    allowance.endIfLate(1_000 + turnBudget.connectionMs)
+    // After the minimum, the allowance looks at the clock.
+    allowance.chargeTurn(turnBudget.minimum)
+    now = 1_000 + turnBudget.connectionMs
+    expect(allowance.isUsedUp()).to.equal(true)
     expect(allowance.unitsLeft).to.equal(0)
   })
 
-  // The rate budget limits the work of a connection in one second. A full budget takes no memory.
-  it('forgets its rate budget only when the budget is full', () => {
+  it('lets a connection use its units until its time has passed', () => {
+    allowance.beginTurn(1_000)
+    allowance.chargeTurn(turnBudget.minimum)
+    now = 1_000 + turnBudget.connectionMs - 0.01
+    expect(allowance.isUsedUp()).to.equal(false)
+    expect(allowance.unitsLeft).to.equal(turnBudget.connection - turnBudget.minimum)
+  })
+
+  // The rate budget limits the work of a connection in one second. A full budget takes no memory,
+  // and a frame that costs as little as a `pong` must not create one.
+  it('charges a small frame only if the rate budget is not full', () => {
     allowance.chargeRate(500_000, 1_000)
     // The budget is full at 1,500 ms.
-    expect(allowance.dropFullRateBudget(1_499)).to.equal(false)
+    allowance.chargeFrame(costs.message, 1_499)
     // A new, full budget would allow this work without a wait.
     allowance.chargeRate(999_999, 1_499)
     expect(allowance.waitMs(1_499)).to.be.greaterThan(0)
-    expect(allowance.dropFullRateBudget(3_000)).to.equal(true)
+    allowance.chargeFrame(costs.message, 3_000)
+    allowance.chargeRate(1_000_000, 3_000)
     expect(allowance.waitMs(3_000)).to.equal(0)
+  })
+
+  it('charges a larger frame also if the rate budget is full', () => {
+    allowance.chargeFrame(1_000_001, 1_000)
+    expect(allowance.waitMs(1_000)).to.be.greaterThan(0)
   })
 
   it('looks at the clock only now and then while the turn has time', () => {
     allowance.beginTurn(1_000)
     const unitsAtLooks: number[] = []
     for (let used = 0; used < 200; used++) {
-      if (allowance.mustLookAtClock) {
-        unitsAtLooks.push(used)
-        allowance.endIfLate(1_000)
-      }
+      lookCount = 0
+      expect(allowance.isUsedUp()).to.equal(false)
+      if (lookCount > 0) unitsAtLooks.push(used)
       allowance.chargeTurn(1)
     }
     // The first look is after `turnBudget.minimum`, 96 units. Each further look is after
@@ -87,8 +120,8 @@ describe('the work allowance of a connection', () => {
     environment.advanceWithoutTimers(turnBudget.ms)
     allowance.beginTurn(1_000 + turnBudget.ms)
     expect(allowance.unitsLeft).to.equal(turnBudget.minimum)
-    expect(allowance.mustLookAtClock).to.equal(true)
-    allowance.endIfLate(1_000 + turnBudget.ms + 1)
+    now = 1_000 + turnBudget.ms + 1
+    expect(allowance.isUsedUp()).to.equal(true)
     expect(allowance.unitsLeft).to.equal(0)
   })
 
@@ -98,7 +131,8 @@ describe('the work allowance of a connection', () => {
     allowance.beginTurn(1_050)
     scheduler.nextTurn()
     allowance.beginTurn(1_060)
-    expect(allowance.mustLookAtClock).to.equal(false)
+    expect(allowance.isUsedUp()).to.equal(false)
+    expect(lookCount).to.equal(0)
     expect(allowance.unitsLeft).to.equal(turnBudget.connection)
   })
 
