@@ -371,7 +371,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#acceptsInput()) this.#allowance.chargeFrame(usedUnits, at)
   }
 
-  /** Handles the waiting input until a message must wait. Resumes reading after the last message. */
+  /** Handles the waiting input until a message must wait. After all input, resumes reading. */
   #handleInput(): void {
     const input = this.#input
     while (input !== undefined && !this.#mustWait()) {

@@ -54,8 +54,8 @@ export class WorkAllowance {
       this.#unitsAtNextLook = units - turnBudget.minimum
     } else {
       // Each connection gets the minimum, even if the turn has taken too long already. A connection
-      // that must wait for its rate budget gets 0. `minimumMs` is short, and `isUsedUp` looks at the
-      // clock before each message, because a hundred connections may each use the minimum.
+      // that must wait for its rate budget gets 0. `minimumMs` is short, and `isUsedUp` looks at
+      // the clock before each message, because a hundred connections may each use the minimum.
       this.#endsAt = now + turnBudget.minimumMs
       this.#unitsAtNextLook = Number.POSITIVE_INFINITY
     }
