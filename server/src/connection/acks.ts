@@ -9,7 +9,7 @@
  * has ordered and applied the command. Until then the client sends only a limited number of
  * requests, so a slow log slows the client down.
  */
-import { encodeAck } from '../protocol/encode.js'
+import { encodeAck } from '../protocol/encodeSessionMessages.js'
 
 /** The connection, as far as its acknowledgements need it. */
 export interface AckSender {

@@ -14,7 +14,7 @@ import { type CloseCode, closeCodes, maxHelloBytes, parseClientFrame } from '@ho
 import { validate } from '@holdfast/shared/clientChecks'
 import { costOfBytes, costOfParsing, costs, turnBudget } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
-import { encodePing } from '../protocol/encode.js'
+import { encodePing } from '../protocol/encodeSessionMessages.js'
 import { Acks } from './acks.js'
 import { type DepsOf, isForBroker } from './connectionDeps.js'
 import type { ConnectionPolicy } from './connectionPolicy.js'
