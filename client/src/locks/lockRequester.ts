@@ -22,6 +22,9 @@ import type { CheckedLock } from './options.js'
 import type { SelfDeadlockWarner } from './selfDeadlockWarner.js'
 import type { RequestTrace, Tracer } from './tracing.js'
 
+/** Sends a lock request, as `LockRequester.request` does. */
+export type RequestLock = (checkedLock: CheckedLock) => Promise<GrantedLock>
+
 /** The parts of a session that the requester uses. */
 interface RequestingSession {
   readonly scheduler: Scheduler

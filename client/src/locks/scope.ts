@@ -1,6 +1,7 @@
 /**
  * `Scope`: one logical task of a session. The locks of a scope are re-entrant, the broker detects
- * deadlocks of scopes, and the end of a scope releases all its locks.
+ * deadlocks of scopes, and the end of a scope releases all its locks. `ScopeRunner` runs the
+ * callback of `session.scope` with a scope.
  *
  * A scope sends one request at a time, because the broker assumes that a scope whose request waits
  * does nothing else. Further calls wait here, in the order of the calls.
@@ -18,6 +19,7 @@ import { Request, withKey } from '../requests/requests.js'
 import { messageText, type SpecialParams } from '../transport/messages.js'
 import type { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
+import type { RequestLock } from './lockRequester.js'
 import {
   type CheckedLock,
   checkLock,
@@ -42,16 +44,13 @@ export type ScopeLockOptions = Omit<LockOptions, 'steal'>
 const scopeOptionNames: OptionNames<ScopeOptions> = { name: 1 }
 
 /** The parts of a session that a scope uses. */
-export interface ScopeSession {
-  /** Sends a lock request. */
-  requestLock(checkedLock: CheckedLock): Promise<GrantedLock>
-  /** Ends the scope with this number at the broker. */
-  endScope(scopeNumber: number): Promise<void>
+interface ScopeSession {
   readonly scheduler: Scheduler
+  submit<T>(request: Request<T>): Promise<T>
 }
 
 /** Ends a scope at the broker. */
-export class EndScopeRequest extends Request<void> {
+class EndScopeRequest extends Request<void> {
   readonly brokerStoresResponse = true
   readonly responseType = 'scopeEnded'
   readonly key = undefined
@@ -91,10 +90,39 @@ export function checkScope(callback: unknown, options: ScopeOptions): ScopeOptio
   return { name }
 }
 
+/** Runs the callbacks of `session.scope`, each with a scope of its own. */
+export class ScopeRunner {
+  readonly #session: ScopeSession
+  readonly #requestLock: RequestLock
+  /** The number of the newest scope. */
+  #lastScopeNumber = 0
+
+  constructor(session: ScopeSession, requestLock: RequestLock) {
+    this.#session = session
+    this.#requestLock = requestLock
+  }
+
+  /**
+   * Runs the callback with a new scope, and ends the scope when the callback settles. Resolves with
+   * the result of the callback, after the broker has released the locks of the scope.
+   */
+  async run<T>(callback: (scope: Scope) => T | PromiseLike<T>, options: ScopeOptions): Promise<T> {
+    const checkedOptions = checkScope(callback, options)
+    const scopeNumber = ++this.#lastScopeNumber
+    const scope = new Scope(this.#session, this.#requestLock, scopeNumber, checkedOptions)
+    try {
+      return await callback(scope)
+    } finally {
+      await scope.end()
+    }
+  }
+}
+
 export class Scope {
   /** The name from the options of `session.scope`. */
   readonly name: string | undefined
   readonly #session: ScopeSession
+  readonly #requestLock: RequestLock
   readonly #scopeNumber: number
   /** Aborts the public `signal`, when a lock is lost. */
   readonly #abortController = new AbortController()
@@ -113,8 +141,14 @@ export class Scope {
   #hasSent = false
 
   /** Internal. Call `scope` of a session. */
-  constructor(session: ScopeSession, scopeNumber: number, { name }: ScopeOptions) {
+  constructor(
+    session: ScopeSession,
+    requestLock: RequestLock,
+    scopeNumber: number,
+    { name }: ScopeOptions,
+  ) {
     this.#session = session
+    this.#requestLock = requestLock
     this.#scopeNumber = scopeNumber
     this.name = name
   }
@@ -172,7 +206,9 @@ export class Scope {
   async end(): Promise<void> {
     this.#endController.abort()
     if (!this.#hasSent) return
-    const ended = this.#session.endScope(this.#scopeNumber)
+    const request = new EndScopeRequest(this.#scopeNumber)
+    // The error of a closed session does not matter, because such a session holds no locks.
+    const ended = this.#session.submit(request).catch(() => {})
     for (const handle of this.#handles) handle.endWithScope(ended)
     await ended
   }
@@ -188,7 +224,7 @@ export class Scope {
       const timeoutLeft =
         timeout === undefined || timeout === 0 ? timeout : Math.max(1, Math.ceil(leftMs))
       this.#hasSent = true
-      const grantedLock = await this.#session.requestLock({
+      const grantedLock = await this.#requestLock({
         params: { ...params, special: { ...params.special, scope: this.#scopeNumber } },
         timeout: timeoutLeft,
         signal: callSignal,

@@ -15,10 +15,8 @@ import { withKey } from '../requests/requests.js'
 import type { LockParams } from '../transport/messages.js'
 import type { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
+import type { RequestLock } from './lockRequester.js'
 import type { CheckedLock } from './options.js'
-
-/** Sends a lock request. */
-export type RequestLock = (checkedLock: CheckedLock) => Promise<GrantedLock>
 
 /**
  * A request, and the callers who wait for it. A caller is represented by its timeout task, which

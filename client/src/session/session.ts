@@ -32,13 +32,7 @@ import {
   tryLockOptionNames,
   tryLockSetOptionNames,
 } from '../locks/options.js'
-import {
-  checkScope,
-  EndScopeRequest,
-  Scope,
-  type ScopeOptions,
-  type ScopeSession,
-} from '../locks/scope.js'
+import { type Scope, type ScopeOptions, ScopeRunner } from '../locks/scope.js'
 import { SelfDeadlockWarner, type Warn } from '../locks/selfDeadlockWarner.js'
 import { Singleflight } from '../locks/singleflight.js'
 import type { Tracer } from '../locks/tracing.js'
@@ -94,8 +88,7 @@ export class Session extends SessionEmitter {
   readonly #tracer: Tracer | undefined
   readonly #requester: LockRequester
   readonly #handleRegistry: HandleRegistry
-  /** The number of the newest scope. */
-  #lastScopeNumber = 0
+  readonly #scopeRunner: ScopeRunner
   /** The name that was given to `connect`. */
   readonly name: string | undefined
   /** The interface of `navigator.locks` for the locks of this session. */
@@ -113,6 +106,7 @@ export class Session extends SessionEmitter {
     const requestLock = (checkedLock: CheckedLock) => this.#requester.request(checkedLock)
     this.locks = new LockManager({ controller, newTask, requestLock })
     this.#singleflight = new Singleflight(controller.scheduler, requestLock)
+    this.#scopeRunner = new ScopeRunner(controller, requestLock)
   }
 
   /** Id of the session at the broker. Changes when a new session begins (event `newSession`). */
@@ -354,25 +348,8 @@ export class Session extends SessionEmitter {
    * Give the scope to all code of the task. Calls on the session itself are outside the scope.
    * Resolves with the result of the callback, after the broker has confirmed the releases.
    */
-  async scope<T>(
-    callback: (scope: Scope) => T | PromiseLike<T>,
-    options: ScopeOptions = {},
-  ): Promise<T> {
-    const checkedOptions = checkScope(callback, options)
-    const { scheduler } = this.#controller
-    const scopeSession: ScopeSession = {
-      scheduler,
-      requestLock: (checkedLock) => this.#requester.request(checkedLock),
-      // The error of a closed session does not matter, because such a session holds no locks.
-      endScope: (scopeNumber) =>
-        this.#controller.submit(new EndScopeRequest(scopeNumber)).catch(() => {}),
-    }
-    const scope = new Scope(scopeSession, ++this.#lastScopeNumber, checkedOptions)
-    try {
-      return await callback(scope)
-    } finally {
-      await scope.end()
-    }
+  scope<T>(callback: (scope: Scope) => T | PromiseLike<T>, options: ScopeOptions = {}): Promise<T> {
+    return this.#scopeRunner.run(callback, options)
   }
 
   /**
