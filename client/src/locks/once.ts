@@ -7,10 +7,12 @@ import {
   HoldfastError,
   maxResultBytes,
   type OptionNames,
+  type Result,
   refuseUnknownOptions,
 } from '@holdfast/shared'
-import { checkMs } from '../platform/checks.js'
-import type { GrantedLock } from './grantedLock.js'
+import { checkFunction, checkMs } from '../platform/checks.js'
+import { withKey } from '../requests/requests.js'
+import { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
 import { type CheckedLock, checkLock, jsonText, type LockSetOptions } from './options.js'
 
@@ -44,8 +46,49 @@ const onceOptionNames: OptionNames<OnceOptions> = {
   keep: 1,
 }
 
+/** The parts of a session that `OnceRunner` uses. */
+interface OnceSession {
+  readonly state: string
+  /** Makes the error for calls after the end of the session. */
+  closedError(): HoldfastError
+}
+
+/** The part of `LockRequester` that `OnceRunner` uses. */
+interface OnceRequester {
+  /** Requests the lock of a run. Resolves with the lock, or with the value of another run. */
+  sendOnce(checkedLock: CheckedLock): Promise<GrantedLock | Result>
+}
+
+/** Requests the locks of `session.once`, and runs the functions of the callers under them. */
+export class OnceRunner {
+  readonly #session: OnceSession
+  readonly #requester: OnceRequester
+
+  constructor(session: OnceSession, requester: OnceRequester) {
+    this.#session = session
+    this.#requester = requester
+  }
+
+  /** Resolves with the value of the function, or with the value of another caller's run. */
+  async run<T>(
+    key: string,
+    callback: (run: Run) => T | PromiseLike<T>,
+    options: OnceOptions = {},
+  ): Promise<T> {
+    const checkedLock = checkOnce(key, options)
+    checkFunction('the function of once', callback)
+    const lockOrResult = await this.#requester.sendOnce(checkedLock)
+    if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
+    return runOnce(lockOrResult, callback, options.keep).catch((error) => {
+      // If the lock was lost with its session, the error must say why the session ended.
+      const isLostWithSession = this.#session.state === 'closed' && error === lockOrResult.lossError
+      throw isLostWithSession ? withKey(key, this.#session.closedError()) : error
+    })
+  }
+}
+
 /** @throws HoldfastError like `checkLock` */
-export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
+function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
   refuseUnknownOptions('once', options, onceOptionNames)
   const { keep, ...lockOptions } = options
   if (keep !== undefined) checkMs('keep', keep, 1)
@@ -58,7 +101,7 @@ export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
  * to the callers that wait. If the function throws, unlocks the lock, so that the next caller runs
  * its own function. If the lock is lost, rejects without waiting for the function.
  */
-export async function runOnce<T>(
+async function runOnce<T>(
   grantedLock: GrantedLock,
   callback: (run: Run) => T | PromiseLike<T>,
   keep: number | undefined,

@@ -7,7 +7,6 @@
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
 import { type HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
-import { GrantedLock } from '../locks/grantedLock.js'
 import {
   type CampaignOptions,
   checkCampaign,
@@ -16,7 +15,7 @@ import {
 } from '../locks/leadership.js'
 import { Lock } from '../locks/lock.js'
 import { HandleRegistry, LockRequester } from '../locks/lockRequester.js'
-import { checkOnce, type OnceOptions, type Run, runOnce } from '../locks/once.js'
+import { type OnceOptions, OnceRunner, type Run } from '../locks/once.js'
 import {
   type CheckedLock,
   checkLock,
@@ -40,7 +39,6 @@ import { runWithLock } from '../locks/withLock.js'
 import { asyncDispose } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
 import { type BarrierOptions, checkBarrier } from '../requests/barrierRequest.js'
-import { withKey } from '../requests/requests.js'
 import {
   type AnyQueryOptions,
   type AnyQueryResult,
@@ -88,6 +86,7 @@ export class Session extends SessionEmitter {
   readonly #tracer: Tracer | undefined
   readonly #requester: LockRequester
   readonly #handleRegistry: HandleRegistry
+  readonly #onceRunner: OnceRunner
   readonly #scopeRunner: ScopeRunner
   /** The name that was given to `connect`. */
   readonly name: string | undefined
@@ -106,6 +105,7 @@ export class Session extends SessionEmitter {
     const requestLock = (checkedLock: CheckedLock) => this.#requester.request(checkedLock)
     this.locks = new LockManager({ controller, newTask, requestLock })
     this.#singleflight = new Singleflight(controller.scheduler, requestLock)
+    this.#onceRunner = new OnceRunner(controller, this.#requester)
     this.#scopeRunner = new ScopeRunner(controller, requestLock)
   }
 
@@ -287,23 +287,7 @@ export class Session extends SessionEmitter {
     if (options === undefined && isEventName(name)) {
       return super.once(name as keyof SessionEvents, callback as () => void)
     }
-    return this.#once(name, callback as () => unknown, options)
-  }
-
-  async #once<T>(
-    key: string,
-    callback: (run: Run) => T | PromiseLike<T>,
-    options: OnceOptions = {},
-  ): Promise<T> {
-    const checkedLock = checkOnce(key, options)
-    checkFunction('the function of once', callback)
-    const lockOrResult = await this.#requester.sendOnce(checkedLock)
-    if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
-    return runOnce(lockOrResult, callback, options.keep).catch((error) => {
-      // If the lock was lost with its session, the error must say why the session ended.
-      const isLostWithSession = this.state === 'closed' && error === lockOrResult.lossError
-      throw isLostWithSession ? withKey(key, this.#controller.closedError()) : error
-    })
+    return this.#onceRunner.run(name, callback as () => unknown, options)
   }
 
   /**
