@@ -6,7 +6,7 @@
  * client. The grace is the time for which the broker keeps a session after its connection dropped.
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
-import { type HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
+import { type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import {
   type CampaignOptions,
   checkCampaign,
@@ -42,7 +42,6 @@ import { type BarrierOptions, checkBarrier } from '../requests/barrierRequest.js
 import {
   type AnyQueryOptions,
   type AnyQueryResult,
-  authRequest,
   type BarrierQueryResult,
   checkQuery,
   checkRevoke,
@@ -97,7 +96,7 @@ export class Session extends SessionEmitter {
   constructor(controller: SessionController, { newTask, tracer, warn }: SessionDeps) {
     super()
     this.#controller = controller
-    this.name = controller.settings.name
+    this.name = controller.name
     this.#tracer = tracer
     const selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
     this.#requester = new LockRequester(controller, tracer, selfDeadlockWarner)
@@ -213,9 +212,7 @@ export class Session extends SessionEmitter {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockOptions = {},
   ): Promise<T> {
-    const checkedLock = checkLock(key, options, 'withLock')
-    checkFunction('callback', callback)
-    return this.#runWithLock(checkedLock, callback)
+    return this.#runWithLock(checkLock(key, options, 'withLock'), callback)
   }
 
   /** Like `withLock`, with one lock on several keys. Other errors are those of `lockAll`. */
@@ -224,15 +221,14 @@ export class Session extends SessionEmitter {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockSetOptions = {},
   ): Promise<T> {
-    const checkedLock = checkLockSet(keys, options, 'withLockAll')
-    checkFunction('callback', callback)
-    return this.#runWithLock(checkedLock, callback)
+    return this.#runWithLock(checkLockSet(keys, options, 'withLockAll'), callback)
   }
 
   async #runWithLock<T>(
     checkedLock: CheckedLock,
     callback: (lock: Lock) => T | PromiseLike<T>,
   ): Promise<T> {
+    checkFunction('callback', callback)
     const grantedLock = await this.#requester.request(checkedLock)
     return runWithLock(new Lock(grantedLock), callback, grantedLock.trace)
   }
@@ -415,19 +411,8 @@ export class Session extends SessionEmitter {
    * `SESSION_CLOSED`.
    */
   async authenticate(token: string): Promise<void> {
-    const { settings } = this.#controller
-    const formerToken = settings.token
     checkToken(token)
-    // A reconnect during the call uses the new token already.
-    settings.token = token
-    try {
-      await this.#controller.submit(authRequest(token))
-    } catch (error) {
-      const isRefused = (error as HoldfastError).code === 'UNAUTHORIZED'
-      // A later call may have set another token meanwhile.
-      if (isRefused && settings.token === token) settings.token = formerToken
-      throw error
-    }
+    return this.#controller.authenticate(token)
   }
 
   /** Returns the counters of the whole broker. Rejects with `FORBIDDEN` or `SESSION_CLOSED`. */

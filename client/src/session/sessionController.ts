@@ -26,6 +26,7 @@ import { Scheduler, type Task } from '../platform/scheduler.js'
 import { PendingRequests } from '../requests/pendingRequests.js'
 import { type Request, type Response, withKey } from '../requests/requests.js'
 import { ResponseRouter } from '../requests/responseRouter.js'
+import { authRequest } from '../requests/simpleRequests.js'
 import type { Connection } from '../transport/connection.js'
 import { byeText, messageText } from '../transport/messages.js'
 import {
@@ -54,8 +55,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   readonly heldLocks: HeldLocks
   readonly watches: Watches
   readonly lease: LeaseMonitor
-  readonly settings: SessionSettings
   readonly listener: SessionControllerListener
+  readonly #settings: SessionSettings
   readonly #responseRouter: ResponseRouter
   readonly #reconnector: Reconnector
   readonly #handlers: MessageHandlersByType
@@ -94,8 +95,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     settings: SessionSettings,
     listener: SessionControllerListener,
   ) {
-    this.settings = settings
     this.listener = listener
+    this.#settings = settings
     this.scheduler = new Scheduler(environment.clock)
     this.pendingRequests = new PendingRequests(this.scheduler)
     this.heldLocks = new HeldLocks(
@@ -123,9 +124,14 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return this.#reconciler
   }
 
+  /** The name that was given to `connect`. */
+  get name(): string | undefined {
+    return this.#settings.name
+  }
+
   /** How a warning names the session: by its name in quotes, or by its id. */
   get label(): string {
-    const { name } = this.settings
+    const { name } = this
     return name === undefined ? this.#info.session : JSON.stringify(name)
   }
 
@@ -141,6 +147,22 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (this.#state === 'closed') return Promise.reject(withKey(request.key, this.closedError()))
     this.pendingRequests.add(request)
     return request.promise
+  }
+
+  /** Sends a new token. Rejects with `UNAUTHORIZED` if the broker refuses the token. */
+  async authenticate(token: string): Promise<void> {
+    const settings = this.#settings
+    const formerToken = settings.token
+    // A reconnect during the call uses the new token already.
+    settings.token = token
+    try {
+      await this.submit(authRequest(token))
+    } catch (error) {
+      const isRefused = (error as HoldfastError).code === 'UNAUTHORIZED'
+      // A later call may have set another token meanwhile.
+      if (isRefused && settings.token === token) settings.token = formerToken
+      throw error
+    }
   }
 
   /** Chooses whether the connection and the timer keep the process alive. Default: true. */
@@ -189,7 +211,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const secret = this.#resumeSecret
     const { session } = this.#info
     const resume = secret === undefined ? undefined : { session, secret, try: ++this.#resumeTries }
-    return messageText('hello', { ...this.settings, resume })
+    return messageText('hello', { ...this.#settings, resume })
   }
 
   /** Loses the expired locks before the frame is handled, because their timer may run late. */
