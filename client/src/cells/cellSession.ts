@@ -325,7 +325,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     selection: WatchSelection<HasQueue>,
     callback: WatchCallback<HasQueue, CellWatchEvent>,
   ): Watch {
-    const options = checkWatch(typeof selection === 'string' ? { key: selection } : selection)
+    const options = checkWatch(selection)
     checkFunction('callback', callback)
     this.#throwIfClosed()
     const { cellNumbers } = this.#pool

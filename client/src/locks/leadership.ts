@@ -32,8 +32,26 @@ const campaignOptionNames: OptionNames<CampaignOptions> = {
   metadata: 1,
 }
 
-/** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
-export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
+/** The parts of a session's requests and locks that `checkCampaign` reads. */
+interface RequestsAndLocks {
+  readonly pendingRequests: {
+    /** In each request, `isWanted` is false after the caller has aborted the request. */
+    readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
+  }
+  readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'special'>[] }
+}
+
+/**
+ * Checks the arguments of `session.campaign`, and that the session has no campaign or leadership of
+ * this election. Returns the lock to request.
+ *
+ * @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION`
+ */
+export function checkCampaign(
+  key: unknown,
+  options: CampaignOptions,
+  requestsAndLocks: RequestsAndLocks,
+): CheckedLock {
   // The caller chose the key. So the key must not have the reserved prefix, which is only for keys
   // that `session.locks` makes from names.
   checkUsableKey(key, /* isName */ false)
@@ -44,17 +62,9 @@ export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLo
   const special = { election: { value: jsonText('value', value, maxMetadataBytes) } }
   const fixedParams = { mode: 'exclusive', ttl: undefined, steal: false } as const
   const metadataText = jsonText('metadata', metadata, maxMetadataBytes)
+  refuseSecondCampaign(key, requestsAndLocks)
   const params = { key, ...fixedParams, metadata: metadataText, special }
   return { params, timeout, signal }
-}
-
-/** The parts of a session's requests and locks that {@link refuseSecondCampaign} reads. */
-interface RequestsAndLocks {
-  readonly pendingRequests: {
-    /** In each request, `isWanted` is false after the caller has aborted the request. */
-    readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
-  }
-  readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'special'>[] }
 }
 
 /**
@@ -64,10 +74,7 @@ interface RequestsAndLocks {
  *
  * @throws HoldfastError `INVALID_OPTION`
  */
-export function refuseSecondCampaign(
-  key: string,
-  { pendingRequests, heldLocks }: RequestsAndLocks,
-): void {
+function refuseSecondCampaign(key: string, { pendingRequests, heldLocks }: RequestsAndLocks): void {
   const isOfElection = (requestOrLock: Pick<LockParams, 'key' | 'special'> | undefined): boolean =>
     requestOrLock?.key === key && requestOrLock.special?.election !== undefined
   const isCandidate = pendingRequests.all.some(

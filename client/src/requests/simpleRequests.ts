@@ -211,7 +211,8 @@ function checkSelection<T extends Selection>(
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
-export function checkWatch(options: WatchOptions): WatchOptions {
+export function checkWatch(keyOrOptions: string | WatchOptions): WatchOptions {
+  const options = typeof keyOrOptions === 'string' ? { key: keyOrOptions } : keyOrOptions
   const selection = checkSelection('watch', options, watchOptionNames)
   checkBoolean('queue', options.queue)
   return { ...selection, queue: options.queue }

@@ -1,18 +1,14 @@
 /**
- * The public class `Session`. Each method checks its arguments and passes the call to the session
- * controller, which holds the state of the session.
+ * The public class `Session`. Each method checks its arguments and passes the call on: most calls
+ * for locks to the `LockRequester`, and other calls to the session controller, which holds the
+ * state of the session.
  *
  * Terms: the lease is the time for which the broker keeps a session without hearing from the
  * client. The grace is the time for which the broker keeps a session after its connection dropped.
  * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
 import { type LockStats, refuseUnknownOptions } from '@holdfast/shared'
-import {
-  type CampaignOptions,
-  checkCampaign,
-  Leadership,
-  refuseSecondCampaign,
-} from '../locks/leadership.js'
+import { type CampaignOptions, checkCampaign, Leadership } from '../locks/leadership.js'
 import { Lock } from '../locks/lock.js'
 import { HandleRegistry, LockRequester } from '../locks/lockRequester.js'
 import { type OnceOptions, OnceRunner, type Run } from '../locks/once.js'
@@ -298,8 +294,7 @@ export class Session extends SessionEmitter {
    * the leader of this election.
    */
   async campaign(name: string, options: CampaignOptions = {}): Promise<Leadership> {
-    const checkedLock = checkCampaign(name, options)
-    refuseSecondCampaign(name, this.#controller)
+    const checkedLock = checkCampaign(name, options, this.#controller)
     return new Leadership(await this.#requester.request(checkedLock))
   }
 
@@ -381,8 +376,7 @@ export class Session extends SessionEmitter {
     selection: WatchSelection<HasQueue>,
     callback: WatchCallback<HasQueue>,
   ): Watch {
-    const options = typeof selection === 'string' ? { key: selection } : selection
-    const checkedSelection = checkWatch(options)
+    const checkedSelection = checkWatch(selection)
     checkFunction('callback', callback)
     if (this.state === 'closed') throw this.#controller.closedError()
     return this.#controller.watches.add(checkedSelection, callback as WatchCallback<true>)
