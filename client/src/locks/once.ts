@@ -46,45 +46,36 @@ const onceOptionNames: OptionNames<OnceOptions> = {
   keep: 1,
 }
 
-/** The parts of a session that `OnceRunner` uses. */
+/** The parts of a session that `runOnce` uses. */
 interface OnceSession {
   readonly state: string
   /** Makes the error for calls after the end of the session. */
   closedError(): HoldfastError
 }
 
-/** The part of `LockRequester` that `OnceRunner` uses. */
+/** The part of `LockRequester` that `runOnce` uses. */
 interface OnceRequester {
   /** Requests the lock of a run. Resolves with the lock, or with the value of another run. */
   sendOnce(checkedLock: CheckedLock): Promise<GrantedLock | Result>
 }
 
-/** Requests the locks of `session.once`, and runs the functions of the callers under them. */
-export class OnceRunner {
-  readonly #session: OnceSession
-  readonly #requester: OnceRequester
-
-  constructor(session: OnceSession, requester: OnceRequester) {
-    this.#session = session
-    this.#requester = requester
-  }
-
-  /** Resolves with the value of the function, or with the value of another caller's run. */
-  async run<T>(
-    key: string,
-    callback: (run: Run) => T | PromiseLike<T>,
-    options: OnceOptions = {},
-  ): Promise<T> {
-    const checkedLock = checkOnce(key, options)
-    checkFunction('the function of once', callback)
-    const lockOrResult = await this.#requester.sendOnce(checkedLock)
-    if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
-    return runOnce(lockOrResult, callback, options.keep).catch((error) => {
-      // If the lock was lost with its session, the error must say why the session ended.
-      const isLostWithSession = this.#session.state === 'closed' && error === lockOrResult.lossError
-      throw isLostWithSession ? withKey(key, this.#session.closedError()) : error
-    })
-  }
+/** Does the work of `session.once`: resolves with the value of its own run or of another run. */
+export async function runOnce<T>(
+  session: OnceSession,
+  requester: OnceRequester,
+  key: string,
+  callback: (run: Run) => T | PromiseLike<T>,
+  options: OnceOptions = {},
+): Promise<T> {
+  const checkedLock = checkOnce(key, options)
+  checkFunction('the function of once', callback)
+  const lockOrResult = await requester.sendOnce(checkedLock)
+  if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
+  return runWithGrant(lockOrResult, callback, options.keep).catch((error) => {
+    // If the lock was lost with its session, the error must say why the session ended.
+    const isLostWithSession = session.state === 'closed' && error === lockOrResult.lossError
+    throw isLostWithSession ? withKey(key, session.closedError()) : error
+  })
 }
 
 /** @throws HoldfastError like `checkLock` */
@@ -101,7 +92,7 @@ function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
  * to the callers that wait. If the function throws, unlocks the lock, so that the next caller runs
  * its own function. If the lock is lost, rejects without waiting for the function.
  */
-async function runOnce<T>(
+async function runWithGrant<T>(
   grantedLock: GrantedLock,
   callback: (run: Run) => T | PromiseLike<T>,
   keep: number | undefined,

@@ -11,7 +11,7 @@ import { type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import { type CampaignOptions, checkCampaign, Leadership } from '../locks/leadership.js'
 import { Lock } from '../locks/lock.js'
 import { HandleRegistry, LockRequester } from '../locks/lockRequester.js'
-import { type OnceOptions, OnceRunner, type Run } from '../locks/once.js'
+import { type OnceOptions, type Run, runOnce } from '../locks/once.js'
 import {
   type CheckedLock,
   checkLock,
@@ -81,7 +81,6 @@ export class Session extends SessionEmitter {
   readonly #tracer: Tracer | undefined
   readonly #requester: LockRequester
   readonly #handleRegistry: HandleRegistry
-  readonly #onceRunner: OnceRunner
   readonly #scopeRunner: ScopeRunner
   /** The name that was given to `connect`. */
   readonly name: string | undefined
@@ -100,7 +99,6 @@ export class Session extends SessionEmitter {
     const requestLock = (checkedLock: CheckedLock) => this.#requester.request(checkedLock)
     this.locks = new LockManager({ controller, newTask, requestLock })
     this.#singleflight = new Singleflight(controller.scheduler, requestLock)
-    this.#onceRunner = new OnceRunner(controller, this.#requester)
     this.#scopeRunner = new ScopeRunner(controller, requestLock)
   }
 
@@ -279,7 +277,8 @@ export class Session extends SessionEmitter {
     if (options === undefined && isEventName(name)) {
       return super.once(name as keyof SessionEvents, callback as () => void)
     }
-    return this.#onceRunner.run(name, callback as () => unknown, options)
+    const callbackOfRun = callback as () => unknown
+    return runOnce(this.#controller, this.#requester, name, callbackOfRun, options)
   }
 
   /**
