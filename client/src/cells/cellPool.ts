@@ -5,6 +5,9 @@
  * its cell opens another session. A cell is named by its number, from 1.
  */
 import { HoldfastError } from '@holdfast/shared'
+import { onAbort, throwIfAborted } from '../platform/callbacks.js'
+import { checkSignal } from '../platform/checks.js'
+import { withKey } from '../requests/requests.js'
 import type { Session } from '../session/session.js'
 
 export interface CellPoolOptions {
@@ -59,6 +62,31 @@ export class CellPool {
     const opening = this.#open(cell)
     this.#sessions.set(cell, opening)
     return opening
+  }
+
+  /**
+   * Like `session`, but rejects with `ABORTED` if the signal is aborted before the session is open.
+   *
+   * @param key The key that the error names; undefined if the caller gave a cell and no key.
+   */
+  async sessionWithSignal(
+    cell: number,
+    signal: AbortSignal | undefined,
+    key?: string,
+  ): Promise<Session> {
+    checkSignal(signal)
+    throwIfAborted(signal, key)
+    const opening = this.session(cell)
+    if (signal === undefined) return opening
+    return new Promise((resolve, reject) => {
+      const stopListening = onAbort(signal, (error) => reject(withKey(key, error)))
+      opening.then(resolve, reject).finally(stopListening)
+    })
+  }
+
+  /** Calls `call` with the session of each cell. Rejects if a cell cannot be reached. */
+  inAllCells<T>(call: (session: Session, cell: number) => Promise<T>): Promise<T[]> {
+    return Promise.all(this.cellNumbers.map(async (cell) => call(await this.session(cell), cell)))
   }
 
   /** The numbers of all cells. */

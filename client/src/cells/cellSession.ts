@@ -26,10 +26,9 @@ import {
   type TryLockSetOptions,
 } from '../locks/options.js'
 import { checkScope, type Scope, type ScopeOptions } from '../locks/scope.js'
-import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
-import { check, checkFunction, checkKey, checkSignal } from '../platform/checks.js'
+import { asyncDispose } from '../platform/callbacks.js'
+import { check, checkFunction, checkKey } from '../platform/checks.js'
 import type { BarrierOptions } from '../requests/barrierRequest.js'
-import { withKey } from '../requests/requests.js'
 import {
   type AnyQueryOptions,
   type AnyQueryResult,
@@ -51,6 +50,7 @@ import { isEventName, SessionEmitter, type SessionState } from '../session/sessi
 import type { Watch, WatchCallback, WatchSelection } from '../session/watch.js'
 import { type CellEvents, cellEventNames } from './cellEvents.js'
 import { CellPool } from './cellPool.js'
+import { CellTokens } from './cellTokens.js'
 import {
   CellObservation,
   type CellWatchCallback,
@@ -103,27 +103,20 @@ export class CellSession extends SessionEmitter<CellEvents> {
   readonly name: string | undefined
   /** How many cells the session has. */
   readonly cells: number
-  #token: string | undefined
+  readonly #tokens: CellTokens
   #keepsProcessAlive = true
-  /** The token with which the newest session of a cell was opened, by the number of the cell. */
-  readonly #tokensAtOpening = new Map<number, string | undefined>()
-  /** Resolves when the newest call of `authenticate` has settled. */
-  #lastAuthentication: Promise<void> = Promise.resolve()
 
   /** Internal. Call `connect` to make a session. */
   constructor({ name, count, token, open }: CellSessionDeps) {
     super(cellEventNames)
     this.name = name
     this.cells = count
-    this.#token = token
     this.#pool = new CellPool({
       count,
-      open: (cell, signal) => {
-        this.#tokensAtOpening.set(cell, this.#token)
-        return open(cell, this.#token, signal)
-      },
+      open: (cell, signal) => open(cell, this.#tokens.onOpening(cell), signal),
       onOpen: (session, cell) => this.#onOpen(session, cell),
     })
+    this.#tokens = new CellTokens(this.#pool, token)
   }
 
   /**
@@ -157,7 +150,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
    */
   async sessionFor(key: string, options: CellSessionOptions = {}): Promise<Session> {
     refuseUnknownOptions('sessionFor', options, sessionOptionNames)
-    return this.#sessionFor(key, options.signal)
+    return this.#pool.sessionWithSignal(this.cellOf(key), options.signal, key)
   }
 
   /**
@@ -171,7 +164,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
       isIntegerInRange(cell, 1, this.cells),
       `cell must be an integer from 1 to ${this.cells}: the session has ${this.cells} cells`,
     )
-    return this.#sessionIn(cell, options.signal)
+    return this.#pool.sessionWithSignal(cell, options.signal)
   }
 
   /**
@@ -260,7 +253,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     checkObserve(name, options)
     this.#throwIfClosed()
     return new CellObservation(
-      () => this.#sessionFor(name, options.signal),
+      () => this.#pool.sessionWithSignal(this.cellOf(name), options.signal, name),
       (session) => session.observe(name, options),
     )
   }
@@ -307,7 +300,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     // locks, so only its query gets `afterFence`.
     // `after` is a text here, because `checkQuery` refuses `afterFence` without `after`.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
-    const answers = await this.#inAllCells((session, cell) =>
+    const answers = await this.#pool.inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
     )
     if (kind !== 'locks') return mergeNonLockResults(answers, kind, limit) as AnyQueryResult
@@ -347,36 +340,12 @@ export class CellSession extends SessionEmitter<CellEvents> {
   async authenticate(token: string): Promise<void> {
     checkToken(token)
     this.#throwIfClosed()
-    const result = this.#lastAuthentication.then(() => this.#authenticate(token))
-    this.#lastAuthentication = result.catch(() => {})
-    return result
-  }
-
-  async #authenticate(token: string): Promise<void> {
-    const results = await Promise.allSettled(
-      this.#pool.openSessions.map((session) => session.authenticate(token)),
-    )
-    const refusals = results.filter((result) => result.status === 'rejected')
-    // Without open sessions, no cell has refused the token.
-    const isRefusedByAll = refusals.length > 0 && refusals.length === results.length
-    if (!isRefusedByAll) this.#token = token
-    if (refusals.length > 0) throw refusals[0]!.reason
-  }
-
-  /**
-   * Sends the newest token to a session that was opened with a former token. This happens if the
-   * caller calls `authenticate` while the session is being opened. If the broker refuses the newest
-   * token, the session keeps the former token.
-   */
-  async #replaceFormerToken(session: Session, tokenAtOpening: string | undefined): Promise<void> {
-    await this.#lastAuthentication
-    if (this.#token === undefined || this.#token === tokenAtOpening) return
-    await session.authenticate(this.#token).catch(() => {})
+    return this.#tokens.authenticate(token)
   }
 
   /** Returns the counters of all cells together. Rejects if a cell cannot be reached. */
   async stats(): Promise<LockStats> {
-    return mergeStats(await this.#inAllCells((session) => session.stats()))
+    return mergeStats(await this.#pool.inAllCells((session) => session.stats()))
   }
 
   /** Ends the sessions of all cells, as `close` of a session does. Never rejects. */
@@ -416,7 +385,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
    */
   #onOpen(session: Session, cell: number): void {
     if (!this.#keepsProcessAlive) session.unref()
-    void this.#replaceFormerToken(session, this.#tokensAtOpening.get(cell))
+    void this.#tokens.onOpen(session, cell)
     session.on('jeopardy', (error) => this.emit('jeopardy', error, cell))
     session.on('resumed', () => this.emit('resumed', cell))
     session.on('newSession', () => this.emit('newSession', cell))
@@ -434,33 +403,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     options: { readonly signal?: AbortSignal | undefined } | undefined,
     call: (session: Session) => Promise<T>,
   ): Promise<T> {
-    return call(await this.#sessionFor(key, options?.signal))
-  }
-
-  /**
-   * The session in the cell of the key. Rejects with `ABORTED` if the signal is aborted before the
-   * session is open.
-   */
-  async #sessionFor(key: string, signal: AbortSignal | undefined): Promise<Session> {
-    return this.#sessionIn(this.cellOf(key), signal, key)
-  }
-
-  /** @param key The key that an error names; undefined if the caller gave a cell and no key. */
-  async #sessionIn(cell: number, signal: AbortSignal | undefined, key?: string): Promise<Session> {
-    checkSignal(signal)
-    throwIfAborted(signal, key)
-    const opening = this.#pool.session(cell)
-    if (signal === undefined) return opening
-    return new Promise((resolve, reject) => {
-      const stopListening = onAbort(signal, (error) => reject(withKey(key, error)))
-      opening.then(resolve, reject).finally(stopListening)
-    })
-  }
-
-  #inAllCells<T>(call: (session: Session, cell: number) => Promise<T>): Promise<T[]> {
-    return Promise.all(
-      this.#pool.cellNumbers.map(async (cell) => call(await this.#pool.session(cell), cell)),
-    )
+    return call(await this.#pool.sessionWithSignal(this.cellOf(key), options?.signal, key))
   }
 
   #throwIfClosed(): void {
