@@ -4,7 +4,7 @@
  */
 import type { Session } from '@holdfast/client'
 import type { ErrorCode } from '@holdfast/shared'
-import type { CallDeps } from './onceCalls.js'
+import type { CallContext } from './callContext.js'
 
 /** The errors with which a call at a barrier may fail. */
 const barrierCodes: ReadonlySet<ErrorCode> = new Set([
@@ -19,11 +19,15 @@ const barrierCodes: ReadonlySet<ErrorCode> = new Set([
 /**
  * Calls a barrier with a timeout (in ms), because other clients may never call the same barrier.
  */
-export async function callBarrier(session: Session, key: string, deps: CallDeps): Promise<void> {
-  const { random, callOracle, process } = deps
+export async function callBarrier(
+  session: Session,
+  key: string,
+  context: CallContext,
+): Promise<void> {
+  const { random, callOracle, process } = context
   // Mostly two parties, so that calls pass even in a simulation with few clients.
   const parties = random.chance(0.8) ? 2 : 3
-  const request = deps.newRequest()
+  const request = context.newRequest()
   request.timeout ??= random.int(1, 4_000)
   const { timeout, signal } = request
   const start = callOracle.start()

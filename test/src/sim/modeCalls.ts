@@ -3,8 +3,8 @@
  * checks the mode and the fence (the number of the grant) that the client shows.
  */
 import { type ErrorCode, HoldfastError } from '@holdfast/shared'
+import type { CallContext } from './callContext.js'
 import type { HeldLock } from './holderOracle.js'
-import type { CallDeps } from './onceCalls.js'
 
 /** The errors with which an upgrade may fail. */
 const upgradeCodes: ReadonlySet<ErrorCode> = new Set([
@@ -22,22 +22,22 @@ const upgradeCodes: ReadonlySet<ErrorCode> = new Set([
 const noChangeCodes: ReadonlySet<ErrorCode> = new Set(['INVALID_OPTION', 'LOCK_NOT_HELD'])
 
 /** Upgrades and downgrades the lock in random order, and works in between. */
-export async function changeModes(heldLock: HeldLock, deps: CallDeps): Promise<void> {
+export async function changeModes(heldLock: HeldLock, context: CallContext): Promise<void> {
   const { lock } = heldLock
-  for (let changes = deps.random.int(1, 3); changes > 0 && lock.held; changes--) {
+  for (let changes = context.random.int(1, 3); changes > 0 && lock.held; changes--) {
     // Mostly changes the mode, and sometimes tries a change that must be refused.
-    if (deps.random.chance(lock.mode === 'shared' ? 0.8 : 0.3)) await upgrade(heldLock, deps)
-    else await downgrade(heldLock, deps)
-    await deps.work()
+    if (context.random.chance(lock.mode === 'shared' ? 0.8 : 0.3)) await upgrade(heldLock, context)
+    else await downgrade(heldLock, context)
+    await context.work()
   }
 }
 
 /** Upgrades a lock of a client program, and checks the outcome. */
-export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
-  const { callOracle, process } = deps
+export async function upgrade(heldLock: HeldLock, context: CallContext): Promise<void> {
+  const { callOracle, process } = context
   const { lock } = heldLock
   const { mode: formerMode, fence: formerFence } = lock
-  const request = deps.newRequest()
+  const request = context.newRequest()
   const { timeout, signal } = request
   const start = callOracle.start()
   let isSettled = false
@@ -70,8 +70,8 @@ export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void>
 }
 
 /** Downgrades a lock of a client program, and checks the outcome. */
-export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
-  const { callOracle, oracles } = deps
+export async function downgrade(heldLock: HeldLock, context: CallContext): Promise<void> {
+  const { callOracle, oracles } = context
   const { lock } = heldLock
   const isShared = lock.mode === 'shared'
   if (isShared) {

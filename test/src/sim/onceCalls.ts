@@ -5,25 +5,8 @@
  * table of the broker then needs several commands to answer the crowd.
  */
 import type { Session } from '@holdfast/client'
-import type { CallOracle, LockRequest } from './callOracle.js'
+import type { CallContext } from './callContext.js'
 import type { RunValue } from './onceOracle.js'
-import type { Oracles } from './oracles.js'
-import type { Plan } from './plan.js'
-import type { Random } from './random.js'
-import type { SimProcess } from './simProcess.js'
-
-/** The parts of a client program that its calls use. */
-export interface CallDeps {
-  readonly process: SimProcess
-  readonly random: Random
-  readonly plan: Plan
-  readonly oracles: Oracles
-  readonly callOracle: CallOracle
-  /** Makes the options of a call. */
-  readonly newRequest: () => LockRequest
-  /** Takes about as long as the program usually holds a lock. */
-  readonly work: () => Promise<void>
-}
 
 /** The probability that a crowd calls. */
 const crowdChance = 0.2
@@ -33,22 +16,33 @@ const crowdSize = 25
 const largeValueLength = 30_000
 
 /** Calls `session.once` for one caller or for a crowd. Resolves after the last call. */
-export async function callOnce(session: Session, key: string, deps: CallDeps): Promise<void> {
-  const { random, plan } = deps
+export async function callOnce(session: Session, key: string, context: CallContext): Promise<void> {
+  const { random, plan } = context
   const isCrowd = random.chance(crowdChance)
   // A broker with tight buffers would disconnect a client that must read so much.
   const padding = isCrowd && !plan.hasTightBuffers ? 'x'.repeat(largeValueLength) : ''
   const calls = Array.from({ length: isCrowd ? crowdSize : 1 }, () =>
-    call(session, key, padding, deps),
+    call(session, key, padding, context),
   )
   await Promise.all(calls)
 }
 
 /** Makes one call of `once`, and checks its outcome. */
-async function call(session: Session, key: string, padding: string, deps: CallDeps): Promise<void> {
-  const { random, process, oracles, callOracle } = deps
+async function call(
+  session: Session,
+  key: string,
+  padding: string,
+  context: CallContext,
+): Promise<void> {
+  const { random, process, oracles, callOracle } = context
   // `once` has none of the four options that are left out here.
-  const { mode: _, maxHold: __, onQueued: ___, onContended: ____, ...request } = deps.newRequest()
+  const {
+    mode: _,
+    maxHold: __,
+    onQueued: ___,
+    onContended: ____,
+    ...request
+  } = context.newRequest()
   const { metadata, timeout, ttl, signal } = request
   const keepMs = random.chance(0.6) ? random.int(100, 3_000) : undefined
   const failure = random.chance(0.1) ? new Error(`the run of ${metadata.op} fails`) : undefined
@@ -58,7 +52,7 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
   let isSettled = false
   const run = async ({ fence }: { readonly fence: number }): Promise<RunValue> => {
     ownFence = fence
-    work = deps.work()
+    work = context.work()
     await work
     if (failure !== undefined) throw failure
     return { op: metadata.op, fence, padding }

@@ -5,23 +5,13 @@
  * some of its locks. Some scopes end while a call still waits. Probabilities without a comment are
  * arbitrary.
  */
-import type { Lock, LockItem, Scope, Session } from '@holdfast/client'
+import type { Lock, Scope, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'
+import { type CallContext, usualCapacity } from './callContext.js'
 import type { LockRequest } from './callOracle.js'
 import type { HeldLock } from './holderOracle.js'
 import { downgrade, upgrade } from './modeCalls.js'
-import type { CallDeps } from './onceCalls.js'
-
-export interface ScopeDeps extends CallDeps {
-  /** Makes the items of a set. */
-  readonly newItems: () => LockItem[]
-  readonly isStopping: () => boolean
-  /** Records a lock that the program has got. */
-  readonly acquired: (lock: Lock) => HeldLock
-  readonly unlock: (heldLock: HeldLock) => Promise<void>
-  /** Forgets a lock that has ended with its scope. */
-  readonly forget: (heldLock: HeldLock) => void
-}
+import type { ProgramLocks } from './programLocks.js'
 
 /** The relative frequency of each step. `together` sends up to three calls at the same time. */
 const stepWeights = {
@@ -36,9 +26,13 @@ const stepWeights = {
 }
 
 /** Runs one scope until its end. */
-export async function runScope(session: Session, deps: ScopeDeps): Promise<void> {
-  const calls = new ScopeCalls(deps)
-  const { callOracle, random, oracles } = deps
+export async function runScope(
+  session: Session,
+  context: CallContext,
+  locks: ProgramLocks,
+): Promise<void> {
+  const calls = new ScopeCalls(context, locks)
+  const { callOracle, random, oracles } = context
   const { id: firstId } = session
   const failure = random.chance(0.1) ? new Error('the task of the scope fails') : undefined
   const scopeEnd = session.scope(async (scope) => {
@@ -61,7 +55,8 @@ export async function runScope(session: Session, deps: ScopeDeps): Promise<void>
 }
 
 class ScopeCalls {
-  readonly #deps: ScopeDeps
+  readonly #context: CallContext
+  readonly #programLocks: ProgramLocks
   readonly #heldLocks = new Set<HeldLock>()
   /** The locks from `lockAll`, even those of only one key. Their mode cannot change. */
   readonly #sets = new WeakSet<Lock>()
@@ -73,21 +68,22 @@ class ScopeCalls {
   /** Settles with the call that the task does not await; already settled without such a call. */
   settled: Promise<void> = Promise.resolve()
 
-  constructor(deps: ScopeDeps) {
-    this.#deps = deps
+  constructor(context: CallContext, programLocks: ProgramLocks) {
+    this.#context = context
+    this.#programLocks = programLocks
   }
 
   async run(scope: Scope): Promise<void> {
-    const { random } = this.#deps
+    const { random } = this.#context
     for (let stepsLeft = random.int(2, 6); stepsLeft > 0; stepsLeft--) {
-      if (this.#hasGivenUp || this.#deps.isStopping() || scope.signal.aborted) return
+      if (this.#hasGivenUp || this.#context.isStopping || scope.signal.aborted) return
       await this.#step(scope)
-      if (random.chance(0.4)) await this.#deps.work()
+      if (random.chance(0.4)) await this.#context.work()
     }
     if (!random.chance(0.2)) return
     // The task does not await its last call, which may still wait when the scope ends.
     this.settled = this.#lock(scope)
-    if (random.chance(0.5)) await this.#deps.work()
+    if (random.chance(0.5)) await this.#context.work()
   }
 
   /** Must be called when the task ends. From then on, the program holds no lock of the scope. */
@@ -98,7 +94,7 @@ class ScopeCalls {
   }
 
   async #step(scope: Scope): Promise<void> {
-    const { random } = this.#deps
+    const { random } = this.#context
     const step = random.pickWeighted(stepWeights)
     const heldLocks = [...this.#heldLocks].filter(({ lock }) => lock.held)
     const changeable = heldLocks.filter(
@@ -114,7 +110,7 @@ class ScopeCalls {
           0,
         )
       case 'lockAll': {
-        const items = this.#deps.newItems()
+        const items = this.#context.newItems()
         return this.#request(async (_, { mode: __, ...options }) => {
           const lock = await scope.lockAll(items, options)
           this.#sets.add(lock)
@@ -123,26 +119,27 @@ class ScopeCalls {
       }
       case 'permits':
         return this.#request((key, { mode: _, ...options }) =>
-          // The usual capacity in `Program`. The broker refuses another capacity for a key in use.
-          scope.lock(key, { ...options, capacity: 3 }),
+          scope.lock(key, { ...options, capacity: usualCapacity }),
         )
       case 'together': {
         const optionalCalls = random.chance(0.5) ? [this.#lock(scope)] : []
-        const upgradeCalls = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
+        const upgradeCalls = changeable
+          .slice(0, 1)
+          .map((heldLock) => upgrade(heldLock, this.#context))
         await Promise.all([...optionalCalls, ...upgradeCalls, this.#lock(scope)])
         return
       }
       case 'upgrade':
-        if (changeable.length > 0) await upgrade(random.pick(changeable), this.#deps)
+        if (changeable.length > 0) await upgrade(random.pick(changeable), this.#context)
         return
       case 'downgrade':
-        if (changeable.length > 0) await downgrade(random.pick(changeable), this.#deps)
+        if (changeable.length > 0) await downgrade(random.pick(changeable), this.#context)
         return
       case 'unlock': {
         if (heldLocks.length === 0) return
         const heldLock = random.pick(heldLocks)
         this.#heldLocks.delete(heldLock)
-        await this.#deps.unlock(heldLock)
+        await this.#programLocks.unlock(heldLock)
       }
     }
   }
@@ -156,8 +153,8 @@ class ScopeCalls {
     send: (key: string, options: Options) => Promise<Lock>,
     timeout?: number,
   ): Promise<void> {
-    const { random, plan, callOracle, process, oracles } = this.#deps
-    const newRequest = this.#deps.newRequest()
+    const { random, plan, callOracle, process, oracles } = this.#context
+    const newRequest = this.#context.newRequest()
     const request = timeout === undefined ? newRequest : { ...newRequest, timeout }
     const key = random.pick(plan.keys)
     const start = callOracle.start()
@@ -186,7 +183,7 @@ class ScopeCalls {
   #acquired(lock: Lock): void {
     // If the scope holds a set, a call for a key of the set returns a new `Lock` of the same set.
     if (this.#isOfHeldSet(lock)) this.#sets.add(lock)
-    const heldLock = this.#deps.acquired(lock)
+    const heldLock = this.#programLocks.acquired(lock)
     if (this.#isEnded) this.#endLock(heldLock)
     else this.#heldLocks.add(heldLock)
   }
@@ -197,7 +194,7 @@ class ScopeCalls {
 
   #endLock(heldLock: HeldLock): void {
     heldLock.isReturned = true
-    this.#deps.forget(heldLock)
+    this.#programLocks.forget(heldLock)
     this.ended.push(heldLock)
   }
 }
