@@ -57,6 +57,11 @@ export class BrokerHarness {
     return this.clientOn(this.connectWithHello(hello))
   }
 
+  /** Opens this many sessions with the same hello. */
+  openSessions(count: number, hello: Partial<Hello> = {}): Client[] {
+    return Array.from({ length: count }, () => this.openSession(hello))
+  }
+
   /** Reads the `welcome` on a socket, and returns the client of its session. */
   clientOn(socket: FakeSocket): Client {
     const [welcome] = socket.takeMessages()
@@ -68,6 +73,16 @@ export class BrokerHarness {
   sayAndEndTurn(socket: FakeSocket, ...messages: readonly unknown[]): void {
     socket.say(...messages)
     this.environment.endTurn()
+  }
+
+  /** Runs turns until the client has got the answer with this id. @returns the number of turns */
+  turnsUntilAnswer(client: Client, id: number): number {
+    for (let turns = 1; turns < 10_000; turns++) {
+      this.environment.endOneTurn()
+      const heard = client.takeMessages()
+      if (heard.some((message) => 'id' in message && message.id === id)) return turns
+    }
+    throw new Error(`The broker has not answered the request ${id} within 10,000 turns`)
   }
 
   /** Runs the callbacks of settled promises, and ends the turn. */
@@ -129,6 +144,19 @@ export class Client {
     return answer.fence
   }
 
+  /**
+   * Requests many locks in few frames, and drops the answers.
+   *
+   * @param fieldsFor Returns the key and the other fields of a request, by its number, from 0.
+   */
+  lockMany(count: number, fieldsFor: (i: number) => object): void {
+    const requests = lockRequests(count, fieldsFor, this.#lastId + 1)
+    this.#lastId += count
+    const frameLength = 500
+    for (let i = 0; i < count; i += frameLength) this.say(...requests.slice(i, i + frameLength))
+    this.takeMessages()
+  }
+
   /** Requests the release of a lock. @returns the id of the request */
   unlock(fence: number): number {
     const id = ++this.#lastId
@@ -147,6 +175,23 @@ export class Client {
   takeMessages(): ServerMessage[] {
     return this.socket.takeMessages()
   }
+}
+
+/**
+ * Makes lock requests with successive ids.
+ *
+ * @param fieldsFor Returns the key and the other fields of a request, by its number, from 0.
+ */
+export function lockRequests(
+  count: number,
+  fieldsFor: (i: number) => object,
+  firstId = 1,
+): object[] {
+  return Array.from({ length: count }, (_, i) => ({
+    type: 'lock',
+    id: firstId + i,
+    ...fieldsFor(i),
+  }))
 }
 
 /**
