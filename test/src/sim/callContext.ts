@@ -43,7 +43,7 @@ export class CallContext {
     this.callOracle = new CallOracle(process, oracles)
   }
 
-  // ------------------------------------------------------------------------------- options of calls
+  // ------------------------------------------------------------------------------ options of calls
 
   newMetadata(): LockRequest['metadata'] {
     return { op: `${this.process.name}.${++this.#ops}` }
@@ -94,7 +94,7 @@ export class CallContext {
     })
   }
 
-  // ----------------------------------------------------------------------------------------- pauses
+  // ---------------------------------------------------------------------------------------- pauses
 
   /** Takes about as long as the program usually holds a lock. */
   work(): Promise<void> {
