@@ -9,8 +9,8 @@ import { Digest, DivergenceCheck } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { quickOrFullRuns } from '../support/counts.js'
-import { plainState } from '../table/plainValues.js'
 import { CommandMaker, step } from '../table/steps.js'
+import { plainState } from '../table/tableToPlain.js'
 
 /** Random histories of the table. */
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })

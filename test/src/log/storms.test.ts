@@ -10,7 +10,7 @@ import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import type { Client } from '../server/harness.js'
 import { quickOrFull, type Random, runRandomTest } from '../support/counts.js'
-import { plainState } from '../table/plainValues.js'
+import { plainState } from '../table/tableToPlain.js'
 import { Cluster, type Member } from './cluster.js'
 
 const keys = ['k', 'l', 'm']

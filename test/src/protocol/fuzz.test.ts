@@ -10,7 +10,7 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { isFullRun, quickOrFull, type Random, runRandomTest } from '../support/counts.js'
 import { collectGarbage } from '../support/garbage.js'
-import { plainState } from '../table/plainValues.js'
+import { plainState } from '../table/tableToPlain.js'
 import { garble, mutate, validMessage } from './hostileMessages.js'
 import { StandIn, StandInSocket } from './standIn.js'
 

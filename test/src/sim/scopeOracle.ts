@@ -23,7 +23,7 @@ import {
   type RequestCommand,
   stuckRequests,
 } from '../table/naiveDeadlock.js'
-import { plainState } from '../table/plainValues.js'
+import { plainState } from '../table/tableToPlain.js'
 import type { RunReport } from './runReport.js'
 
 /**

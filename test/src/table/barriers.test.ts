@@ -8,8 +8,8 @@
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { plainState } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
+import { plainState } from './tableToPlain.js'
 
 describe('table: barrier', () => {
   it('passes all parties in one step, in order of arrival', () => {

@@ -12,8 +12,9 @@ import { type Command, type Effect, KeyState, LockTable, type SetItem } from '@h
 import { expect } from 'chai'
 import { quickOrFull, Random } from '../support/counts.js'
 import { isDeadlock, newRequestsOf, plainTableOf, type RequestCommand } from './naiveDeadlock.js'
-import { type PlainRequest, plainState } from './plainValues.js'
+import type { PlainRequest } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
+import { plainState } from './tableToPlain.js'
 
 /** The number of the scope in the tests with one scope in each session. */
 const scope = 1

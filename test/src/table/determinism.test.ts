@@ -7,9 +7,10 @@ import { type Command, LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { quickOrFullRuns } from '../support/counts.js'
-import { type PlainEffect, plainEffect, plainState } from './plainValues.js'
+import type { PlainEffect } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
 import { isDeepEqual } from './tableAndModel.js'
+import { plainEffect, plainState } from './tableToPlain.js'
 
 /**
  * Turns random steps into commands, and applies the commands to a new table. A step is a random

@@ -10,8 +10,8 @@
 import { dump, restore } from '@holdfast/server/core'
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { plainState } from './plainValues.js'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
+import { plainState } from './tableToPlain.js'
 
 describe('table: election', () => {
   it('makes one candidate after another the leader, in the order of their campaigns', () => {

@@ -9,10 +9,10 @@ import { Digest, ItemDigest } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { quickOrFullRuns } from '../support/counts.js'
-import { plainState } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
 import { isDeepEqual } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
+import { plainState } from './tableToPlain.js'
 
 /** Moves up to `count` items to `readItems`. Returns whether no more items exist. */
 function readUpTo(

@@ -7,9 +7,9 @@
  */
 import { type Answer, type Command, dump, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { plainEffect, plainState } from './plainValues.js'
 import { isDeepEqual, TableAndModel } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
+import { plainEffect, plainState } from './tableToPlain.js'
 
 /** The longest metadata of a lock: 4 KiB of JSON, which are 4,094 characters and two quotes. */
 const largeMetadata = JSON.stringify('x'.repeat(4_094))

@@ -7,8 +7,8 @@
 import { restore } from '@holdfast/server/core'
 import { maxHoldersNamed } from '@holdfast/shared'
 import { expect } from 'chai'
-import { plainEffect } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
+import { plainEffect } from './tableToPlain.js'
 
 describe('table: a command of a newer version', () => {
   it('is an error, because a table that skips a command differs from the tables of other brokers', () => {

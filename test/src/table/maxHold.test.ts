@@ -9,8 +9,8 @@
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { plainState } from './plainValues.js'
 import { expectNoEffect, TableDriver } from './tableDriver.js'
+import { plainState } from './tableToPlain.js'
 
 describe('table: maxHold', () => {
   it('ends a lock that was refreshed, and grants the next waiter', () => {

@@ -10,8 +10,8 @@
 import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { checkTableRecords } from './invariants.js'
-import { plainState } from './plainValues.js'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
+import { plainState } from './tableToPlain.js'
 
 /** Returns a driver of a table whose commands each grant or answer at most this many waiters. */
 function driverWithLimit(grantsPerCommand: number): TableDriver {

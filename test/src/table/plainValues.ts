@@ -1,24 +1,15 @@
 /**
- * Converts the effects and the state of a lock table to plain values. Tests compare these values
- * with those of a model or of another table, and print them in failure messages. Plain values do
- * not refer to records of the table, because these records may change later.
+ * The effects and the state of a lock table as plain values, without references to records of the
+ * table. Records change with later commands, but plain values do not. So tests can keep these
+ * values, compare them with those of a model or of another table, and print them.
+ *
+ * `tableToPlain.ts` makes plain values of a real table. The model of the table (`model.ts`) makes
+ * them too, but without code that knows the records of the table.
  */
-
-import type {
-  Answer,
-  BarrierCall,
-  CapacityMismatch,
-  Effect,
-  KeptResult,
-  KeyState,
-  Lock,
-  LockTable,
-  Request,
-  Session,
-  StoredHolder,
-} from '@holdfast/server/core'
+import type { CapacityMismatch, StoredHolder } from '@holdfast/server/core'
 import type { ErrorCode, LockMode, NoticeType } from '@holdfast/shared'
 
+/** The answer to a request of a session. */
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'upgraded' | 'refreshed'; readonly fence: number }
   | {
@@ -33,7 +24,7 @@ export type PlainAnswer =
     }
 
 /** The optional terms of locks and requests. */
-interface PlainKind {
+interface PlainExtras {
   readonly permits: number | undefined
   readonly capacity: number | undefined
   /** The longest time from the grant to the end of the lock, even with refreshes, in ms. */
@@ -53,7 +44,7 @@ interface PlainKind {
   readonly scope: number | undefined
 }
 
-export interface PlainLock extends PlainKind {
+export interface PlainLock extends PlainExtras {
   readonly session: string
   readonly id: number
   readonly key: string
@@ -71,7 +62,7 @@ export interface PlainLock extends PlainKind {
   readonly since: number
 }
 
-export interface PlainRequest extends PlainKind {
+export interface PlainRequest extends PlainExtras {
   readonly session: string
   readonly id: number
   readonly key: string
@@ -104,6 +95,7 @@ export interface PlainDelivery {
   readonly followers: readonly string[]
 }
 
+/** A call that waits at a barrier, until `parties` calls with its key have arrived. */
 export interface PlainBarrierCall {
   readonly session: string
   readonly id: number
@@ -140,9 +132,11 @@ export interface PlainSession {
   readonly answers: readonly (readonly [number, PlainAnswer])[] | undefined
 }
 
+/** A key with its locks and waiting requests. */
 export interface PlainKey {
   readonly key: string
   readonly holders: readonly PlainLock[]
+  /** The waiting requests except upgrades, which do not stand in the queue. */
   readonly queue: readonly PlainRequest[]
   readonly delivery: PlainDelivery | undefined
   /** The waiting upgrade of a lock of the key. */
@@ -165,6 +159,7 @@ export interface PlainState {
   readonly keptResults: readonly PlainKeptResult[]
 }
 
+/** An effect of a command: a change of the table, or an answer to a request. */
 export type PlainEffect =
   | { readonly kind: 'opened'; readonly session: string; readonly handshakeId: string }
   | {
@@ -213,291 +208,3 @@ export type PlainEffect =
       readonly answer: PlainAnswer
       readonly repeat: boolean
     }
-
-function plainLock(lock: Lock): PlainLock {
-  const { id, key, mode, fence, presentFence, ttl, generation, metadata, since, extras } = lock
-  const fences = { fence, presentFence }
-  const ownFields = {
-    session: lock.session.id,
-    id,
-    key,
-    mode,
-    ...fences,
-    ttl,
-    generation,
-    metadata,
-    since,
-  }
-  const set = extras?.set?.locks.map((member) => member.key)
-  return { ...ownFields, ...plainExtras(extras), set }
-}
-
-function plainExtras(extras: Lock['extras']) {
-  const { permits, capacity, maxHold, notify, once, scope } = extras ?? {}
-  const election = extras?.election && { ...extras.election }
-  return { permits, capacity, maxHold, notify, once, election, scope: scope?.number }
-}
-
-function plainRequest(request: Request): PlainRequest {
-  const { id, key, mode, ttl, timeout, metadata, since, extras } = request
-  const ownFields = { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
-  const set = extras?.set?.requests.map((member) => member.key)
-  return { ...ownFields, ...plainExtras(extras), set, upgradeOf: request.upgradedLock?.fence }
-}
-
-function plainKeptResult({ result, keep, ownerBroker }: KeptResult): PlainKeptResult {
-  const { key, fence, value } = result
-  return { key, fence, value, keep, ownerBroker }
-}
-
-function plainDelivery({ extras }: KeyState): PlainDelivery | undefined {
-  const { requests, result } = extras?.delivery ?? {}
-  if (requests === undefined || result === undefined) return undefined
-  const followers = Array.from(requests, ({ session, id }) => `${session.id}#${id}`)
-  return { fence: result.fence, value: result.value, followers }
-}
-
-function plainBarrierCall(call: BarrierCall<Session>): PlainBarrierCall {
-  const { session, id, barrier, timeout, since } = call
-  const { key, parties } = barrier
-  return { session: session.id, id, key, parties, timeout, since }
-}
-
-/** An answer without references to objects of the table. */
-export function plainAnswer(answer: Answer): PlainAnswer {
-  switch (answer.kind) {
-    case 'granted':
-      return { kind: 'granted', fence: answer.lock.fence }
-    case 'upgraded':
-    case 'refreshed':
-      return { kind: answer.kind, fence: answer.fence }
-    case 'result':
-      return { kind: 'result', fence: answer.result.fence, value: answer.result.value }
-    case 'unlocked':
-    case 'downgraded':
-    case 'scopeEnded':
-    case 'revoked':
-    case 'proclaimed':
-    case 'passed':
-      return { kind: answer.kind }
-    case 'failed': {
-      const { code, holders, mismatch } = answer
-      return holders === undefined
-        ? { kind: 'failed', code, mismatch }
-        : { kind: 'failed', code, holders: holders.map((holder) => ({ ...holder })) }
-    }
-  }
-}
-
-function plainAnswers(answers: ReadonlyMap<number, Answer>): [number, PlainAnswer][] {
-  return Array.from(answers, ([id, answer]) => [id, plainAnswer(answer)])
-}
-
-/** An effect without references to objects of the table. */
-export function plainEffect(effect: Effect): PlainEffect {
-  switch (effect.kind) {
-    case 'opened':
-      return { kind: 'opened', session: effect.session.id, handshakeId: effect.handshakeId }
-    case 'resumed': {
-      const { session, handshakeId, answers } = effect
-      const { id, attachEpoch } = session
-      return {
-        kind: 'resumed',
-        session: id,
-        handshakeId,
-        attachEpoch,
-        answers: plainAnswers(answers),
-      }
-    }
-    case 'refused':
-      return { kind: 'refused', handshakeId: effect.handshakeId }
-    case 'suspended':
-      return { kind: 'suspended', session: effect.session.id, keep: effect.keep }
-    case 'ended':
-      return { kind: 'ended', session: effect.session.id, reason: effect.reason }
-    case 'acknowledged':
-      return { kind: 'acknowledged', session: effect.session.id }
-    case 'queued':
-    case 'unfinished':
-      return { kind: effect.kind, request: plainRequest(effect.request) }
-    case 'withdrawn':
-      return { kind: 'withdrawn', request: plainRequest(effect.request), reason: effect.reason }
-    case 'granted':
-      return { kind: 'granted', lock: plainLock(effect.lock), waited: effect.request !== undefined }
-    case 'upgraded':
-      return {
-        kind: 'upgraded',
-        lock: plainLock(effect.lock),
-        waited: effect.request !== undefined,
-      }
-    case 'downgraded':
-      return { kind: 'downgraded', lock: plainLock(effect.lock) }
-    case 'released':
-      return { kind: 'released', lock: plainLock(effect.lock), reason: effect.reason }
-    case 'refreshed':
-      return { kind: 'refreshed', lock: plainLock(effect.lock) }
-    case 'proclaimed': {
-      const { lock, formerValue } = effect
-      return { kind: 'proclaimed', lock: plainLock(lock), formerValue }
-    }
-    case 'deadlinesRestarted':
-      return { kind: 'deadlinesRestarted', session: effect.session.id }
-    case 'kept':
-    case 'keepRestarted':
-    case 'forgotten':
-      return { kind: effect.kind, kept: plainKeptResult(effect.kept) }
-    case 'arrived':
-      return { kind: 'arrived', call: plainBarrierCall(effect.call) }
-    case 'departed':
-      return { kind: 'departed', call: plainBarrierCall(effect.call), reason: effect.reason }
-    case 'revoked': {
-      const { lock, by, note } = effect
-      return { kind: 'revoked', lock: plainLock(lock), by: by.id, note }
-    }
-    case 'answer': {
-      const { session, id, answer, repeat } = effect
-      return { kind: 'answer', session: session.id, id, answer: plainAnswer(answer), repeat }
-    }
-  }
-}
-
-function plainSession(session: Session): PlainSession {
-  const { id, principal, grace, ownerBroker, attachEpoch, suspended, lastId } = session
-  const { secret, nextSecret, lastResumeAttempt } = session
-  return {
-    id,
-    principal,
-    grace,
-    ownerBroker,
-    attachEpoch,
-    suspended,
-    secret,
-    nextSecret,
-    lastResumeAttempt,
-    lastId,
-    held: session.held.values().map(({ fence }) => fence),
-    waiting: session.waiting.values().map(({ id }) => id),
-    barrierCalls: session.barrierCalls.values().map(({ id }) => id),
-    revocations: session.revocations,
-    answers: session.answers && plainAnswers(session.answers),
-  }
-}
-
-/** Returns the whole state of a table. */
-export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
-  const keys = Array.from(table.keys.values(), (keyState) => ({
-    key: keyState.key,
-    holders: Array.from(keyState.holders, plainLock),
-    queue: Array.from(keyState.queue, plainRequest),
-    delivery: plainDelivery(keyState),
-    upgrade: keyState.extras?.upgrade && plainRequest(keyState.extras.upgrade),
-  }))
-  return {
-    fence: table.fence,
-    heldCount: table.heldCount,
-    waitingCount: table.waitingCount,
-    quiet: table.quiet,
-    sessions: Array.from(table.sessions.values(), plainSession),
-    keys: keys.sort((a, b) => (a.key < b.key ? -1 : 1)),
-    barrierCalls: Array.from(table.barriers.values())
-      .sort((a, b) => (a.key < b.key ? -1 : 1))
-      .flatMap(({ calls }) => Array.from(calls, plainBarrierCall)),
-    keptResults: Array.from(table.keptResults.values(), plainKeptResult),
-  }
-}
-
-/** A short text of an answer, for failure messages and for `TableDriver`. */
-function answerText(answer: PlainAnswer): string {
-  switch (answer.kind) {
-    case 'granted':
-    case 'upgraded':
-    case 'refreshed':
-      return `${answer.kind} f${answer.fence}`
-    case 'result':
-      return `result f${answer.fence} ${answer.value}`
-    case 'unlocked':
-    case 'downgraded':
-    case 'scopeEnded':
-    case 'revoked':
-    case 'proclaimed':
-    case 'passed':
-      return answer.kind
-    case 'failed': {
-      const holders = answer.holders?.map((holder) => `${holder.session} f${holder.fence}`)
-      return holders === undefined ? answer.code : `${answer.code} by ${holders.join(', ')}`
-    }
-  }
-}
-
-/**
- * Formats an effect as a short text for readable tests. `granted b#2 k f7` means that request 2 of
- * session `b` was granted key `k` with fence 7. `g` stands before a generation, and `@` before an
- * attach epoch. `repeat` in place of `answer` marks a repeated answer, or a refusal that the
- * table does not store.
- */
-export function formatEffect(effect: PlainEffect): string {
-  switch (effect.kind) {
-    case 'opened':
-      return `opened ${effect.session}`
-    case 'resumed': {
-      const answers = effect.answers.map(([id, answer]) => `#${id} ${answerText(answer)}`)
-      return [`resumed ${effect.session} @${effect.attachEpoch}`, ...answers].join('; ')
-    }
-    case 'refused':
-      return `refused ${effect.handshakeId}`
-    case 'suspended':
-      return `suspended ${effect.session}${effect.keep ? ', kept' : ''}`
-    case 'ended':
-      return `ended ${effect.session} ${effect.reason}`
-    case 'acknowledged':
-      return `acknowledged ${effect.session}`
-    case 'queued':
-      return `queued ${effect.request.session}#${effect.request.id} ${effect.request.key}`
-    case 'unfinished':
-      return `unfinished ${effect.request.key}`
-    case 'withdrawn': {
-      const { session, id, key } = effect.request
-      return `withdrawn ${session}#${id} ${key} ${effect.reason}`
-    }
-    case 'granted': {
-      const { session, id, key, fence } = effect.lock
-      return `granted ${session}#${id} ${key} f${fence}`
-    }
-    case 'upgraded': {
-      const { session, key, fence, presentFence } = effect.lock
-      return `upgraded ${session} ${key} f${fence} to f${presentFence}`
-    }
-    case 'downgraded': {
-      const { session, key, fence } = effect.lock
-      return `downgraded ${session} ${key} f${fence}`
-    }
-    case 'released': {
-      const { session, key, fence } = effect.lock
-      return `released ${session} ${key} f${fence} ${effect.reason}`
-    }
-    case 'deadlinesRestarted':
-      return `deadlinesRestarted ${effect.session}`
-    case 'refreshed':
-      return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
-    case 'proclaimed': {
-      const { session, fence, election } = effect.lock
-      return `proclaimed ${session} f${fence} ${effect.formerValue} -> ${election?.value}`
-    }
-    case 'revoked':
-      return `revoked f${effect.lock.fence} by ${effect.by}: ${effect.note}`
-    case 'kept':
-    case 'keepRestarted':
-    case 'forgotten':
-      return `${effect.kind} ${effect.kept.key} f${effect.kept.fence}`
-    case 'arrived':
-      return `arrived ${effect.call.session}#${effect.call.id} ${effect.call.key}`
-    case 'departed': {
-      const { session, id, key } = effect.call
-      return `departed ${session}#${id} ${key} ${effect.reason}`
-    }
-    case 'answer': {
-      const { session, id, answer, repeat } = effect
-      return `${repeat ? 'repeat' : 'answer'} ${session}#${id} ${answerText(answer)}`
-    }
-  }
-}

@@ -13,10 +13,10 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { quickOrFullRuns } from '../support/counts.js'
 import { checkTableRecords } from './invariants.js'
-import { plainEffect, plainState } from './plainValues.js'
 import { CommandMaker, step } from './steps.js'
 import { isDeepEqual } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
+import { plainEffect, plainState } from './tableToPlain.js'
 
 const stepLists = fc.array(step, { minLength: 150, maxLength: 150, size: 'max' })
 

@@ -4,15 +4,11 @@
  * checked too.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
+import { formatEffect } from './effectText.js'
 import { Invariants } from './invariants.js'
 import { Model } from './model.js'
-import {
-  formatEffect,
-  type PlainEffect,
-  type PlainState,
-  plainEffect,
-  plainState,
-} from './plainValues.js'
+import type { PlainEffect, PlainState } from './plainValues.js'
+import { plainEffect, plainState } from './tableToPlain.js'
 
 /**
  * Reports a difference between the table and the model, with all data that an engineer needs to

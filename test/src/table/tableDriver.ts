@@ -8,8 +8,9 @@
 import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
 import type { LockMode, NoticeType } from '@holdfast/shared'
 import { expect } from 'chai'
+import { formatEffect } from './effectText.js'
 import { Invariants } from './invariants.js'
-import { formatEffect, plainEffect, plainState } from './plainValues.js'
+import { plainEffect, plainState } from './tableToPlain.js'
 
 /** The default limits. A test of a limit sets a lower limit. */
 const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
