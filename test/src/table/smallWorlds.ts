@@ -1,5 +1,6 @@
 /**
- * Explores a small world: a table with a few sessions, and the commands to try in each state.
+ * Tries every order of a few commands in a small world. A small world has the commands that open a
+ * few sessions, and the moves: the commands to try in each state.
  *
  * A path is a list of commands in order. The paths form a tree, which the search visits breadth
  * first. After each command, the search compares the table with its model, a second and simpler
@@ -8,6 +9,8 @@
  */
 import { createHash } from 'node:crypto'
 import type { Command } from '@holdfast/server/core'
+import { expect } from 'chai'
+import { quickOrFull } from '../support/counts.js'
 import type { PlainState } from './plainValues.js'
 import { TableAndModel } from './tableAndModel.js'
 
@@ -17,21 +20,38 @@ export interface World {
    * these worlds.
    */
   readonly grantsPerCommand?: number
-  /** The commands that create the sessions. */
+  /** The commands that open the sessions. They may also prepare the table. */
   readonly start: readonly Command[]
   /** The commands to try in this state. */
   moves(state: PlainState): Command[]
 }
 
-export interface ExplorationResult {
+interface ExplorationResult {
   /** The number of different states after 1 to `depth - 1` commands; later ones are not stored. */
   readonly states: number
   /** The number of commands that were tried and compared. */
   readonly commandCount: number
 }
 
+/**
+ * Defines the test of a world. The depth is the number of commands in the longest path. A full run
+ * should go deeper than a quick run (`quickOrFull`). A world whose sessions differ has several
+ * times as many paths, so its depth should be smaller.
+ *
+ * @param name The sessions of the world and what they do, for the title of the test.
+ */
+export function testSmallWorld(name: string, world: World, depth: number): void {
+  it(`the table agrees with the model in every order of up to ${depth} commands of ${name}`, function () {
+    this.timeout(quickOrFull(240_000, 1_200_000))
+    const { states, commandCount } = explore(world, depth)
+    this.test!.title += ` (${commandCount} commands, ${states} states)`
+    // A world whose moves have no effect would have a few states only.
+    expect(states).to.be.greaterThan(quickOrFull(50, 500))
+  })
+}
+
 /** Searches paths of up to `depth` commands, as described above. */
-export function explore(world: World, depth: number): ExplorationResult {
+function explore(world: World, depth: number): ExplorationResult {
   // The set contains digests, because the states themselves would take gigabytes.
   const seenStates = new Set<string>()
   let commandCount = 0
