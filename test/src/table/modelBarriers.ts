@@ -3,7 +3,7 @@
  * of PROTOCOL.md one by one. All calls with one key wait at one barrier. The calls pass together
  * when `parties` calls have arrived.
  */
-import type { CapacityMismatch, Command } from '@holdfast/server/core'
+import type { ArriveAtBarrier, CapacityMismatch } from '@holdfast/server/core'
 import type { ModelSession, ModelState } from './modelState.js'
 import type { PlainAnswer, PlainBarrierCall, PlainEffect } from './plainValues.js'
 
@@ -30,7 +30,7 @@ export class ModelBarriers {
   }
 
   /** Handles a call with a new id: refuses or answers the call, or lets the call wait. */
-  arrive(session: ModelSession, command: Extract<Command, { type: 'barrier' }>): void {
+  arrive(session: ModelSession, command: ArriveAtBarrier): void {
     const { id, key, parties, timeout, at } = command
     const state = this.#state
     const waitingCalls = state.barrierCalls.filter((call) => call.key === key)

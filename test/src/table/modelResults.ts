@@ -4,7 +4,6 @@
  * calls. A delivery is a result that some followers still wait for. The model has a flat list of
  * kept results and a flat list of deliveries.
  */
-import type { Command } from '@holdfast/server/core'
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
 import type { PlainAnswer, PlainEffect, PlainKeptResult, PlainRequest } from './plainValues.js'
 
@@ -96,25 +95,6 @@ export class ModelResults {
     this.#state.keptResults = this.#state.keptResults.filter((other) => other !== kept)
     this.#effect({ kind: 'forgotten', kept })
   }
-}
-
-/** A `once` is a request for an exclusive lock. */
-export function onceRequest(
-  session: ModelSession,
-  { id, key, ttl, timeout, metadata, at }: Extract<Command, { type: 'once' }>,
-): PlainRequest {
-  const unusedFields = {
-    permits: undefined,
-    capacity: undefined,
-    notify: undefined,
-    set: undefined,
-    election: undefined,
-    scope: undefined,
-    upgradeOf: undefined,
-  }
-  const commonFields = { session: session.id, id, key, ttl, timeout, metadata, since: at }
-  const { maxHold } = session.limits
-  return { ...commonFields, ...unusedFields, maxHold, once: true, mode: 'exclusive' }
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The state of the model of the lock table: flat lists that are searched from end to end. */
-import type { Command, SessionLimits, StoredHolder } from '@holdfast/server/core'
+import type { ResumeSession, SessionLimits, StoredHolder } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { isDeadlock } from './naiveDeadlock.js'
 import type {
@@ -25,7 +25,6 @@ export type WantedLock = {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
-type Resume = Extract<Command, { type: 'resume' }>
 /** The fields of a plain session that `toPlain` computes. */
 type Derived = 'held' | 'waiting' | 'barrierCalls' | 'answers' | 'lastResumeAttempt' | 'revocations'
 
@@ -33,7 +32,7 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   readonly name: string | undefined
   readonly limits: SessionLimits
   /** The command of the last successful resume. */
-  acceptedResume: Resume | undefined
+  acceptedResume: ResumeSession | undefined
   /** Every lock of the session that was revoked. */
   readonly allRevocations: { fence: number; note: string }[]
   /**
@@ -41,23 +40,6 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
    * for a session without a grace. A session with a grace survives a drop of its connection.
    */
   answers: [number, PlainAnswer, string][]
-}
-
-/**
- * Returns whether the session accepts a resume. The secret (`proof`) must be valid, and the attempt
- * must not be late. An attempt is late if the same attempt or a later one has resumed the session
- * with this secret.
- */
-export function acceptsResume(
-  session: ModelSession,
-  { principal, proof, resumeAttempt }: Resume,
-): boolean {
-  const { acceptedResume, secret, nextSecret } = session
-  const acceptedAttempt = acceptedResume?.proof === proof ? acceptedResume.resumeAttempt : undefined
-  const isLate =
-    acceptedAttempt !== undefined && resumeAttempt !== undefined && acceptedAttempt >= resumeAttempt
-  const isValidSecret = proof === secret || proof === nextSecret
-  return session.grace > 0 && session.principal === principal && isValidSecret && !isLate
 }
 
 export class ModelState {

@@ -5,7 +5,7 @@
  * downgrade makes an exclusive lock shared. A scope is one task of a session. A quiet table grants
  * no upgrade.
  */
-import type { Command } from '@holdfast/server/core'
+import type { DowngradeLock, EndScope, UpgradeLock } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
 import { type ModelLock, type ModelSession, type ModelState, removeFirst } from './modelState.js'
 import type { PlainAnswer, PlainEffect, PlainLock, PlainRequest } from './plainValues.js'
@@ -19,8 +19,6 @@ interface UpgradeOutput {
   grantWaiters(keys: readonly string[], at: number): void
 }
 
-type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>
-
 export class ModelUpgrades {
   readonly #state: ModelState
   readonly #output: UpgradeOutput
@@ -31,7 +29,7 @@ export class ModelUpgrades {
   }
 
   /** Applies the command `upgrade`. */
-  upgrade(session: ModelSession, command: CommandOf<'upgrade'>): void {
+  upgrade(session: ModelSession, command: UpgradeLock): void {
     const { id, fence, timeout, at } = command
     const state = this.#state
     const lock = this.#lockOf(session, command)
@@ -80,7 +78,7 @@ export class ModelUpgrades {
   }
 
   /** Applies the command `downgrade`. */
-  downgrade(session: ModelSession, command: CommandOf<'downgrade'>): void {
+  downgrade(session: ModelSession, command: DowngradeLock): void {
     const lock = this.#lockOf(session, command)
     if (lock === undefined) return
     if (hasFixedMode(lock)) {
@@ -97,7 +95,7 @@ export class ModelUpgrades {
   }
 
   /** Ends a scope: first the call that waits, if any, then the locks of the scope. */
-  endScope(session: ModelSession, { id, scope, at }: CommandOf<'endScope'>): void {
+  endScope(session: ModelSession, { id, scope, at }: EndScope): void {
     session.lastId = id
     const state = this.#state
     const isOfScope = (item: PlainLock | PlainRequest) =>
@@ -173,7 +171,7 @@ export class ModelUpgrades {
   }
 
   /** The lock that the command names. Answers the command if the session has no such lock. */
-  #lockOf(session: ModelSession, command: CommandOf<'upgrade' | 'downgrade'>) {
+  #lockOf(session: ModelSession, command: UpgradeLock | DowngradeLock) {
     const lock = this.#state.findLock(session.id, command.fence)
     if (lock !== undefined) return lock
     session.lastId = command.id
