@@ -9,7 +9,7 @@
  * incarnation. Therefore, unless an entry is lost, a broker never grants or acknowledges a lock
  * that the other brokers may have granted to another session.
  */
-import { HoldfastError } from '@holdfast/shared'
+import type { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import type { LogStatus } from '../../observability/logStatus.js'
 import type { LogEnvironment } from '../../platform/environment.js'
@@ -21,16 +21,14 @@ import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry, type LogEntry, type MissingEntry, noticesIn } from './entry.js'
 import { EntryQueue, type EntrySteps } from './entryQueue.js'
 import { Incarnation } from './incarnation.js'
-import { nameIn, namesOf, newIncarnationId } from './incarnationNames.js'
+import { newIncarnationId } from './incarnationNames.js'
 import { entryLost, logClosed } from './logErrors.js'
 import { MemberList } from './memberList.js'
-import { FailureDetector, heartbeatMsFor } from './selfLease.js'
+import { MemberStatus } from './memberStatus.js'
+import { FailureDetector } from './selfLease.js'
 import { emptyLog, type LoadedSnapshot, saveState } from './snapshot.js'
 import { SnapshotCatchUp } from './snapshotCatchUp.js'
 import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
-
-/** How long the status shows the loss of an entry, in ms, so that operators and alerts see it. */
-const lossVisibleMs = 60_000
 
 /**
  * `new`: the broker has not sent a `join` entry yet. `joining`: the broker does not serve yet, or
@@ -62,6 +60,7 @@ export class ClusterMember {
   readonly #commandQueue = new CommandQueue()
   /** The received entries that this broker has not handled yet. */
   readonly #entryQueue: EntryQueue
+  readonly #status: MemberStatus
   #state: State = 'new'
   #subscription: { stop(): void } | undefined
   /** The position of the last entry whose commands this broker has applied. */
@@ -74,13 +73,6 @@ export class ClusterMember {
   #failureDetector: FailureDetector | undefined
   /** The incarnations that have sent an entry since the current incarnation joined. */
   readonly #heardSinceJoin = new Set<string>()
-  /** How long the newest returned entry took from its sending to its return, in ms. */
-  #lagMs: number | undefined
-  /**
-   * When the oldest unreturned entry of the former incarnations was sent; undefined if no such
-   * entry is known.
-   */
-  #unreturnedSince: number | undefined
   /** The most parts that a single attempt to load a snapshot has loaded. */
   #partsLoaded = 0
   /** The number of steps in which this broker has restored its table. */
@@ -90,21 +82,16 @@ export class ClusterMember {
    * `join` has returned.
    */
   #positionOnJoining = 0
-  /** The number of brokers whose sessions this broker has taken over after they died or left. */
-  #takeovers = 0
-  /** How many times this broker has resigned after it served. */
-  #resignations = 0
   #snapshotCatchUp: SnapshotCatchUp | undefined
-  /** Why the current attempt to join or to append fails; undefined if nothing fails. */
-  #problem: string | undefined
-  /** Whether the current attempt fails because of a wrong setting, such as a missing right. */
-  #isMisconfigured = false
-  /** The newest entry that proved that this broker has not received an earlier entry. */
-  #loss: { readonly position: number; readonly at: number; readonly problem: string } | undefined
+  /** The position of the newest entry that proved that this broker missed an earlier entry. */
+  #lossPosition: number | undefined
 
   constructor(deps: ClusterMemberDeps) {
     this.#deps = deps
     this.#entryQueue = new EntryQueue(deps.environment)
+    const { engine, environment, config, snapshots } = deps
+    const { clock } = environment
+    this.#status = new MemberStatus({ engine, clock, config, snapshots })
   }
 
   get #hasEnded(): boolean {
@@ -138,7 +125,7 @@ export class ClusterMember {
   }
 
   get isMisconfigured(): boolean {
-    return this.#isMisconfigured
+    return this.#status.isMisconfigured
   }
 
   get load(): LogLoad {
@@ -146,53 +133,13 @@ export class ClusterMember {
   }
 
   get status(): Omit<LogStatus, 'givenName' | 'otherLogs'> {
-    const until = this.name === '' ? 0 : this.#incarnation!.selfLease.until
-    return {
+    return this.#status.report({
       position: this.#position,
-      lagMs: this.#currentLagMs,
-      members: namesOf([...this.#members.live.keys()]),
-      name: this.name === '' ? undefined : nameIn(this.name, this.#members.live.keys()),
-      selfLeaseMs: Math.max(0, until - this.#now()),
+      liveIds: [...this.#members.live.keys()],
+      servingId: this.name,
+      selfLease: this.#incarnation?.selfLease,
       waiting: this.#commandQueue.length,
-      snapshot: this.#deps.snapshots.newest,
-      takeovers: this.#takeovers,
-      resignations: this.#resignations,
-      failedSnapshots: this.#deps.snapshots.failureCount,
-      problem:
-        this.#lossProblem ??
-        this.#problem ??
-        this.#deps.snapshots.problem ??
-        this.#deps.engine.warning ??
-        this.#slowProblem,
-    }
-  }
-
-  /** The age of the oldest own entry that has not returned, also of former incarnations. */
-  get #unreturnedMs(): number | undefined {
-    const since = this.#unreturnedSince ?? this.#incarnation?.selfLease.oldestUnreturnedAt
-    return since === undefined ? undefined : this.#now() - since
-  }
-
-  get #currentLagMs(): number | undefined {
-    const unreturnedMs = this.#unreturnedMs
-    return unreturnedMs === undefined ? this.#lagMs : Math.max(unreturnedMs, this.#lagMs ?? 0)
-  }
-
-  /**
-   * A message that the log is slow, if an own entry takes longer than the time between two
-   * heartbeats (entries without commands); undefined otherwise.
-   */
-  get #slowProblem(): string | undefined {
-    const lagMs = this.#currentLagMs ?? 0
-    if (this.name === '' || lagMs <= heartbeatMsFor(this.#deps.config.deadMs)) return undefined
-    // Rounds to one decimal.
-    const seconds = Math.round(lagMs / 100) / 10
-    return `the shared log is slow: an entry of this broker takes ${seconds} s and more`
-  }
-
-  get #lossProblem(): string | undefined {
-    if (this.#loss === undefined) return undefined
-    return this.#now() - this.#loss.at < lossVisibleMs ? this.#loss.problem : undefined
+    })
   }
 
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
@@ -200,7 +147,7 @@ export class ClusterMember {
     // This member may have been ended while the engine opened the log.
     if (this.#hasEnded) throw logClosed()
     const loaded = await this.#newCatchUp().newestSnapshot()
-    this.#problem = undefined
+    this.#status.onProblem(undefined)
     await this.#restore(loaded)
     this.#join(undefined)
   }
@@ -307,7 +254,7 @@ export class ClusterMember {
       onSelfLeaseOver: () => {
         if (this.name !== '') this.#resign()
       },
-      onProblem: this.#onProblem,
+      onProblem: this.#status.onProblem,
     })
     this.#incarnation.join(replaces)
   }
@@ -327,12 +274,12 @@ export class ClusterMember {
   #stepDown(): boolean {
     const formerState = this.#state
     if (formerState === 'ended' || formerState === 'new') return false
-    this.#unreturnedSince ??= this.#incarnation!.selfLease.oldestUnreturnedAt
+    this.#status.onIncarnationEnd(this.#incarnation!.selfLease)
     this.#incarnation!.end()
     this.#commandQueue.clear()
     this.#state = 'joining'
     if (formerState !== 'joining') {
-      this.#resignations++
+      this.#status.countResignation()
       this.#deps.stateMachine.resign()
     }
     if (formerState === 'leaving') this.#deps.onLeft()
@@ -362,13 +309,13 @@ export class ClusterMember {
   #onLoss(missing: MissingEntry, position: number): void {
     this.#stopReading()
     const { broker, n } = missing
-    if (position === this.#loss?.position) {
+    if (position === this.#lossPosition) {
       this.#fail(entryLost(broker, n, position))
       return
     }
     const entryText = `entry ${n} of broker ${broker}`
-    const problem = `this broker did not receive ${entryText}, so it reads the log again`
-    this.#loss = { position, at: this.#now(), problem }
+    this.#lossPosition = position
+    this.#status.onLoss(`this broker did not receive ${entryText}, so it reads the log again`)
     if (!this.#stepDown()) return
     this.#beginAgain(async (catchUp) => (await catchUp.newestSnapshot()) ?? emptyLog())
   }
@@ -389,21 +336,12 @@ export class ClusterMember {
       engine,
       environment,
       config,
-      onProblem: this.#onProblem,
+      onProblem: this.#status.onProblem,
       onPart: (count) => {
         this.#partsLoaded = Math.max(this.#partsLoaded, count)
       },
     })
     return this.#snapshotCatchUp
-  }
-
-  /**
-   * Records why an attempt fails: the error or its text; undefined if the attempt has succeeded.
-   */
-  readonly #onProblem = (reason: unknown): void => {
-    this.#problem =
-      reason === undefined || typeof reason === 'string' ? reason : (reason as Error).message
-    this.#isMisconfigured = reason instanceof HoldfastError && reason.code === 'INVALID_OPTION'
   }
 
   /** Stops for good, because of a permanent error. */
@@ -483,7 +421,7 @@ export class ClusterMember {
   #onTakeover({ formerOwner, ownerBroker }: Extract<Command, { type: 'restart' }>): void {
     if (formerOwner === undefined) return
     this.#failureDetector?.remove(formerOwner)
-    if (this.#hasJoined && ownerBroker === this.#incarnation?.id) this.#takeovers++
+    if (this.#hasJoined && ownerBroker === this.#incarnation?.id) this.#status.countTakeover()
   }
 
   /**
@@ -493,8 +431,7 @@ export class ClusterMember {
   #onOwnEntry({ n }: LogEntry): void {
     const incarnation = this.#incarnation!
     const now = this.#now()
-    this.#lagMs = incarnation.onOwnEntry(n) ?? this.#lagMs
-    this.#unreturnedSince = undefined
+    this.#status.onOwnEntry(incarnation.onOwnEntry(n))
     if (!this.#hasJoined) {
       this.#hasJoined = true
       const otherMembers = [...this.#members.live.keys()].filter(
