@@ -13,21 +13,20 @@ import type { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import type { LogStatus } from '../../observability/logStatus.js'
 import type { LogEnvironment } from '../../platform/environment.js'
-import { runInTurns } from '../../platform/turns.js'
 import type { LogLoad, StateMachine } from '../log.js'
 import { CommandQueue } from './commandQueue.js'
 import { DivergenceCheck } from './divergenceCheck.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry, type LogEntry, type MissingEntry, noticesIn } from './entry.js'
-import { EntryQueue, type EntrySteps } from './entryQueue.js'
+import type { EntrySteps } from './entryQueue.js'
 import { Incarnation } from './incarnation.js'
 import { newIncarnationId } from './incarnationNames.js'
 import { entryLost, logClosed } from './logErrors.js'
+import { LogReader } from './logReader.js'
 import { MemberList } from './memberList.js'
 import { MemberStatus } from './memberStatus.js'
 import { FailureDetector } from './selfLease.js'
 import { emptyLog, type LoadedSnapshot, saveState } from './snapshot.js'
-import { SnapshotCatchUp } from './snapshotCatchUp.js'
 import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
 
 /**
@@ -58,11 +57,9 @@ export interface ClusterMemberDeps {
 export class ClusterMember {
   readonly #deps: ClusterMemberDeps
   readonly #commandQueue = new CommandQueue()
-  /** The received entries that this broker has not handled yet. */
-  readonly #entryQueue: EntryQueue
+  readonly #logReader: LogReader
   readonly #status: MemberStatus
   #state: State = 'new'
-  #subscription: { stop(): void } | undefined
   /** The position of the last entry whose commands this broker has applied. */
   #position = 0
   #members = new MemberList()
@@ -73,29 +70,30 @@ export class ClusterMember {
   #failureDetector: FailureDetector | undefined
   /** The incarnations that have sent an entry since the current incarnation joined. */
   readonly #heardSinceJoin = new Set<string>()
-  /** The most parts that a single attempt to load a snapshot has loaded. */
-  #partsLoaded = 0
-  /** The number of steps in which this broker has restored its table. */
-  #restoreSteps = 0
   /**
    * A copy of `#position` for `joinProgress`; changes only after `join` is in the log and before
    * `join` has returned.
    */
   #positionOnJoining = 0
-  #snapshotCatchUp: SnapshotCatchUp | undefined
   /** The position of the newest entry that proved that this broker missed an earlier entry. */
   #lossPosition: number | undefined
 
   constructor(deps: ClusterMemberDeps) {
     this.#deps = deps
-    this.#entryQueue = new EntryQueue(deps.environment)
-    const { engine, environment, config, snapshots } = deps
+    const { stateMachine, engine, environment, config, snapshots } = deps
     const { clock } = environment
     this.#status = new MemberStatus({ engine, clock, config, snapshots })
-  }
-
-  get #hasEnded(): boolean {
-    return this.#state === 'ended'
+    this.#logReader = new LogReader({
+      stateMachine,
+      engine,
+      environment,
+      config,
+      onRestored: (snapshot) => this.#onRestored(snapshot),
+      handleEntry: (position, text) => this.#handleEntry(position, text),
+      onCompacted: () => this.#onCompacted(),
+      onFailed: (error) => this.#fail(error),
+      onProblem: this.#status.onProblem,
+    })
   }
 
   /** The name of the current incarnation while it serves; '' otherwise. */
@@ -121,7 +119,7 @@ export class ClusterMember {
     if (!this.#hasJoined && this.#incarnation?.isJoinAppended === true) {
       this.#positionOnJoining = this.#position
     }
-    return this.#partsLoaded + this.#restoreSteps + this.#positionOnJoining
+    return this.#logReader.snapshotProgress + this.#positionOnJoining
   }
 
   get isMisconfigured(): boolean {
@@ -145,10 +143,10 @@ export class ClusterMember {
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
   async begin(): Promise<void> {
     // This member may have been ended while the engine opened the log.
-    if (this.#hasEnded) throw logClosed()
-    const loaded = await this.#newCatchUp().newestSnapshot()
+    if (this.#state === 'ended') throw logClosed()
+    const snapshot = await this.#logReader.newestSnapshot()
     this.#status.onProblem(undefined)
-    await this.#restore(loaded)
+    await this.#logReader.readFrom(snapshot)
     this.#join(undefined)
   }
 
@@ -186,48 +184,19 @@ export class ClusterMember {
   /** Stops for good: applies and appends no more entries. */
   end(): void {
     this.#state = 'ended'
-    this.#snapshotCatchUp?.stop()
-    this.#stopReading()
+    this.#logReader.end()
     this.#incarnation?.end()
     this.#commandQueue.clear()
   }
 
   // -------------------------------------------------------------------------- joining and leaving
 
-  /**
-   * Restores the snapshot, if there is one, and reads the log from the position of the snapshot.
-   */
-  async #restore(loaded: LoadedSnapshot | undefined): Promise<void> {
-    if (this.#hasEnded) throw logClosed()
-    if (loaded !== undefined) {
-      const { stateMachine, environment } = this.#deps
-      await runInTurns(this.#countSteps(stateMachine.restore(loaded.items)), environment)
-      if (this.#hasEnded) throw logClosed()
-      this.#position = loaded.position
-      this.#members = loaded.members
-      this.#divergenceCheck = new DivergenceCheck()
-      this.#deps.snapshots.recordSnapshot(loaded.position, loaded.at)
-    }
-    this.#subscription = this.#deps.engine.follow(this.#position, {
-      entry: (position, text) =>
-        this.#entryQueue.add(text.length, () => this.#handleEntry(position, text)),
-      // This broker first handles the entries that it has received before.
-      compacted: () => this.#entryQueue.add(0, this.#onCompacted),
-      failed: (error) => this.#fail(error),
-    })
-  }
-
-  /** Stops the stream of entries, and drops the received entries that are not handled yet. */
-  #stopReading(): void {
-    this.#subscription?.stop()
-    this.#entryQueue.clear()
-  }
-
-  *#countSteps(steps: Iterator<undefined, void, undefined>): Generator<undefined, void, undefined> {
-    while (steps.next().done !== true) {
-      this.#restoreSteps++
-      yield
-    }
+  /** The table now has the state of this snapshot, and the next entry follows the snapshot. */
+  #onRestored({ position, at, members }: LoadedSnapshot): void {
+    this.#position = position
+    this.#members = members
+    this.#divergenceCheck = new DivergenceCheck()
+    this.#deps.snapshots.recordSnapshot(position, at)
   }
 
   /**
@@ -290,9 +259,8 @@ export class ClusterMember {
    * The log has compacted (dropped) the entries that this broker needs, so the broker begins again
    * from a newer snapshot.
    */
-  readonly #onCompacted = (): undefined => {
-    this.#stopReading()
-    if (this.#stepDown()) this.#beginAgain((catchUp) => catchUp.snapshotAfter(this.#position))
+  #onCompacted(): void {
+    if (this.#stepDown()) this.#beginAgain(() => this.#logReader.snapshotAfter(this.#position))
   }
 
   /**
@@ -307,7 +275,7 @@ export class ClusterMember {
    * stops with a permanent error.
    */
   #onLoss(missing: MissingEntry, position: number): void {
-    this.#stopReading()
+    this.#logReader.stop()
     const { broker, n } = missing
     if (position === this.#lossPosition) {
       this.#fail(entryLost(broker, n, position))
@@ -317,31 +285,17 @@ export class ClusterMember {
     this.#lossPosition = position
     this.#status.onLoss(`this broker did not receive ${entryText}, so it reads the log again`)
     if (!this.#stepDown()) return
-    this.#beginAgain(async (catchUp) => (await catchUp.newestSnapshot()) ?? emptyLog())
+    this.#beginAgain(async () => (await this.#logReader.newestSnapshot()) ?? emptyLog())
   }
 
   /** Restores the snapshot that `findSnapshot` returns, and joins as the next incarnation. */
-  #beginAgain(findSnapshot: (catchUp: SnapshotCatchUp) => Promise<LoadedSnapshot>): void {
-    findSnapshot(this.#newCatchUp())
-      .then(async (loaded) => {
-        await this.#restore(loaded)
+  #beginAgain(findSnapshot: () => Promise<LoadedSnapshot>): void {
+    findSnapshot()
+      .then(async (snapshot) => {
+        await this.#logReader.readFrom(snapshot)
         this.#join(this.#incarnation!.id)
       })
       .catch((error: HoldfastError) => this.#fail(error))
-  }
-
-  #newCatchUp(): SnapshotCatchUp {
-    const { engine, environment, config } = this.#deps
-    this.#snapshotCatchUp = new SnapshotCatchUp({
-      engine,
-      environment,
-      config,
-      onProblem: this.#status.onProblem,
-      onPart: (count) => {
-        this.#partsLoaded = Math.max(this.#partsLoaded, count)
-      },
-    })
-    return this.#snapshotCatchUp
   }
 
   /** Stops for good, because of a permanent error. */
@@ -388,7 +342,7 @@ export class ClusterMember {
   /** Saves the current table as a snapshot; undefined if the table may be wrong. */
   readonly #saveOwnState: SaveOwnState = async (onCompactionProblem) => {
     // In the middle of an entry, the table has the state of no position.
-    while (this.#entryQueue.isMidEntry) await new Promise<void>(this.#deps.environment.endOfTurn)
+    while (this.#logReader.isMidEntry) await new Promise<void>(this.#deps.environment.endOfTurn)
     // The table is certainly right only while this broker serves.
     if (this.#state !== 'serving') return undefined
     const { engine, environment, stateMachine } = this.#deps

@@ -95,9 +95,9 @@ const snapshots: Mutant[] = [
   },
   {
     name: 'cluster-snapshot-not-restored',
-    in: 'ClusterMember.#restore',
+    in: 'LogReader.readFrom',
     find: 'await runInTurns($RESTORING, $ENVIRONMENT)',
-    replace: 'if (this.#incarnation === undefined) await runInTurns($RESTORING, $ENVIRONMENT)',
+    replace: 'if (this.#subscription === undefined) await runInTurns($RESTORING, $ENVIRONMENT)',
     brokers,
     why: 'A broker that missed entries restores no snapshot, although the log has removed the entries.',
   },
