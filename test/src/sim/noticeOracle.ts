@@ -2,7 +2,7 @@
  * An oracle (a check of a simulated run) of the two notices of the broker: `queued` tells a client
  * that its request waits, and `contended` tells a holder that requests wait for its lock. `queued`
  * comes once for a request. In a run without faults, `contended` comes at most about once a second
- * for a lock, and each notice that a client wants comes soon.
+ * for a lock on one connection, and each notice that a client wants comes soon.
  */
 import type { Effect, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
@@ -36,8 +36,11 @@ export class NoticeOracle {
   readonly #expectedContended = new Map<number, Waiting[]>()
   /** The requests for which a broker has sent `queued`, as `session#id`. */
   readonly #requestsWithQueued = new Set<string>()
-  /** World time (time of the simulation) of the last `contended` for each lock, by its fence. */
-  readonly #contendedAt = new Map<number, number>()
+  /**
+   * World time (time of the simulation) of the last `contended` on each connection for each lock, by
+   * its fence. After a resume, the broker sends a `contended` on the new connection at once.
+   */
+  readonly #contendedAt = new WeakMap<Connection, Map<number, number>>()
 
   constructor(report: RunReport, now: () => number, isFaultless: boolean) {
     this.#report = report
@@ -68,7 +71,8 @@ export class NoticeOracle {
     for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
       if (message.type === 'welcome') this.#sessions.set(connection, message.session)
       else if (message.type === 'queued') this.#checkQueued(connection, message.id)
-      else if (message.type === 'contended') this.#checkContended(message.fence, message.waiting)
+      else if (message.type === 'contended')
+        this.#checkContended(connection, message.fence, message.waiting)
     }
   }
 
@@ -130,10 +134,12 @@ export class NoticeOracle {
     this.#report.count('notice queued')
   }
 
-  #checkContended(fence: number, waitingCount: number): void {
+  #checkContended(connection: Connection, fence: number, waitingCount: number): void {
     const now = this.#now()
-    const gapMs = now - (this.#contendedAt.get(fence) ?? Number.NEGATIVE_INFINITY)
-    this.#contendedAt.set(fence, now)
+    const contendedAt = this.#contendedAt.get(connection) ?? new Map<number, number>()
+    this.#contendedAt.set(connection, contendedAt)
+    const gapMs = now - (contendedAt.get(fence) ?? Number.NEGATIVE_INFINITY)
+    contendedAt.set(fence, now)
     this.#expectedContended.delete(fence)
     this.#report.count('notice contended')
     if (waitingCount < 1) this.#report.violated('contended means that requests wait', `${fence}`)
