@@ -83,10 +83,11 @@ function checksum(text: string): number {
  * one bit. If the bit that is shifted out is 1, the step xors the checksum with the polynomial
  * 0x1021, which has the bits 12, 5 and 0.
  *
- * This function takes the eight steps at once. At first `top` is the upper byte. When a step xors
- * in the polynomial, bit 12 of the polynomial flips a bit that is shifted out four steps later. So
- * each of the upper four bits of `top` flips the bit four places below: `top ^= top >> 4`. Then
- * `top` has the eight bits that are shifted out. The last line xors in all polynomials.
+ * This function takes the eight steps at once. At first `top` is the upper byte after the first
+ * xor. When a step xors in the polynomial, bit 12 of the polynomial flips a bit that is shifted out
+ * four steps later. So each of the upper four bits of `top` flips the bit four places below:
+ * `top ^= top >> 4`. Then `top` has the eight bits that are shifted out. For each 1 among these
+ * bits, the last line xors in the polynomial, at the place of that bit.
  */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte

@@ -4,8 +4,8 @@
  * and broker put all messages of one turn of the event loop into one frame, so that a turn needs
  * one write to the socket.
  *
- * `joinIntoFrames` takes messages that are JSON texts already. The broker encodes a message only
- * once, even if the broker sends that message to a thousand connections.
+ * `joinIntoFrames` takes messages that are JSON texts already, because the broker encodes a message
+ * only once, even for a thousand connections.
  */
 import { utf8Length } from './keys.js'
 import { maxOutputFrameBytes } from './limits.js'

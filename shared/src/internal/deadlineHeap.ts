@@ -64,15 +64,14 @@ export class DeadlineHeap<S extends object> {
   set(subject: S, dueAt: number): void {
     const order = this.#setCount++
     const deadline = this.#deadlineOf(subject) ?? this.#create(subject)
-    // Used only if the deadline was set already. An unchanged time counts as later too, because the
-    // new `order` is higher.
-    const isLater = dueAt >= deadline.at
+    // With an unchanged time the deadline moves down too, because its new `order` is higher.
+    const movesDown = dueAt >= deadline.at
     deadline.at = dueAt
     deadline.order = order
     if (!isSet(deadline)) {
       this.#putAt(deadline, this.#heap.length)
       this.#siftUp(deadline)
-    } else if (isLater) this.#siftDown(deadline)
+    } else if (movesDown) this.#siftDown(deadline)
     else this.#siftUp(deadline)
   }
 

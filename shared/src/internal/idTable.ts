@@ -6,10 +6,10 @@
  * A `Map` would leave long-lived garbage when thousands of locks a second are added and removed. A
  * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`. Each
  * former inner table refers to its successor, so the former tables form a chain. A former table
- * that has reached V8's old generation stays until a full garbage collection. Until then it keeps
- * all later tables of the chain in memory. In this class a slot is free as soon as its member is
- * removed. A table has no slots before its first member, and at most 32 slots after its last member
- * was removed.
+ * that has reached V8's old generation stays until a full garbage collection. Until then the
+ * former table keeps all later tables of the chain in memory. In this class a slot is free as soon
+ * as its member is removed. A table has no slots before its first member, and at most 32 slots
+ * after its last member was removed.
  *
  * Collisions are resolved by linear probing. The hash of a member's id gives the member's home
  * slot. If that slot is taken, the table puts the member into the first free slot after the home
@@ -76,10 +76,10 @@ export class IdTable<T extends TableMember> {
     // method returns in the next line.
     let hole = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
     if (slots[hole] !== member) return
-    // A search ends at the first empty slot. So the hole, which is the slot to empty, must not lie
-    // between a later member and its home slot. The loop visits each member up to the next empty
-    // slot, and counts the steps back to the home slot and to the hole. `mask` makes the steps
-    // cyclic: before slot 0 comes the last slot.
+    // The hole is the slot to empty. A search ends at the first empty slot, so the hole must not
+    // lie between a member and the home slot of that member. The loop visits each member between
+    // the hole and the next empty slot. It counts the steps from the member back to its home slot, and
+    // back to the hole. `mask` makes the steps cyclic: before slot 0 comes the last slot.
     // - If the home slot is nearer than the hole, the member stays, because the hole lies before
     //   the home slot.
     // - Otherwise the member moves into the hole. The former slot of the member is then the hole.

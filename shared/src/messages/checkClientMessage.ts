@@ -77,10 +77,10 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
       'the message has no known type: set "type" to a message type of the protocol',
     )
   }
-  // A `complete` may have more JSON values than other messages, because it has the value of a
-  // `once`. Undefined stands for the limit of the other messages.
+  // A `complete` may have more JSON values than other messages, because it carries the value of a
+  // `once` (the result of a function). Undefined stands for the limit of the other messages.
   const maxValues = type === 'complete' ? maxJsonValuesWithResult : undefined
-  // The message is one level deeper than the metadata, or the value of a `once`, in the message.
+  // The message is one more level, around its metadata or its value.
   if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxValues)) {
     return invalidMessage(
       value,
@@ -130,12 +130,12 @@ function codeFor(failure: StructError): ErrorCode {
  */
 function messageFor(failure: StructError): string {
   const [field, ...rest] = failure.path as readonly (string | number)[]
-  // If the path is empty, the failure concerns no single field: a rule for several fields failed,
-  // or the message has another wrong structure.
+  // If the path is empty, a rule for several fields failed, and `failure.message` is the text of
+  // this rule. No other failure of an object has an empty path.
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
   if (failure.type === 'never') return 'the message has an unknown field'
   const inner = rest.map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`)).join('')
-  // The text begins with its own separator.
+  // Begins with a space.
   const fault = faultText(failure.value)
   return `"${field}${inner}"${fault}; PROTOCOL.md lists the values that are allowed`
 }
@@ -200,6 +200,7 @@ function isValidRareField(field: string, value: unknown): boolean {
 
 /** Whether the fields of a `lock` with permits or with `steal` are valid together. */
 function followsRules(message: LockRequest): boolean {
+  // The checks return true or the text of an error.
   return checkPermits(message) === true && checkSteal(message) === true
 }
 

@@ -391,9 +391,9 @@ export interface AuthRequest {
 }
 
 /**
- * The answer to `ping`. A client may also send a `pong` without a `ping`, to get an `ack`. The
- * broker acknowledges a `pong` immediately by its `ack` (see `brokerMessages.ts`), even if the
- * broker has not handled all earlier messages yet.
+ * The answer to `ping`. The broker answers each `pong` immediately with the broker's `ack` (see
+ * `brokerMessages.ts`), even if the broker has not handled all earlier messages yet. A client may
+ * also send a `pong` without a `ping`, to get this `ack`.
  */
 export interface Pong {
   readonly type: 'pong'
@@ -407,10 +407,10 @@ export interface Pong {
 }
 
 /**
- * The client has received the answers to these requests, so the broker may delete the answers. The
- * broker stores answers only for sessions with a grace. The broker answers with its own message
- * `ack` (see `brokerMessages.ts`). Unlike after a `pong`, the broker answers only when it has
- * handled all earlier messages of the connection.
+ * The client's `ack`: the client has received the answers to these requests, so the broker may
+ * delete the answers. The broker stores answers only for sessions with a grace. When the broker has
+ * handled all earlier messages of the connection, it answers with the broker's `ack` (see
+ * `brokerMessages.ts`).
  */
 export interface Acknowledge {
   readonly type: 'ack'

@@ -131,8 +131,9 @@ const ResultValue = customSchema<unknown>('value for once', isResult)
 
 /**
  * Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. A value
- * with more than `maxJsonValuesWithResult` JSON values is always longer than 32 KiB, and is refused
- * before `JSON.stringify` processes the value. The limit of the depth is that of metadata.
+ * with more than `maxJsonValuesWithResult` JSON values is always longer than 32 KiB, as
+ * `jsonLimits.ts` explains. Such a value is refused before `JSON.stringify` processes the value.
+ * The limit of the depth is that of metadata.
  */
 export function isResult(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxJsonValuesWithResult))

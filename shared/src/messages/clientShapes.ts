@@ -186,7 +186,7 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
   bye: new Shape(typeField),
 }
 
-/** Whether a value is certainly a valid message. If false, the schema must find the fault. */
+/** Whether a message is valid. Always false for the four types that have no shape in this file. */
 export function hasShape(message: object & { type?: unknown }): boolean {
   const { type } = message
   if (typeof type !== 'string' || !Object.hasOwn(shapes, type)) return false
