@@ -78,8 +78,8 @@ export class IdTable<T extends TableMember> {
     if (slots[hole] !== member) return
     // The hole is the slot to empty. A search ends at the first empty slot, so the hole must not
     // lie between a member and the home slot of that member. The loop visits each member between
-    // the hole and the next empty slot. It counts the steps from the member back to its home slot, and
-    // back to the hole. `mask` makes the steps cyclic: before slot 0 comes the last slot.
+    // the hole and the next empty slot. It counts the steps from the member back to its home slot,
+    // and back to the hole. `mask` makes the steps cyclic: before slot 0 comes the last slot.
     // - If the home slot is nearer than the hole, the member stays, because the hole lies before
     //   the home slot.
     // - Otherwise the member moves into the hole. The former slot of the member is then the hole.
