@@ -1,15 +1,15 @@
 /**
  * Finds out by `ping` and `pong` that the client of a session is gone. Each `pong` postpones the
  * next `ping`. A client may send `pong` by itself, before the broker would send its `ping`. The
- * broker then sends no `ping`, so such a session causes half as many writes. PROTOCOL.md, section
- * 8, has the intervals of both sides.
+ * broker then writes only the `ack` of the `pong`, and no `ping`. PROTOCOL.md, section 8, has the
+ * intervals of both sides.
  *
  * A session that holds nothing and waits for nothing may ask for the idle lease in its `pong`. The
  * broker then keeps the session for twice its lease, so the client sends half as many messages. The
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
- * A session ends at its client deadline. A connected session has this deadline only while the
- * broker waits for the answer to a `ping`.
+ * A session ends at its client deadline, the time by which its client must send a frame. While a
+ * session is connected, it has this deadline only if the broker waits for the answer to a `ping`.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -19,8 +19,8 @@ const partOfLease = {
   /** For a session that holds or waits for something: half a lease is left for a late answer. */
   engaged: 1 / 2,
   /**
-   * For a session that holds nothing and waits for nothing. This part is larger than 0.6, the part
-   * after which an idle client may send `pong` by itself.
+   * For a session that holds nothing and waits for nothing. Larger than 0.6, after which an idle
+   * client sends `pong` by itself, so that the `pong` usually makes the `ping` unnecessary.
    */
   idle: 2 / 3,
 }
@@ -44,23 +44,23 @@ export function leaseOf({ session, hasIdleLease }: Connection): number {
 }
 
 /** Call when a session is attached. */
-export function startHeartbeat(time: HeartbeatTimers, connection: Connection): void {
-  schedulePing(time, connection)
-  time.clearClientDeadline(connection.session!)
+export function startHeartbeat(timers: HeartbeatTimers, connection: Connection): void {
+  schedulePing(timers, connection)
+  timers.clearClientDeadline(connection.session!)
 }
 
-/** Sends a `ping`. The session ends one lease after its newest frame, unless another arrives. */
-export function sendPing(time: HeartbeatTimers, connection: Connection): void {
+/** Sends a `ping`. Without a further frame, the session ends when its (idle) lease is over. */
+export function sendPing(timers: HeartbeatTimers, connection: Connection): void {
   connection.ping()
-  schedulePing(time, connection)
-  time.setClientDeadline(connection.session!, connection.receivedAt + leaseOf(connection))
+  schedulePing(timers, connection)
+  timers.setClientDeadline(connection.session!, connection.receivedAt + leaseOf(connection))
 }
 
-function schedulePing(time: HeartbeatTimers, connection: Connection): void {
+function schedulePing(timers: HeartbeatTimers, connection: Connection): void {
   // `lockCount` also counts waiting requests and calls at barriers.
   const { lockCount } = connection.session!
   const part = lockCount > 0 ? partOfLease.engaged : partOfLease.idle
-  time.setTimer(connection, leaseOf(connection) * part)
+  timers.setTimer(connection, leaseOf(connection) * part)
 }
 
 /**
@@ -69,24 +69,24 @@ function schedulePing(time: HeartbeatTimers, connection: Connection): void {
  * @param asksForIdleLease Whether the `pong` has the field `idle`.
  */
 export function onPong(
-  time: HeartbeatTimers,
+  timers: HeartbeatTimers,
   connection: Connection,
   asksForIdleLease: boolean,
 ): void {
   const session = connection.session!
   connection.hasIdleLease = asksForIdleLease && session.lockCount === 0
-  schedulePing(time, connection)
-  time.clearClientDeadline(session)
+  schedulePing(timers, connection)
+  timers.clearClientDeadline(session)
 }
 
 /**
  * Ends the idle lease. Call before the session begins to hold or wait for something. From then on,
  * the broker must notice within the ordinary lease that the client is gone.
  */
-export function endIdleLease(time: HeartbeatTimers, connection: Connection): void {
+export function endIdleLease(timers: HeartbeatTimers, connection: Connection): void {
   connection.hasIdleLease = false
   const session = connection.session!
   // `schedulePing` would choose the part for an idle session, because `lockCount` is still 0.
-  time.setTimer(connection, session.lease * partOfLease.engaged)
-  time.clearClientDeadline(session)
+  timers.setTimer(connection, session.lease * partOfLease.engaged)
+  timers.clearClientDeadline(session)
 }

@@ -16,7 +16,7 @@ export interface Denial {
 
 /** What the client of one connection may do, and how often. */
 export interface ConnectionPolicy {
-  /** The client that the token names. */
+  /** The principal (the name of the client) and its permissions, as the token gives them. */
   readonly identity: Identity
   /** Replaces the identity, after the client has sent a new token for the same principal. */
   replaceIdentity(identity: Identity): void

@@ -81,9 +81,9 @@ export interface Membership {
    */
   isLive(): boolean
   /**
-   * Whether the log is new, and fewer than a majority of the expected brokers has joined. While
-   * this is true, this broker must refuse clients, because its operator may have mistyped the
-   * address of the log.
+   * Whether the log is new, and a majority of the expected brokers has not joined yet. While this
+   * is true, this broker must refuse clients, because its operator may have mistyped the address of
+   * the log.
    */
   readonly isFounding?: boolean | undefined
   readonly status: LogStatus

@@ -56,9 +56,10 @@ export function restoreIgnoredSignals(): void {
 }
 
 /**
- * Parses the numbers of ignored signals from the mask `SigIgn` of /proc/self/status. On systems
- * without /proc, the text is the output of the shell's `trap`, with lines such as `trap -- ''
- * SIGHUP`.
+ * Returns the numbers of the ignored signals.
+ *
+ * @param text The mask `SigIgn` of /proc/self/status, in hexadecimal. On systems without /proc, the
+ *   output of the shell's `trap`, with lines such as `trap -- '' SIGHUP`.
  */
 export function parseIgnoredSignals(text: string): number[] {
   if (/^[0-9a-f]+$/i.test(text)) {

@@ -1,11 +1,12 @@
 /**
  * Passes the signals that this process receives to a handler. The handler can be replaced: the
  * first handler ends the wait for the lock, and a later handler passes signals to the command that
- * runs with the lock. Until the lock is released, a handler catches every signal that is passed
- * on, because most of these signals would otherwise end this process. The broker would then keep
- * the lock for a whole lease, the time for which the broker keeps the session of a silent client.
+ * runs with the lock. Until the lock is released, this process catches all signals in `passedOn`,
+ * because most of them would otherwise end this process. The broker would then keep the lock for a
+ * whole lease, the time for which the broker keeps the session of a silent client.
+ *
  * Node cannot catch SIGKILL and the real-time signals. They end this process, and then the watchdog
- * kills the command.
+ * (a shell that watches this process) kills the command.
  */
 import { constants } from 'node:os'
 import { withoutIgnored } from './launcher.js'
@@ -31,7 +32,7 @@ const notPassedOn = new Set([
   'SIGSEGV',
 ])
 
-/** The signals that are passed on, but do not end a process without a handler for them. */
+/** The signals that are passed on, but whose default action does not end a process. */
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**

@@ -57,7 +57,7 @@ const knownOptions: OptionNames<JournalOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function journalLog(options: JournalOptions): Log {
-  // `refuseUnknownOptions` accepts undefined, so pass null if the caller gave no options.
+  // `options` is required, but `refuseUnknownOptions` would accept undefined. It refuses null.
   refuseUnknownOptions('journalLog', options ?? null, knownOptions)
   return new JournalLog(options)
 }
@@ -151,7 +151,7 @@ class JournalLog implements Log {
       this.#store = await JournalStore.open(this.#dir, this.#isFlushed)
       await runInTurns(this.#load(this.#store, stateMachine), nodeEnvironment)
     } catch (error) {
-      // Another process may open the files as soon as the directory is unlocked.
+      // Close the files first, because another process may open them after the unlock.
       await this.#store?.close()
       this.#directoryLock.close()
       throw error instanceof HoldfastError ? error : openingError(this.#dir, error)
@@ -177,10 +177,10 @@ class JournalLog implements Log {
       })
     }
     await this.#snapshotWorker?.terminate()
-    const closed = this.#store?.close()
+    const storeClosing = this.#store?.close()
     // After a failed write, LMDB never closes its file. Do not wait for LMDB then.
     if (this.#hasFailed) leftOpen.add(this.#dir)
-    else await closed
+    else await storeClosing
     this.#directoryLock?.close()
   }
 
@@ -208,16 +208,16 @@ class JournalLog implements Log {
 
   /** Commits the waiting commands and applies them, until no command waits. */
   async #commitAndApply(): Promise<void> {
-    let committed = this.#commit()
-    while (committed !== undefined) {
-      const commands = await committed
+    let commit = this.#commit()
+    while (commit !== undefined) {
+      const commands = await commit
       if (this.#hasFailed) return
       // Starts the next commit first, so that the disk works while the broker applies the commands.
-      const nextCommitted = this.#commit()
+      const nextCommit = this.#commit()
       await runInTurns(this.#apply(commands), nodeEnvironment)
       if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
       // Commands wait here if the broker submitted them while it applied the commands above.
-      committed = nextCommitted ?? this.#commit()
+      commit = nextCommit ?? this.#commit()
     }
     this.#isWorking = false
     if (!this.#hasFailed) this.#onIdle?.()
@@ -250,8 +250,8 @@ class JournalLog implements Log {
   }
 
   /**
-   * Applies committed commands, one in each step. A hundred sessions with ten thousand locks each
-   * may end at the same time, and the release of a million locks takes seconds.
+   * Applies committed commands in steps, because all commands together may take seconds. For
+   * example, a hundred sessions with ten thousand locks each may end at the same time.
    */
   *#apply(commands: readonly Command[]): Generator<undefined, void, undefined> {
     for (const command of commands) {

@@ -119,9 +119,8 @@ export class JournalStore {
   }
 
   /**
-   * Finds out whether the last records are missing, by comparing the number of entries with the
-   * number that LMDB has stored. A record that is missing before another record is found later, by
-   * `recordsAfter`.
+   * Finds out whether the last records are missing: compares the number of entries with the number
+   * in the statistics of LMDB. `recordsAfter` finds all other missing records.
    *
    * @returns A generator that checks a few entries in each step.
    * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if an entry is not
@@ -153,7 +152,7 @@ export class JournalStore {
    */
   readAllAndTestWrite(): void {
     for (const { value } of this.#database.getRange()) {
-      // The iterator has read all bytes of the value. This line only uses the variable.
+      // The iterator has read all bytes already. This line prevents a warning about an unused name.
       void value.length
     }
     const key = [recordKind, Number.MAX_SAFE_INTEGER]
@@ -196,7 +195,7 @@ export class JournalStore {
     const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks: checksums }
     await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(pointer))))
     await this.#database.flushed
-    // A key that has only the kind sorts before all longer keys of this kind.
+    // Each range starts at the first key of its kind, because a shorter key sorts first.
     await this.#removeRange([recordKind], [recordKind, sequence + 1])
     if (formerPointer !== undefined) await this.#removeRange([chunkKind], [chunkKind, sequence])
   }

@@ -76,10 +76,10 @@ export function noSnapshotAvailable(position: number): HoldfastError {
 }
 
 /** @param position The position of the later entry that proves the loss. */
-export function entryLost(broker: string, n: number, position: number): HoldfastError {
+export function entryLost(broker: string, entryNumber: number, position: number): HoldfastError {
   return damagedLog(
-    `The shared log has lost entry ${n} of broker ${broker}, which must be before position ` +
-      `${position}: restore the log from a backup, or use an empty log`,
+    `The shared log has lost entry ${entryNumber} of broker ${broker}, which must be before ` +
+      `position ${position}: restore the log from a backup, or use an empty log`,
   )
 }
 
@@ -114,9 +114,11 @@ export function joinStalled(
   problem: string,
   isMisconfigured: boolean,
 ): HoldfastError {
-  const text = `this broker could not join: no progress within ${seconds} s (${problem})`
-  const error = unusableLog(text)
-  return isMisconfigured ? damagedLog(error.message) : error
+  const stalled = unusableLog(
+    `this broker could not join: no progress within ${seconds} s (${problem})`,
+  )
+  // Only the class differs; the message is the same.
+  return isMisconfigured ? damagedLog(stalled.message) : stalled
 }
 
 /**
