@@ -37,8 +37,8 @@ export class NoticeOracle {
   /** The requests for which a broker has sent `queued`, as `session#id`. */
   readonly #requestsWithQueued = new Set<string>()
   /**
-   * World time (time of the simulation) of the last `contended` on each connection for each lock, by
-   * its fence. After a resume, the broker sends a `contended` on the new connection at once.
+   * World time (time of the simulation) of the last `contended` on each connection for each lock,
+   * by its fence. After a resume, the broker sends a `contended` on the new connection at once.
    */
   readonly #contendedAt = new WeakMap<Connection, Map<number, number>>()
 

@@ -215,12 +215,15 @@ class JournalLog implements Log {
       // Starts the next commit first, so that the disk works while the broker applies the commands.
       const nextCommit = this.#commit()
       await runInTurns(this.#apply(commands), nodeEnvironment)
+      // A failed journal must make no snapshot, because `close` may already have unlocked the
+      // directory.
+      if (this.#hasFailed) return
       if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
       // Commands wait here if the broker submitted them while it applied the commands above.
       commit = nextCommit ?? this.#commit()
     }
     this.#isWorking = false
-    if (!this.#hasFailed) this.#onIdle?.()
+    this.#onIdle?.()
   }
 
   /**
