@@ -1,9 +1,6 @@
 /**
  * Merges the answers of several cells into one answer. Cells are independent brokers or clusters.
  * Each key is in exactly one cell, so no lock is in two answers.
- *
- * At a barrier, calls of several sessions wait for each other. A kept result is a value that a
- * broker keeps for later calls of `once`.
  */
 import type { HeldInfo, LockStats, RefusedDeadlock, WaitingInfo } from '@holdfast/shared'
 import type { AnyQueryResult, QueryResult } from '../requests/simpleRequests.js'
@@ -37,7 +34,8 @@ const maxDeadlocks = 20
 type CounterName = Exclude<keyof LockStats, 'newestDeadlock' | 'deadlocks'>
 
 /**
- * Merges the counters that old brokers do not send. Returns `{}` if no broker sent these counters.
+ * Merges the refused deadlocks and the counters that old brokers do not send. Returns `{}` if no
+ * broker sent these counters.
  */
 function mergeOptionalCounters(
   statsOfCells: readonly LockStats[],
@@ -48,9 +46,8 @@ function mergeOptionalCounters(
   const newestFirst = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
   const deadlocks = newestFirst(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
-  // Prefer the lists to `newestDeadlock`: a cell that hides its newest deadlock from this client
-  // may list older ones, which may be newer than those of the other cells. A broker of an old
-  // version sends only `newestDeadlock`.
+  // A cell that hides its newest deadlock from this client sends no `newestDeadlock`, but still
+  // lists older ones. So the lists decide. Old brokers send `newestDeadlock` without a list.
   const [newestDeadlock] =
     deadlocks.length > 0
       ? deadlocks
@@ -66,9 +63,12 @@ function mergeOptionalCounters(
 }
 
 /**
- * Merges the answers to a query for barriers, for kept results, or for a session. The merged answer
- * has the first `limit` items, cell after cell. A query for a session needs no limit, because at
- * most one cell has a session with the id of the query.
+ * Merges the answers to a query for barriers, for kept results, or for a session. At a barrier,
+ * calls of several sessions wait for each other. A kept result is a value that a broker keeps for
+ * later calls of `once`.
+ *
+ * The merged answer has the first `limit` items, cell after cell. A query for a session needs no
+ * limit, because at most one cell has a session with the id of the query.
  */
 export function mergeNonLockResults(
   answers: readonly AnyQueryResult[],
@@ -156,8 +156,8 @@ function isIncomplete({ held, waiting, heldCount, waitingCount }: QueryResult): 
 }
 
 /**
- * If the page has one key and may lack some items of this key, returns the key; otherwise
- * undefined.
+ * The only key of a page with at least `limit` locks or waiting requests, if the cell has further
+ * items. The further items may belong to the same key. Undefined for other pages.
  */
 function oversizedKeyOf(page: QueryResult, limit: number): string | undefined {
   const { held, waiting } = page

@@ -54,11 +54,11 @@ class EndScopeRequest extends Request<void> {
   readonly brokerStoresResponse = true
   readonly responseType = 'scopeEnded'
   readonly key = undefined
-  readonly #scope: number
+  readonly #scopeNumber: number
 
   constructor(scopeNumber: number) {
     super()
-    this.#scope = scopeNumber
+    this.#scopeNumber = scopeNumber
   }
 
   /** A rejection of this request may stay unhandled, because no user code waits for the request. */
@@ -67,7 +67,7 @@ class EndScopeRequest extends Request<void> {
   }
 
   text(): string {
-    return messageText('endScope', { id: this.id, scope: this.#scope })
+    return messageText('endScope', { id: this.id, scope: this.#scopeNumber })
   }
 
   onResponse(): boolean {
@@ -75,7 +75,7 @@ class EndScopeRequest extends Request<void> {
     return true
   }
 
-  /** Succeeds, because the end of the session has released the locks. */
+  /** Completes the request, because the end of the session has released the locks. */
   override onSessionEnded(): boolean {
     return this.onResponse()
   }
@@ -165,7 +165,7 @@ export class Scope {
    * is released when its last handle is unlocked. Permits are re-entrant only in `lockAll`: each
    * call of `lock` with a capacity gets permits of its own.
    *
-   * Also rejects with `DEADLOCK` if the broker could never grant the lock:
+   * Also rejects with `DEADLOCK` if the lock could never be granted:
    * - This scope would wait for scopes that wait for this scope. The field `cycle` of the error
    *   lists the requests of these scopes.
    * - This scope would wait for its own lock, for example if it holds a shared lock of the key and
@@ -184,9 +184,10 @@ export class Scope {
   }
 
   /**
-   * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, except
-   * if an earlier `lockAll` with the same keys, modes and permits locked all of them. The order of
-   * the keys does not matter.
+   * Like `lockAll` of a session, but in this scope. If the scope holds the lock of an
+   * earlier `lockAll` with the same keys, modes and permits, resolves with a further handle on that
+   * lock. The order of the keys does not matter. Otherwise rejects with `DEADLOCK` if the scope
+   * holds any of the keys.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     return this.#lock(checkLockSet(keys, options))
@@ -255,6 +256,7 @@ export class Scope {
       }
       const onEnd = () =>
         giveUp(new HoldfastError('ABORTED', `the scope${this.#quotedName} has ended`))
+      // If both signals are aborted, the promise keeps the first error.
       if (signal?.aborted) giveUp(new HoldfastError('ABORTED', undefined, { cause: signal.reason }))
       if (this.#endController.signal.aborted) onEnd()
       const listenerRemovers = [onAbort(signal, giveUp), onAbort(this.#endController.signal, onEnd)]
@@ -290,15 +292,18 @@ export class Scope {
     // Outside a set, permits are never re-entrant: each call gets permits of its own.
     if (mode === 'permits' && !isSet) return undefined
     if (heldLocks.every((lock) => lock === undefined)) return undefined
-    const [first] = heldLocks
-    const heldMode = first && modeAt(first, params.key)
+    // Looking at the first key is enough. A call outside a set has only one key. If the scope holds
+    // the same set, all keys have the same lock.
+    const [firstLock] = heldLocks
+    const heldMode = firstLock && modeAt(firstLock, params.key)
     const canShare = isSet
-      ? itemsText(first?.special) === itemsText(special)
+      ? itemsText(firstLock?.special) === itemsText(special)
       : heldMode === mode || heldMode === 'exclusive'
-    if (canShare) return first
+    if (canShare) return firstLock
     const key = keys.find((_, i) => heldLocks[i] !== undefined)
+    // An upgrade makes a shared lock of a single key exclusive.
     const advice =
-      !isSet && heldMode === 'shared' && first?.special?.items === undefined
+      !isSet && heldMode === 'shared' && firstLock?.special?.items === undefined
         ? 'upgrade that lock'
         : 'unlock that lock, or ask for all keys at once'
     const text = `the scope${this.#quotedName} already locks this key: ${advice}`

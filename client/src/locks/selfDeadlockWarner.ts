@@ -11,7 +11,7 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { Request } from '../requests/requests.js'
 import type { LockParams } from '../transport/messages.js'
 
-/** After this time, in ms, a waiting request is due for its first check, and then for the next. */
+/** A request is checked when it has waited this long, in ms, and again after each such time. */
 const checkAfterMs = 5_000
 /** How many keys one session warns for. Further warnings would not help the developer. */
 const maxWarnings = 100
@@ -64,7 +64,7 @@ export class SelfDeadlockWarner implements Task {
     const overdueRequests: LockParams[] = []
     let nextCheckAt = Infinity
     for (const { params, isWanted, sentAt } of requests) {
-      // Only lock requests have `params`.
+      // Only lock requests have `params`. After its caller has given up, a request is not wanted.
       if (params === undefined || !isWanted) continue
       // A request that is not sent yet waits for a connection, not for a lock. So its time has not
       // begun, and a later check visits the request again.

@@ -68,7 +68,7 @@ export function throwIfAborted(signal: AbortSignal | undefined, key?: string): v
  */
 export function onAbort(signal: AbortSignal | undefined, callback: AbortCallback): () => void {
   if (signal === undefined) return () => {}
-  // A new function for each call, because a set keeps a function only once.
+  // A new function for each call, because several calls may pass the same callback.
   const registered: AbortCallback = (error) => callback(error)
   const { callbacks, listener } = sharedListeners.get(signal) ?? addSharedListener(signal)
   callbacks.add(registered)

@@ -19,11 +19,11 @@ export class ResponseRouter {
   }
 
   /**
-   * Handles a response. Returns the time at which the request was sent. From that time the client
-   * counts its lease, which is how long the broker keeps a silent session. Returns undefined:
-   * - if the request has ended already, or was sent on a former connection;
-   * - if the client knows already that the broker has received a message that was sent later. The
-   *   lease then counts from that message.
+   * Handles a response. Returns the time at which the request was sent. The client's lease (how
+   * long the broker keeps a silent session) counts from that time. Returns undefined if the
+   * response does not extend the lease:
+   * - The request has ended already, or was sent on a former connection.
+   * - The broker is known to have received a later message, so the lease counts from that message.
    *
    * @param isStored Whether the broker stores responses of this type until they are acknowledged.
    * @param isResuming True while the client does not know yet which locks the session holds.
@@ -39,14 +39,13 @@ export class ResponseRouter {
     const request = this.#pendingRequests.get(id)
     if (request === undefined) {
       // The broker repeats a response whose acknowledgement was lost. The client then acknowledges
-      // the response again. The request is gone, so `isStored` stands in for
-      // `request.brokerStoresResponse`.
+      // the response again. Without the request, only the type of the response shows whether the
+      // broker stores it. A `failed` counts as stored, because some requests have stored refusals.
       if (isStored) this.#pendingRequests.onStoredResponse(id, connection)
       return undefined
     }
     request.checkResponse(response)
     if (request.brokerStoresResponse) this.#pendingRequests.onStoredResponse(id, connection)
-    // `noteReceivedByBroker` returns the time of the sending, or undefined as described above.
     const sentAt =
       request.sentOn === connection
         ? connection.noteReceivedByBroker(request.messageNumber)
@@ -57,6 +56,7 @@ export class ResponseRouter {
   }
 
   #onFailed(request: Request, failed: Failed): void {
+    // `reissue` returns true if the refusal is not final.
     if (this.#pendingRequests.reissue(request, failed)) return
     this.#pendingRequests.remove(request)
     request.onFailed(errorOfFailed(failed, this.#sessionId()))

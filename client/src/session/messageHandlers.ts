@@ -1,11 +1,11 @@
 /**
- * Handles the messages of the broker, except three types that the session controller and the
- * connection handle. A table has one handler for each remaining type. The handlers change the parts
- * of the session. The compiler refuses a table that lacks a type.
+ * Handles the messages of the broker. A table has one handler for each message type, except three
+ * types (see `MessageHandlers`). The handlers change the parts of the session. The compiler refuses
+ * a table that lacks a type.
  *
  * The lease is the time for which the broker keeps a session without hearing from the client. A
  * resume continues a session on a new connection. After a resume, the broker sends a snapshot: the
- * held locks and waiting requests of the session. A fence is the number of a grant.
+ * held locks and waiting requests of the session. A fence is the number of a granted lock.
  */
 import { type Draining, type Expiring, maxReasonLength, type ServerMessage } from '@holdfast/shared'
 import type { HeldLocks } from '../locks/heldLocks.js'
@@ -29,8 +29,9 @@ export interface MessageTargets {
   /** Collects the parts of the snapshot during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
   /**
-   * The position of the newest `pong` among all messages that the client sent on the present
-   * connection. Undefined unless this `pong` asked for the idle lease (twice the ordinary lease).
+   * Undefined unless the newest `pong` of the client asked for the idle lease (twice the ordinary
+   * lease). Then the message number of this `pong`: its position among all messages that the client
+   * sent on the present connection.
    */
   readonly idlePongNumber: number | undefined
   /**
@@ -108,6 +109,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlersB
       scheduler.runDue()
     },
     ack: ({ n: receivedCount, at: receivedAt }, connection) => {
+      // When the client sent message `receivedCount`; undefined if the broker is known to have
+      // received a later message.
       const sentAt = connection.noteReceivedByBroker(receivedCount)
       pendingRequests.onReceiptConfirmed(receivedCount)
       if (sentAt === undefined) return

@@ -44,8 +44,8 @@ export interface RefusedEvent {
 }
 
 /**
- * What the callback of a watch gets, besides the events of queues. In the package `shared`,
- * `WatchEvent` is a message.
+ * What the callback of a watch gets, besides the events of queues. The message that `shared` calls
+ * `WatchEvent` is `WatchMessage` in this file.
  */
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
@@ -56,7 +56,7 @@ export type WatchSelection<HasQueue extends boolean> =
 
 /**
  * The callback of a watch. The callback gets the events of queues only with `queue: true`. A watch
- * of cells has its own type as `Event`.
+ * of several cells (independent brokers or clusters) passes its own type as `Event`.
  */
 export type WatchCallback<HasQueue extends boolean, Event = WatchEvent> = (
   event: Event | (HasQueue extends true ? QueueEvent : never),
@@ -77,11 +77,11 @@ interface ActiveWatch {
   /** The id of the watch on the present connection. */
   id: number
   /**
-   * While only a part of a state has arrived: the locks in that part. A state may consist of
-   * several `watching` messages.
+   * A state may consist of several `watching` messages. Until the last message has arrived, this
+   * list has the locks of the former messages.
    */
   held: HeldInfo[]
-  /** The waiting requests in the same part. */
+  /** The waiting requests of the same messages. */
   waiting: QueuedInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean

@@ -1,9 +1,12 @@
 /**
  * The fast path of the client in Node: common frames bypass `ws`. The client itself writes text
- * frames, and reads text frames that are whole messages. `ws` would make a dozen objects for each
- * frame, and would write header and payload as two buffers. `ws` does everything else: the HTTP
- * upgrade, all other frames, and the closing handshake. `test/bench/README.md` has the measured
- * gain.
+ * frames, and reads text frames that are whole messages. For each frame, `ws` would make a dozen
+ * objects, and would write header and payload as two buffers. `test/bench/README.md` has the
+ * measured gain.
+ *
+ * `ws` does everything else: the HTTP upgrade, all other frames, and the closing handshake. The
+ * client passes each ping and pong to `ws`, and goes on reading. From any other frame on, `ws`
+ * reads the connection.
  *
  * The fast path makes these assumptions about the inside of `ws`:
  *
@@ -153,11 +156,11 @@ export class FrameReader {
     const lengthByte = data[at + 1]
     // The shortest header has two bytes.
     if (lengthByte === undefined) return this.#waitFor(2, data, at)
-    // A higher `lengthByte` means a payload that is too long, or a mask, which no broker may use.
+    // The payload is masked, which is invalid, or too long: for this reader or for a control frame.
     if (lengthByte > (isText ? length16Marker : maxControlBytes)) return this.#leaveToWs(data, at)
     const isShort = lengthByte < length16Marker
     const payloadStart = at + (isShort ? 2 : 4)
-    // A header of two bytes is complete here, so an incomplete header has four bytes.
+    // Two bytes have arrived, so only a header of four bytes can be incomplete.
     if (payloadStart > data.length) return this.#waitFor(4, data, at)
     const frameEnd = payloadStart + (isShort ? lengthByte : data.readUInt16BE(at + 2))
     if (frameEnd > data.length) return this.#waitFor(frameEnd - at, data, at)
