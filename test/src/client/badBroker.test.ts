@@ -1,7 +1,7 @@
 /**
  * Tests how the client reacts to a broken broker, a hostile broker or another kind of server. Such
- * a server cannot end the process of the client. The client relies on no lock for longer than the
- * ttl or the lease. The error of the client shows the invalid message.
+ * a server cannot end the process of the client. The client relies on no lock beyond its ttl, nor
+ * beyond the lease of the session. The error of the client shows the invalid message.
  *
  * A fence is the number of a grant, which rises with every grant. The lease is how long the broker
  * keeps a silent session. The grace is how long the broker keeps a session without a connection.
@@ -49,6 +49,9 @@ const longMs = 400_000
  * Opens a session with a held lock (request 1, fence 1) and seven pending requests. Request 2 is
  * for a lock with a ttl. Requests 3 to 8 are a refresh, a query, a watch, statistics, a revocation
  * and a token.
+ *
+ * `errors` collects the errors of the requests and of the event `closed`, as they come. The end of
+ * the session fails all pending requests, so the last error then has the reason of the end.
  */
 async function busyScene(
   options: object = {},
@@ -117,7 +120,7 @@ describe('a client that receives invalid messages', () => {
       [{ type: 'granted', id: 2, fence: 2 ** 53 }, 'granted.fence cannot be 9007199254740992'],
       [{ type: 'granted', id: 2, fence: 5, at: '5' }, 'granted.at cannot be this string'],
       [{ type: 'ack', n: 1, at: 1e300 }, 'ack.at cannot be 1e+300'],
-      // A `Date` ends at 8.64e15 ms. The caller could not format a later time without an error.
+      // 8.64e15 ms is the latest `Date`. Formatting a later time would throw at the caller.
       [
         { ...nothingFound, type: 'found', id: 4, held: [{ ...heldInfo, since: 8.64e15 + 1 }] },
         'found.held[0].since cannot be 8640000000000001',
@@ -213,6 +216,7 @@ describe('a session whose broker sends invalid messages', () => {
   const invalidMessage = { type: 'granted', id: 1 }
 
   it('reconnects, and gives up after three connections in a row with an invalid message', async () => {
+    // Each 0 is the delay before a try to reconnect, in ms.
     const scene = await openScriptedSession({ reconnect: [0, 0, 0, 0, 0] })
     const { session, network, clock } = scene
     const requesting = session.lock('k').catch((error) => error)
@@ -228,11 +232,13 @@ describe('a session whose broker sends invalid messages', () => {
     }
     const error = (await requesting) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
+    // The message counts the connections before the last.
     expect(error.message).to.contain('granted.fence is missing').and.contain('2 connections before')
     expect([session.state, clock.timerCount]).to.deep.equal(['closed', 0])
   })
 
   it('does not give up if every second connection lasts longer than a minute', async () => {
+    // The lease is long, so that it does not end during the minute.
     const scene = await openScriptedSession(
       { reconnect: [0, 0, 0, 0, 0, 0, 0] },
       welcome({ lease: 300_000 }),
@@ -258,6 +264,7 @@ describe('a session whose broker sends invalid messages', () => {
 
     const scene = await openScriptedSession()
     const lock = await acquireLock(scene)
+    // Invalid like `invalidMessage`: the fence is missing.
     scene.socket.deliver({ type: 'granted', id: 9 })
     expect([lock.lost?.code, lock.lost?.reason]).to.deep.equal(['LOCK_LOST', 'session'])
     expect(errorTextOf(lock.lost)).to.contain('granted.fence is missing')
@@ -300,7 +307,7 @@ describe('a broker that sends impossible messages', () => {
   it('cannot grant, by a message or by a snapshot, a request that the client has not sent', async () => {
     const scene = await openScriptedSession({ reconnect: false })
     const requesting = errorCodeOf(scene.session.lock('k', { ttl: 1_000 }))
-    // The client has not sent the request, but sends it at the end of this turn of the event loop.
+    // The client would send the request only at the end of this turn of the event loop.
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     expect(await requesting).to.equal('UNAVAILABLE')
 
@@ -313,9 +320,9 @@ describe('a broker that sends impossible messages', () => {
   })
 
   it('cannot list more than 1,000 locks in the answer to a query or a watch', async () => {
-    const info = { key: 'k', mode: 'shared', session: 's', fence: 3, since: 4 }
+    const sharedInfo = { key: 'k', mode: 'shared', session: 's', fence: 3, since: 4 }
     // An answer may have several parts. Two of these parts have 1,200 locks.
-    const part = { held: Array(600).fill(info), heldCount: 600, more: true }
+    const part = { held: Array(600).fill(sharedInfo), heldCount: 600, more: true }
     const found = { type: 'found', id: 4, ...part, waiting: [], waitingCount: 0 }
     expect(await reasonFor(found, found)).to.contain('"found" has more than 1000')
     const watching = { type: 'watching', id: 5, ...part }
@@ -338,6 +345,7 @@ describe('a broker that sends impossible messages', () => {
       const lock = await acquireLock(scene, { ttl, at: grantedAt })
       const refreshing = lock.refresh()
       await untilTurnEnds()
+      // The client has sent 3 messages: the hello, the lock request and the refresh.
       scene.socket.deliver({ type: 'ack', n: 3, at: grantedAt }, { type: 'refreshed', id: 2 })
       await refreshing
       expect(lock.held).to.equal(true)
@@ -348,7 +356,7 @@ describe('a broker that sends impossible messages', () => {
   })
 
   it('cannot extend a ttl with a time in a snapshot', async () => {
-    // The welcome that `resume` delivers has the time 90,000 ms.
+    // The welcome that `resumeSession` delivers has the time 90,000 ms.
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
       const scene = await openScriptedSession(
         { grace: 'lease' },

@@ -8,8 +8,8 @@
  *
  * The broker should have no other clients, because the vectors (frames in JSON files) use keys such
  * as `k`. All other tests use random keys. The suite leaves no locks behind, and expects the
- * default leases and limits except `helloMs`. A lease is how long the broker keeps a silent
- * session.
+ * default leases and limits. Only `helloMs`, the longest wait for the first message of a client,
+ * may be shorter. A lease is how long the broker keeps a silent session.
  */
 import { connecting } from './conformance/connecting.js'
 import { electing } from './conformance/electing.js'
@@ -40,6 +40,7 @@ export function conformanceSuite(startTarget: () => Promise<Target>): void {
   for (const group of [
     connecting,
     locking,
+    // The requests `once` and `complete`, not the `once` of Node.
     once,
     holding,
     electing,

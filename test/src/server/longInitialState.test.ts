@@ -31,6 +31,7 @@ class DerivedState {
       expect(this.held.has(fence), `${key} ${fence} is locked twice`).to.equal(false)
       this.held.add(fence)
     } else {
+      // The test only locks and releases, so every other event is the end of a lock.
       expect(this.held.delete(fence), `${key} ${fence} ends but was not held`).to.equal(true)
     }
   }
@@ -39,6 +40,7 @@ class DerivedState {
 /** One step of the random test. `turn` is twice in the list, because turns must be frequent. */
 const step = fc.record({
   act: fc.constantFrom('lockExclusive', 'lockShared', 'release', 'turn', 'turn'),
+  /** For the acts that lock: the number in the key, such as `k5`. */
   key: fc.nat(5),
   /** For the act `release`: chooses the held lock to release. */
   releasedIndex: fc.nat(500),
@@ -63,6 +65,7 @@ describe('a watch with a long initial state', function () {
           mode: 'shared',
           metadata: i % 10 === 0 ? metadata : undefined,
         }))
+        // `say` sends one frame and ends the turn. `socket.say` does not end the turn.
         busy.say(...requests.slice(0, 350))
         busy.say(...requests.slice(350))
         const watcher = harness.openSession({ lease: 60_000 })
@@ -70,6 +73,7 @@ describe('a watch with a long initial state', function () {
         const fences = [...harness.broker.table.keys.values()].flatMap(({ holders }) =>
           [...holders].map(({ fence }) => fence),
         )
+        // From now on, frames stay buffered until `letClientRead`.
         watcher.socket.isClientReading = false
         watcher.socket.say({
           type: 'watch',

@@ -1,8 +1,8 @@
 /**
  * One direction of one connection, with the behaviour of TCP. Packets arrive in the order of
- * sending. After a lost packet, the sender sends no data, but perhaps a reset. A blocked link
- * delays packets until it is unblocked. A cut loses the last packets under way, and all later
- * packets.
+ * sending. After a loss, the sender sends no more data: at most a reset, which breaks the
+ * connection. A blocked link delays packets until it is unblocked. A cut loses the last packets
+ * under way, and all later packets.
  */
 import type { Random } from './random.js'
 import type { World } from './world.js'
@@ -60,7 +60,7 @@ export class Pipe {
   #underWay: Packet[] = []
   /** When the newest packet arrives. A later packet must not arrive earlier. */
   #lastArrival = 0
-  /** False while packets wait for `unblock`. */
+  /** False from the moment a packet meets a blocked link, until `unblock`. */
   #isFlowing = true
   #isCut = false
   /** The number of bytes that were sent and have not arrived. */
@@ -118,7 +118,8 @@ export class Pipe {
       return
     }
     const packet = this.#underWay.shift()
-    // `send` and `flush` may both schedule a packet. A later call then finds no packet.
+    // Calls that `send` scheduled before a block may still come after `flush`, which schedules
+    // calls for the same packets. So there may be more calls than packets.
     if (packet === undefined) return
     this.bytes -= packet.bytes
     packet.arrive()

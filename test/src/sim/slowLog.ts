@@ -1,7 +1,8 @@
 /**
- * A command log (the order of the lock table's commands) that delays each command by a random time,
- * as a log on a disk or on other machines does. The table applies the commands in the order of
- * their submission. Until the table applies a command, the broker works without its effects.
+ * A command log that delays each command by a random time, as a log on a disk or on other machines
+ * does. A command log passes the submitted commands to the lock table, here in the order of their
+ * submission. Until the table applies a command, the broker works without the effects of the
+ * command.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'
@@ -41,6 +42,7 @@ export class SlowLog implements Log {
       this.#world.now + this.#random.next() * this.#maxMs,
     )
     this.#world.at(this.#newestAppliedAt, () => {
+      // The process runs this in its next turn, or never if it was killed.
       this.#process.receive(() => {
         this.#pendingCount--
         this.#stateMachine?.apply(command)

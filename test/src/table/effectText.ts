@@ -29,8 +29,9 @@ function answerText(answer: PlainAnswer): string {
 
 /**
  * Writes an effect. `granted b#2 k f7` means that request 2 of session `b` was granted key `k` with
- * fence 7. `g` stands before a generation, and `@` before an attach epoch. `repeat` in place of
- * `answer` marks a repeated answer, or a refusal that the table does not store.
+ * fence 7. `g` stands before the generation of a lock, which rises with every refresh. `@` stands
+ * before an attach epoch, the number of a connection among those of its session. `repeat` in place
+ * of `answer` marks an answer that the table does not store now: a repeated answer or a refusal.
  */
 export function formatEffect(effect: PlainEffect): string {
   switch (effect.kind) {
@@ -43,6 +44,7 @@ export function formatEffect(effect: PlainEffect): string {
     case 'refused':
       return `refused ${effect.handshakeId}`
     case 'suspended':
+      // `kept`: the session survives for its whole lease, and not only for its grace.
       return `suspended ${effect.session}${effect.keep ? ', kept' : ''}`
     case 'ended':
       return `ended ${effect.session} ${effect.reason}`
@@ -51,6 +53,7 @@ export function formatEffect(effect: PlainEffect): string {
     case 'queued':
       return `queued ${effect.request.session}#${effect.request.id} ${effect.request.key}`
     case 'unfinished':
+      // A later command grants the waiters of the key that still wait.
       return `unfinished ${effect.request.key}`
     case 'withdrawn': {
       const { session, id, key } = effect.request
@@ -61,6 +64,7 @@ export function formatEffect(effect: PlainEffect): string {
       return `granted ${session}#${id} ${key} f${fence}`
     }
     case 'upgraded': {
+      // `fence` still identifies the lock. An upgrade gives the lock a new `presentFence`.
       const { session, key, fence, presentFence } = effect.lock
       return `upgraded ${session} ${key} f${fence} to f${presentFence}`
     }
@@ -82,6 +86,7 @@ export function formatEffect(effect: PlainEffect): string {
     }
     case 'revoked':
       return `revoked f${effect.lock.fence} by ${effect.by}: ${effect.note}`
+    // The effects of a `once` result that the table keeps for later calls.
     case 'kept':
     case 'keepRestarted':
     case 'forgotten':

@@ -25,13 +25,13 @@ export async function profileTables(folder: string): Promise<string> {
   const files = (await readdir(folder)).filter((name) => name.endsWith('.cpuprofile')).sort()
   const tables = files.map(async (file) => {
     const profile = JSON.parse(await readFile(join(folder, file), 'utf8')) as CpuProfile
-    return `### ${file}\n\n${topOf(profile)}\n`
+    return `### ${file}\n\n${topFunctionsTable(profile)}\n`
   })
   return (await Promise.all(tables)).join('\n')
 }
 
-/** The functions with the largest shares of the time that the broker was not idle. */
-function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
+/** A table of the functions with the largest shares of the time that the broker was not idle. */
+function topFunctionsTable({ nodes, samples, timeDeltas }: CpuProfile): string {
   const names = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]))
   const times = new Map<string, number>()
   let busy = 0

@@ -17,6 +17,7 @@ const { url } = await broker.listen({ port: 0 })
 const { port } = server.address() as AddressInfo
 
 // The broker has a server of its own, and is also attached to the server of this program.
+// The times are long, so that a timer that is not cleared keeps the process alive.
 const ownServerSession = await connect(url, { name: 'own', grace: 'lease' })
 const attachedSession = await connect(`ws://127.0.0.1:${port}/locks`, { lease: 300_000 })
 const lock = await ownServerSession.lock('k', { ttl: 60_000 })
@@ -25,6 +26,7 @@ const waiting = attachedSession.lock('k', { timeout: 60_000 })
 attachedSession.watch('k', () => {})
 await attachedSession.stats()
 await lock.unlock()
+// The unlock ends the refreshing.
 await refreshing
 await (await waiting).unlock()
 await ownServerSession.lock('left held', { ttl: 60_000 })
