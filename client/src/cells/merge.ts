@@ -45,20 +45,20 @@ function mergeOptionalCounters(
   if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
   const newestFirst = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
-  const deadlocks = newestFirst(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
   // A cell that hides its newest deadlock from this client sends no `newestDeadlock`, but still
-  // lists older ones. So the lists decide. Old brokers send `newestDeadlock` without a list.
-  const [newestDeadlock] =
-    deadlocks.length > 0
-      ? deadlocks
-      : newestFirst(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
+  // lists older ones. So its list decides. Old brokers send `newestDeadlock` without a list.
+  const deadlocks = newestFirst(
+    statsOfCells.flatMap((stats) => stats.deadlocks ?? stats.newestDeadlock ?? []),
+  )
+  const [newestDeadlock] = deadlocks
+  const hasList = statsOfCells.some((stats) => stats.deadlocks !== undefined)
   return {
     barriers: sum('barriers'),
     barrierCalls: sum('barrierCalls'),
     keptResults: sum('keptResults'),
     refusedDeadlocks: sum('refusedDeadlocks'),
     ...(newestDeadlock === undefined ? {} : { newestDeadlock }),
-    ...(deadlocks.length === 0 ? {} : { deadlocks }),
+    ...(hasList && deadlocks.length > 0 ? { deadlocks } : {}),
   }
 }
 

@@ -121,6 +121,13 @@ describe('the merged statistics of cells', () => {
     const merged = mergeStats([hiddenNewest, statsOfNewer(7)])
     expect(merged.newestDeadlock).to.deep.equal({ since: 8, cycle: [] })
     expect(merged.deadlocks![0]).to.deep.equal(merged.newestDeadlock)
+    // An old broker sends its newest one without a list.
+    const { deadlocks: __, ...withoutList } = statsOfNewer(9)
+    const mixed = mergeStats([withoutList, statsOfNewer(5)])
+    expect(mixed.newestDeadlock).to.deep.equal({ since: 9, cycle: [] })
+    expect(mixed.deadlocks!.map(({ since }) => since)).to.deep.equal([9, 5, 1])
+    expect(mergeStats([withoutList])).to.deep.include({ newestDeadlock: { since: 9, cycle: [] } })
+    expect(mergeStats([withoutList])).to.not.have.property('deadlocks')
     // A broker lists its newest 20 refused deadlocks. The client lists the newest 20 of all cells.
     const full = { ...statsOfNewer(50), deadlocks: Array(20).fill({ since: 50, cycle: [] }) }
     expect(mergeStats([statsOfNewer(60), full]).deadlocks!.map(({ since }) => since)).to.deep.equal(
