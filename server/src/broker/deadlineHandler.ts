@@ -5,8 +5,8 @@
  *
  * To change the lock table, the broker submits a command to the command log. The table ignores a
  * command whose lock, session or request has changed meanwhile. For this check, the command that
- * expires a lock carries the `generation` of the lock, which rises with each refresh. The command
- * that ends a session carries the session's `attachEpoch`, which rises with each resume on a new
+ * expires a lock carries the `generation` of the lock, which rises with each refresh, and the
+ * broker that owns the session. The command that ends a session carries the session's `attachEpoch`, which rises with each resume on a new
  * connection.
  */
 import { closeCodes } from '@holdfast/shared'
@@ -146,7 +146,8 @@ export class DeadlineHandler
       time.setClientDeadline(lock, time.now() + maxInputDelayMs)
       return
     }
-    log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })
+    const { id, ownerBroker } = session
+    log.submit({ type: 'expire', session: id, fence, generation, ownerBroker, at: clock.wall() })
   }
 
   /**

@@ -12,8 +12,7 @@
  *   a refresh. The *maxHold* is the longest time for which a lock is held, with or without
  *   refreshes.
  * - A *fence* is the number of a lock, higher than the fences of all earlier locks.
- * - The *generation* of a lock rises with every refresh, and when another broker takes over its
- *   session.
+ * - The *generation* of a lock rises with every refresh.
  * - A *set* is a request for several keys, which the table grants in one step.
  * - A *scope* is one logical task of a client, with its locks and its waiting request. The table
  *   refuses deadlocks between scopes.
@@ -26,8 +25,8 @@
  * - A client. Its commands, except `open` and `resume`, have an *attach epoch*: the number of the
  *   connection on which the message arrived.
  * - The broker itself, mostly one of its timers. The command of a timer is a proposal, and names
- *   the session, request or lock for which the timer was set. For the ttl of a lock, the command
- *   also names the generation.
+ *   the session, request or lock for which the timer was set. For a deadline of a lock, the command
+ *   also names the broker that kept the deadline, and for the ttl the generation.
  *
  * The table ignores a command of a client if its connection is not the newest connection of the
  * session. The table ignores a proposal if its session, request, lock or generation is gone.
@@ -96,7 +95,8 @@ export interface TimeOutRequest extends CommandBase {
 
 /**
  * Proposal: the ttl of this lock is over. A lock with another generation has started its ttl again,
- * so the table ignores the proposal.
+ * so the table ignores the proposal. The table also ignores the proposal of a former owner broker,
+ * because the new owner broker has started the ttl again.
  */
 export interface ExpireLock extends CommandBase {
   readonly type: 'expire'
@@ -104,6 +104,8 @@ export interface ExpireLock extends CommandBase {
   /** The first fence of the lock, which the lock keeps when an upgrade gives it a new fence. */
   readonly fence: number
   readonly generation: number
+  /** The broker whose timer counted the ttl. */
+  readonly ownerBroker: string
 }
 
 /**

@@ -219,8 +219,8 @@ export class Lock implements LockTerms {
   /** In ms; undefined if the lock does not expire. */
   ttl: number | undefined
   /**
-   * A number that rises with each refresh, and when another broker takes over the deadline. The
-   * table ignores a broker's command to expire the lock if the command has an older generation.
+   * A number that rises with each refresh. The table ignores a broker's command to expire the lock
+   * if the command has an older generation.
    */
   generation = 0
   readonly metadata: string | undefined

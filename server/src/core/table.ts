@@ -466,13 +466,12 @@ export class LockTable {
 
   #expire(command: ExpireLock | EndHold): void {
     const lock = this.#sessions.byId.get(command.session)?.held.get(command.fence)
+    // A command of a former owner broker is out of date, because the new owner broker counts the
+    // ttl and the `maxHold` (the longest time to hold the lock) from a new start.
+    if (lock?.session.ownerBroker !== command.ownerBroker) return
     if (command.type === 'endHold') {
-      if (lock?.extras?.maxHold === undefined) return
-      // A command of a former owner broker is out of date, because the new owner broker counts
-      // `maxHold` (the longest time to hold the lock) from a new start.
-      if (lock.session.ownerBroker !== command.ownerBroker) return
-      this.#granter.release(lock, 'maxHold', command.at)
-    } else if (lock?.generation === command.generation)
+      if (lock.extras?.maxHold !== undefined) this.#granter.release(lock, 'maxHold', command.at)
+    } else if (lock.generation === command.generation)
       this.#granter.release(lock, 'expired', command.at)
   }
 

@@ -156,7 +156,8 @@ describe('table: sets', () => {
     driver.unlock('b', 2)
     const table = restore(dump(driver.table))
     // The locks on m and l had the fences 1 and 2, so the set has the fence 3.
-    const effects = table.apply({ type: 'expire', at: 0, session: 'a', fence: 3, generation: 0 })
+    const proposal = { session: 'a', fence: 3, generation: 0, ownerBroker: '' }
+    const effects = table.apply({ type: 'expire', at: 0, ...proposal })
     expect(effects.map(({ kind }) => kind)).to.deep.equal(['released', 'released'])
     expect(table.keys.size).to.equal(0)
   })

@@ -137,7 +137,9 @@ export class Model {
       }
       case 'expire': {
         const lock = this.#state.findLock(command.session, command.fence)
-        if (lock?.generation === command.generation) this.#endLock(lock, 'expired', command.at)
+        const owner = this.#state.findSession(command.session)?.ownerBroker
+        if (lock?.generation === command.generation && owner === command.ownerBroker)
+          this.#endLock(lock, 'expired', command.at)
         break
       }
       default:

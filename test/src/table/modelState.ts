@@ -177,11 +177,7 @@ export class ModelState {
 
   /** Makes `ownerBroker` the owner of a session. */
   takeOwnership(session: ModelSession, ownerBroker: string): void {
-    const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker
-    // The deadlines start again, so each generation rises. An expiry that the former owner proposed
-    // has the earlier generation, and no effect.
-    for (const lock of this.#timedLocksOf(session)) if (changesOwner) lock.generation += 1
   }
 
   /** Whether the session has a lock with a deadline, a waiting request, or a barrier call. */

@@ -70,7 +70,8 @@ export const shared = (key: string): SetItem => ({ key, mode: 'shared' })
  * Commands that end a session, its oldest or its newest lock, or its oldest or its newest waiting
  * request.
  */
-export function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Command[] {
+export function endings(session: PlainSession): Command[] {
+  const { id, attachEpoch, lastId, held, waiting, ownerBroker } = session
   const fields = { at: 0, session: id, attachEpoch }
   return [
     { type: 'end', ...fields, reason: 'goodbye' },
@@ -78,7 +79,14 @@ export function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession
       (fence): Command => ({ type: 'unlock', ...fields, id: lastId + 1, fence }),
     ),
     ...definedValues(held.at(-1)).map(
-      (fence): Command => ({ type: 'expire', at: 0, session: id, fence, generation: 0 }),
+      (fence): Command => ({
+        type: 'expire',
+        at: 0,
+        session: id,
+        fence,
+        generation: 0,
+        ownerBroker,
+      }),
     ),
     ...definedValues(waiting[0]).map(
       (request): Command => ({ type: 'cancel', ...fields, request }),

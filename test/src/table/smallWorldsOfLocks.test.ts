@@ -27,7 +27,7 @@ const contention: World = {
   start: ['a', 'b', 'c'].map((session) => openCommand(session, 0)),
   moves: (state) =>
     distinctSessions(state).flatMap((session) => {
-      const { id, attachEpoch, lastId, held, waiting } = session
+      const { id, attachEpoch, lastId, held, waiting, ownerBroker } = session
       const fields = { at: 0, session: id, attachEpoch }
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
@@ -50,7 +50,7 @@ const contention: World = {
         moves.push({ type: 'timeout', at: 0, session: id, request })
       }
       for (const fence of definedValues(held[0])) {
-        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
+        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerBroker })
       }
       return moves
     }),

@@ -229,7 +229,8 @@ export class CommandMaker {
         const fence = pickFence(session, state, pick, isWrong && pick % 2 === 0)
         const target = state.keys.flatMap((key) => key.holders).find((held) => held.fence === fence)
         const generation = (target?.generation ?? 0) - (isWrong ? 1 : 0)
-        return { type: 'expire', ...timerFields, fence, generation }
+        const ownerBroker = pick % 7 === 0 ? brokers[pick % brokers.length]! : session.ownerBroker
+        return { type: 'expire', ...timerFields, fence, generation, ownerBroker }
       }
       case 'endHold':
         return {

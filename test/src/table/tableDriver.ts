@@ -307,11 +307,16 @@ export class TableDriver {
    * Proposes that a lock expires.
    *
    * @param options `generation`: the generation of the lock when the broker set its timer. The
-   * generation rises when the ttl starts again, for instance by a refresh. Default 0.
+   * generation rises when a refresh starts the ttl again. Default 0. `ownerBroker`: the broker that
+   * set the timer. Default: the owner of the session.
    */
-  expire(session: string, fence: number, options: { generation?: number } = {}): string[] {
-    const { generation = 0 } = options
-    return this.apply({ type: 'expire', at: this.now++, session, fence, generation })
+  expire(
+    session: string,
+    fence: number,
+    options: { generation?: number; ownerBroker?: string } = {},
+  ): string[] {
+    const { generation = 0, ownerBroker = this.#ownerOf(session) } = options
+    return this.apply({ type: 'expire', at: this.now++, session, fence, generation, ownerBroker })
   }
 
   /** Proposes that a lock ends because of its `maxHold`. */

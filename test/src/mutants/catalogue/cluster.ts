@@ -149,9 +149,9 @@ const ownership: Mutant[] = [
   },
   {
     name: 'cluster-expiry-of-former-owner-counts',
-    in: 'takeOwnership',
-    find: '$RECORD.generation++',
-    replace: 'undefined',
+    in: 'LockTable.#expire',
+    find: 'if ($LOCK?.session.ownerBroker !== $COMMAND.ownerBroker) return',
+    replace: 'if ($LOCK === undefined) return',
     brokers,
     why: 'The brokers still end a lock when the former owner broker of its session proposed the expiry of the lock.',
   },
