@@ -6,8 +6,8 @@
  * To change the lock table, the broker submits a command to the command log. The table ignores a
  * command whose lock, session or request has changed meanwhile. For this check, the command that
  * expires a lock carries the `generation` of the lock, which rises with each refresh, and the
- * broker that owns the session. The command that ends a session carries the session's `attachEpoch`, which rises with each resume on a new
- * connection.
+ * broker that owns the session. The command that ends a session carries the session's
+ * `attachEpoch`, which rises with each resume on a new connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
