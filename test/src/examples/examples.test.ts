@@ -1,6 +1,7 @@
 /**
- * Runs each example in a process of its own, and compares the output. Also runs programs of the
- * READMEs. A fence is the number of a grant.
+ * Runs the examples `basic`, `waiting`, `singleflight` and `monitoring`, each in a process of its
+ * own, and compares the output. Also runs programs of the READMEs. Some of these programs use a
+ * fence, which is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -65,7 +66,7 @@ describe('the example', () => {
     expect(await linesOf('singleflight')).to.deep.equal([
       'answers: 10 reports made: 1',
       'locks granted: 1 unlocked: 1',
-      'after a late caller: 2',
+      'locks granted after a late caller: 2',
     ])
   })
 
@@ -88,9 +89,10 @@ describe('the first program', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Runs the program that follows `<!-- mark -->` in a page; without a mark, the first program.
-   * Saves the program to a file, as a user would, and runs the file. Changes only the URL of the
-   * broker, because the port in that URL may be in use.
+   * Runs the program that follows the comment `<!-- ${mark} -->` in a page. Without `mark`, runs
+   * the program that follows `<!-- first example -->`. Saves the program to a file, as a user
+   * would, and runs the file. Changes only the URL of the broker, because the port in that URL may
+   * be in use.
    */
   async function outputOfPage(path: string, mark?: string): Promise<string> {
     const { url } = await stage.startBroker()

@@ -1,12 +1,12 @@
 /**
  * A cache without a stampede (many equal requests to the source at once). Several web servers get
  * exchange rates from a slow source. The broker is the cache, and keeps each rate for a minute. If
- * a rate is missing, one server asks the source, for one of its requests. All requests that wait
- * meanwhile, at all servers, get the same answer.
+ * a rate is missing, the first request for the rate makes its server ask the source. All requests
+ * that wait meanwhile, at all servers, get the same answer.
  *
- * If the source fails, that request gets the error, and the next request makes its server ask
- * again. A result of `once` may have at most 32 KiB. Store a larger result elsewhere, and return
- * only the address of the result.
+ * If the source fails, only the first request gets the error, and the next request makes its server
+ * ask again. A result of `session.once` may have at most 32 KiB. Store a larger result elsewhere,
+ * and return only the address of the result.
  *
  * Usage: node test/dist/examples/exchangeRates.js SOURCE_URL [PORT]
  * Then: curl http://127.0.0.1:PORT/EUR

@@ -18,7 +18,7 @@ import { Redis } from '../support/redis.js'
 
 const page = readFileSync(new URL('../../../client/docs/fences.md', import.meta.url), 'utf8')
 
-/** The code block with this info string, such as `sql postgres write`. */
+/** The code block with this text after its opening backticks, such as `sql postgres write`. */
 function block(info: string): string {
   const [, code] = new RegExp(`^\`\`\`${info}\\n(.*?)^\`\`\``, 'ms').exec(page) ?? []
   if (code === undefined) throw new Error(`client/docs/fences.md has no block "${info}"`)
@@ -89,7 +89,7 @@ describe('the page about fences', () => {
   })
 
   describe('with Redis', () => {
-    needs('redis', 'setpriv')
+    needs('redis', 'setpriv') // `Redis.start` uses setpriv
     let redis: Redis
 
     before(async () => {
@@ -98,8 +98,10 @@ describe('the page about fences', () => {
     after(() => redis?.stop())
 
     it('writes a hash for a higher fence only', async () => {
+      const keyArgs = ['1', 'order:1'] // the number of keys, and the key
       const write = (fenceOfWrite: number, status: string) =>
-        redis.command('EVAL', block('lua redis'), '1', 'order:1', String(fenceOfWrite), status)
+        redis.command('EVAL', block('lua redis'), ...keyArgs, String(fenceOfWrite), status)
+      // The script answers 1 for a write, and 0 for a refusal.
       expect(await write(fence, 'paid')).to.equal('1')
       expect(await write(fence - 1, 'cancelled')).to.equal('0')
       // The script also refuses a second write with the same fence.
@@ -163,14 +165,15 @@ describe('the page about fences', () => {
         store.onPut = () => store.put(path, 'sent', metadataOf(fence + 1))
         expect(await write(fence, 'paid')).to.equal(false)
         expectObject('sent', fence + 1)
-        // The first answer is that of the read.
+        // The first answer is to the HEAD before the PUT. The last HEAD finds the higher fence.
         expect(store.answers.slice(1)).to.deep.equal(['PUT 412', 'HEAD 200'])
       }
     })
 
     it('writes again if an earlier holder changes or deletes the object after the writer read the object', async () => {
       // The second disturbance changes only the fence in the metadata. The ETag is a hash of the
-      // body, so it still meets the condition. The object has changed, so the store answers 409.
+      // body, so it does not change and still meets the condition of the PUT. The store answers 409
+      // nevertheless, because the object changed during the PUT.
       const disturbances: [() => void, answer: string][] = [
         [() => store.put(path, 'late', metadataOf(fence - 1)), 'PUT 412'],
         [() => store.put(path, 'new', metadataOf(fence - 1)), 'PUT 409'],
@@ -179,14 +182,14 @@ describe('the page about fences', () => {
       for (const [disturb, answer] of disturbances) {
         store.put(path, 'new', metadataOf(fence - 2))
         store.answers.length = 0
-        // Only the first write is disturbed, so the second write succeeds.
+        // Only the first PUT is disturbed, so the second PUT succeeds.
         store.onPut = () => {
           store.onPut = () => {}
           disturb()
         }
         expect(await write(fence, 'paid')).to.equal(true)
         expectObject('paid', fence)
-        // The first answer is that of the read.
+        // The first answer is to the HEAD before the disturbed PUT.
         expect(store.answers[1]).to.equal(answer)
         expect(store.answers.at(-1)).to.equal('PUT 200')
       }

@@ -1,10 +1,12 @@
 /**
- * A worker pool that is limited to three requests at a time. Any number of workers, on any number
- * of machines, fetch pages of a partner who sets this limit. Each fetch needs one of the three
- * permits of one key. The broker grants permits in the order of the requests, so no worker starves.
+ * A worker pool whose workers together send at most three HTTP requests at a time. Any number of
+ * workers, on any number of machines, fetch pages of a partner who sets this limit. Each fetch
+ * needs one of the three permits of one key. The broker grants permits first come, first served, so
+ * no worker starves.
  *
- * All workers must name the same capacity; the broker refuses another capacity with
- * `CAPACITY_MISMATCH`. A worker that dies gives its permits back, because its session ends.
+ * All workers must name the same capacity (the number of permits). The broker refuses another
+ * capacity with `CAPACITY_MISMATCH`. If a worker dies, the broker ends its session, and the permits
+ * of the session are free again.
  *
  * Usage: node test/dist/examples/fetchAtMostThree.js URL...
  */

@@ -9,10 +9,12 @@ import { Stage } from '../e2e/stage.js'
 
 const page = readFileSync(new URL('../../../client/docs/kinds.md', import.meta.url), 'utf8')
 
-/** The code of each example, by the name behind "```js". */
+/** The code of each example, by the name after "```js". */
 const examples = new Map(
   Array.from(page.matchAll(/```js (\w+)\n(.*?)\n```/gs), ([, name, code]) => [name!, code!]),
 )
+
+const sessionName = 'example'
 
 /** The results that the examples must return. */
 const results: Readonly<Record<string, unknown>> = {
@@ -28,7 +30,7 @@ const results: Readonly<Record<string, unknown>> = {
   convoy: ['LOCK_TIMEOUT', 'busy', true],
   maxHold: ['maxHold', false, true],
   onContended: [1, true],
-  onQueued: [true, '0 before you; held by example'],
+  onQueued: [true, `0 before you; held by ${sessionName}`],
   queue: [1, 'unlocked ', 'dequeued granted', 'locked ', 'unlocked '],
   election: ['http://b', false],
 }
@@ -54,7 +56,7 @@ describe('the examples of client/docs/kinds.md', () => {
   for (const [name, code] of examples) {
     it(`have at most twelve lines and return the expected result: ${name}`, async () => {
       expect(code.split('\n').length).to.be.at.most(maxLines)
-      const { sessions } = await stage.startBrokerWithSessions('example')
+      const { sessions } = await stage.startBrokerWithSessions(sessionName)
       expect(await compile(code)(sessions[0]!)).to.deep.equal(results[name])
     })
   }

@@ -1,8 +1,8 @@
 /**
  * Runs the examples that are modules: an order service whose lock is lost while it works, and a
  * page that shows who reads and who edits a document. Also checks that the excerpts in
- * `client/docs/examples.md` are lines of the examples. A fence is a number that rises with every
- * grant.
+ * `client/docs/examples.md` are lines of the examples. Some tests use a fence, which is a number
+ * that rises with every grant.
  */
 import { readFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
@@ -44,11 +44,11 @@ describe('the example orderService', () => {
   it('refuses to save a payment if the service lost its lock during the charge', async () => {
     const { sessions } = await stage.startBrokerWithSessions('slow', 'fast', 'operator')
     const [slow, fast, operator] = sessions as [Session, Session, Session]
-    /** For each charge, the function that resolves its promise. */
-    const endsOfCharges = new Collector<() => void>()
-    const paySlowly = startService(slow, () => new Promise<void>((end) => endsOfCharges.add(end)))
+    /** For each charge that has begun, a function that ends the charge. */
+    const pendingCharges = new Collector<() => void>()
+    const paySlowly = startService(slow, () => new Promise<void>((end) => pendingCharges.add(end)))
     const slowAnswer = paySlowly()
-    const [endCharge] = await endsOfCharges.waitForCount(1)
+    const [endCharge] = await pendingCharges.waitForCount(1)
     const { held } = await operator.query({ key: 'order:1' })
     await operator.revoke('order:1', { fence: held[0]!.fence, reason: 'the charge is slow' })
     const payFast = startService(fast, async () => {})
@@ -76,7 +76,10 @@ describe('the example orderService', () => {
 describe('the example collaborativePage', () => {
   const stage = Stage.forEachTest()
 
-  /** Opens the document, and collects its users as texts, such as `ada teal me; free`. */
+  /**
+   * Opens the document, and collects its users as texts. For instance, `ada teal me; free` means
+   * that only Ada, the user of this page, reads the document, in teal, and no user edits it.
+   */
   function open(session: Session, color: string) {
     const views = new Collector<string>()
     const opened = openDocument(session, 'minutes', color, ({ readers, editor }: People) => {
@@ -87,26 +90,26 @@ describe('the example collaborativePage', () => {
     return { ...opened, untilShown }
   }
 
-  it('shows who reads and who edits, and shows a reader again after the loss of its lock', async () => {
+  it('shows who reads and who edits, and shows a reader again after the loss of its read lock', async () => {
     const { sessions } = await stage.startBrokerWithSessions('ada', 'grace')
     const [ada, grace] = sessions as [Session, Session]
-    const atAda = open(ada, 'teal')
-    await atAda.untilShown('ada teal me; free')
-    const atGrace = open(grace, 'plum')
-    await atAda.untilShown('ada teal me, grace plum; free')
-    await atGrace.untilShown('ada teal, grace plum me; free')
-    const lock = await atAda.edit()
-    await atGrace.untilShown('ada teal, grace plum me; ada')
-    const error = await atGrace.edit().catch((refusal) => refusal)
+    const pageOfAda = open(ada, 'teal')
+    await pageOfAda.untilShown('ada teal me; free')
+    const pageOfGrace = open(grace, 'plum')
+    await pageOfAda.untilShown('ada teal me, grace plum; free')
+    await pageOfGrace.untilShown('ada teal, grace plum me; free')
+    const lock = await pageOfAda.edit()
+    await pageOfGrace.untilShown('ada teal, grace plum me; ada')
+    const error = await pageOfGrace.edit().catch((refusal) => refusal)
     expect([error.code, error.holders[0].name]).to.deep.equal(['LOCK_HELD', 'ada'])
     await lock.unlock()
-    await atGrace.untilShown('ada teal, grace plum me; free')
+    await pageOfGrace.untilShown('ada teal, grace plum me; free')
     const [heldByAda] = (await grace.query({ key: 'documents/minutes/read' })).held
     await grace.revoke(heldByAda!.key, { fence: heldByAda!.fence, reason: 'the test says so' })
-    // Ada's page locks again, so Ada is now the later reader.
-    await atGrace.untilShown('grace plum me, ada teal; free')
-    atAda.close()
-    await atGrace.untilShown('grace plum me; free')
+    // Ada's page locks for reading again, so Ada is now the later reader.
+    await pageOfGrace.untilShown('grace plum me, ada teal; free')
+    pageOfAda.close()
+    await pageOfGrace.untilShown('grace plum me; free')
   })
 
   describe('in Chromium', function () {
@@ -148,17 +151,17 @@ describe('the page client/docs/examples.md', () => {
   const repository = new URL('../../../', import.meta.url)
   const page = readFileSync(new URL('client/docs/examples.md', repository), 'utf8')
   const excerpts = [...page.matchAll(/^```ts (\w+)\n(.*?)^```/gms)]
-  // Each row of the table has the file name of one program, such as `scheduler.js`.
-  const programs = [...page.matchAll(/^\|[^|]*\| `(\w+)\.[jt]s/gm)].map(([, program]) => program!)
+  // Each row of the table has the file name of one example, such as `scheduler.js`.
+  const examples = [...page.matchAll(/^\|[^|]*\| `(\w+)\.[jt]s/gm)].map(([, example]) => example!)
 
-  it('shows an excerpt of each program', () => {
-    expect(excerpts.map(([, program]) => program)).to.deep.equal(programs)
-    expect(programs).to.have.lengthOf(6)
+  it('shows an excerpt of each example', () => {
+    expect(excerpts.map(([, example]) => example)).to.deep.equal(examples)
+    expect(examples).to.have.lengthOf(6)
   })
 
-  for (const [, program, code] of excerpts) {
-    it(`shows lines of the program: ${program}`, () => {
-      const source = new URL(`test/src/examples/${program}.ts`, repository)
+  for (const [, example, code] of excerpts) {
+    it(`shows lines of the example: ${example}`, () => {
+      const source = new URL(`test/src/examples/${example}.ts`, repository)
       expect(readFileSync(source, 'utf8')).to.include(code)
     })
   }

@@ -14,8 +14,8 @@ const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 const monitor = await connect(url, { name: 'monitor' })
 
-// The first event of a watch is the state, and the changes follow. If the broker does not allow the
-// watch, its only event is `refused`.
+// If the broker allows the watch, the first event is the state, and the changes follow. Otherwise
+// the only event is `refused`.
 monitor.watch({ prefix: 'jobs:' }, (event) => {
   if (event.event === 'state') console.log('watching:', event.heldCount, 'held at first')
   else if (event.event !== 'refused')
@@ -23,16 +23,17 @@ monitor.watch({ prefix: 'jobs:' }, (event) => {
 })
 
 const lock = await ann.lock('jobs:nightly', { metadata: { step: 'import' } })
-const waiting = ben.lock('jobs:nightly')
-// The broker queues Ben's lock request before it responds to his later request for the counters.
+const pendingLock = ben.lock('jobs:nightly')
+// Waits until Ben's lock request is in the queue. The broker handles his requests in order, so it
+// queues the lock request before it responds with the counters.
 await ben.stats()
 
-const { held, waiting: queue } = await monitor.query({ prefix: 'jobs:' })
+const { held, waiting } = await monitor.query({ prefix: 'jobs:' })
 for (const { key, name, metadata } of held) console.log(`${key} is held by ${name}`, metadata)
-for (const { key, name } of queue) console.log(`${name} waits for ${key}`)
+for (const { key, name } of waiting) console.log(`${name} waits for ${key}`)
 
 await lock.unlock()
-await (await waiting).unlock()
+await (await pendingLock).unlock()
 
 const stats = await monitor.stats() // equal to broker.stats()
 console.log('locks:', stats.totalLocks, 'active:', stats.activeLocks, 'failed:', stats.failedLocks)

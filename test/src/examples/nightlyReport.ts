@@ -9,6 +9,8 @@
  * twelve hours, so a machine that starts within this time gets the result.
  *
  * Usage: node test/dist/examples/nightlyReport.js SHOP_URL [DAY]
+ *
+ * The environment variable `MACHINE` replaces the host name in the report.
  */
 import { hostname } from 'node:os'
 import { connect } from '@holdfast/client'
@@ -32,7 +34,8 @@ const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
  * @param fence A number that rises with every grant. The shop must refuse a report with a lower
  *   fence than the stored report has, because a machine that was frozen may send its report after
  *   another machine has taken over.
- * @param signal Aborted when this machine has lost its lock. Another machine may then run the job.
+ * @param signal Aborted when this machine has lost the lock of the job. Another machine may then
+ *   run the job.
  */
 async function makeReport(fence: number, signal: AbortSignal): Promise<Report> {
   const answer = await fetch(`${shop}/orders?day=${day}`, { signal })

@@ -1,15 +1,15 @@
 /**
  * An HTTP handler for Fastify that protects an order in SQLite with a fence (the number of a
- * grant). Any number of such services may share a database. Two requests to pay for the same order
- * run one after another, because of the lock. A service that was frozen while it held the lock
- * cannot overwrite the order, because the database refuses its fence.
+ * grant). Any number of services with this handler may share a database. Two requests to pay for
+ * the same order run one after another, because of the lock. A service that was frozen while it
+ * held the lock cannot overwrite the order, because the database refuses its fence.
  *
  * The lock only avoids double work, and the fence protects the order. So the handler need not check
  * at the end whether it still holds the lock: the database decides.
  *
- * The example needs no native package, because `sql.js` is SQLite in this process. Its database is
- * not shared. For a file that services share, use `better-sqlite3`: the statements are the same,
- * and `changes` of the result of `run` replaces `getRowsModified()`.
+ * The example needs no native package, because it uses `sql.js`: SQLite in this process, with a
+ * database in memory. For a database file that services share, use `better-sqlite3`. The statements
+ * are the same, and `run(...).changes` replaces `getRowsModified()`.
  *
  * Usage: node test/dist/examples/orderService.js [PORT]
  * Then: curl -X POST http://127.0.0.1:PORT/orders/1/pay
@@ -31,15 +31,16 @@ interface OrderServiceDeps {
   readonly session: Session
   readonly database: Database
   /**
-   * Charges the customer for this order. A service that loses its lock may have charged already. So
-   * the call must be idempotent, for example by the order's id as idempotency key.
+   * Charges the customer for this order. If a service charges and then loses its lock, another
+   * service may charge again. So the call must be idempotent, for example by the order's id as
+   * idempotency key.
    */
   readonly charge: (orderId: number, signal: AbortSignal) => Promise<void>
   /** How long a request waits for the lock of its order, in ms. Default 2,000. */
   readonly lockTimeout?: number
 }
 
-/** An error whose status is the status of the HTTP response. */
+/** An error that sets the status of the HTTP response. */
 class HttpError extends Error {
   readonly statusCode: number
 
@@ -79,7 +80,8 @@ export function createOrderService(deps: OrderServiceDeps): FastifyInstance {
 
   service.setErrorHandler<FastifyError | HoldfastError>((error, _request, reply) => {
     if (!(error instanceof HoldfastError)) return reply.send(error)
-    // LOCK_TIMEOUT: another request works on this order. UNAVAILABLE: the broker cannot be reached.
+    // For instance LOCK_TIMEOUT, because another request works on this order, or UNAVAILABLE,
+    // because the broker cannot be reached.
     if (error.retryable) return reply.code(503).header('retry-after', 1).send(error)
     return reply.code(500).send(error)
   })

@@ -1,6 +1,6 @@
 /**
- * Runs the examples that are programs, as users run them: each in a process of its own, several of
- * them with one broker. A fence is the number of a grant; a later grant has a higher fence.
+ * Runs the examples that are programs, as users run them: each program has a process of its own,
+ * and several programs share a broker.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -53,10 +53,14 @@ const anyPort = '0'
 interface HttpRequest {
   readonly method: string
   readonly path: string
+  /**
+   * The header `fence`: the number of the sender's grant. A later grant has a higher fence. NaN if
+   * the request has no such header.
+   */
   readonly fence: number
   readonly body: string
   /** Answers with this body. @param status Default 200. */
-  answer(text: string, status?: number): void
+  answer(body: string, status?: number): void
 }
 
 describe('the examples that are programs', () => {
@@ -112,7 +116,7 @@ describe('the examples that are programs', () => {
     watch.close()
   }
 
-  it('nightlyReport: one of three machines runs the job, also if the first machine dies', async () => {
+  it('nightlyReport: one of three machines runs the job, even if the first machine dies', async () => {
     const observer = await stage.openSession(url)
     const { requests, origin } = await httpServer()
     const start = (machine: string) =>
@@ -125,18 +129,18 @@ describe('the examples that are programs', () => {
     const [, ordersRequest] = await requests.waitForCount(2)
     expect(ordersRequest!.path).to.equal('/orders?day=2026-11-29')
     ordersRequest!.answer('[1, 2]')
-    const [, , report] = await requests.waitForCount(3)
-    expect([report!.method, report!.path]).to.deep.equal(['PUT', '/reports/2026-11-29'])
-    expect(report!.fence).to.be.above(0)
-    const { orders, madeBy } = JSON.parse(report!.body)
+    const [, , putRequest] = await requests.waitForCount(3)
+    expect([putRequest!.method, putRequest!.path]).to.deep.equal(['PUT', '/reports/2026-11-29'])
+    expect(putRequest!.fence).to.be.above(0)
+    const { orders, madeBy } = JSON.parse(putRequest!.body)
     expect(orders).to.equal(2)
     expect(madeBy).to.be.oneOf(['m2', 'm3'])
-    report!.answer('')
+    putRequest!.answer('')
     const outputs = await Promise.all(others.map((other) => other.output()))
-    const ownOutput = ['made the report of 2026-11-29']
-    const otherOutput = [`${madeBy} made the report of 2026-11-29`]
-    expect(outputs).to.have.deep.members([ownOutput, otherOutput])
-    expect(await start('late').output()).to.deep.equal(otherOutput)
+    const outputOfMaker = ['made the report of 2026-11-29']
+    const outputOfOthers = [`${madeBy} made the report of 2026-11-29`]
+    expect(outputs).to.have.deep.members([outputOfMaker, outputOfOthers])
+    expect(await start('late').output()).to.deep.equal(outputOfOthers)
     expect(requests.items).to.have.lengthOf(3)
   })
 
@@ -147,17 +151,18 @@ describe('the examples that are programs', () => {
     const programs = ['a', 'b'].map((name) => run('fetchAtMostThree', pages(name)))
     // The example has three permits. The two processes fetch four pages each.
     const [capacity, pageCount] = [3, 8]
+    const pageText = 'four'
     const waiting = untilWaiting(observer, pageCount - capacity)
     await Promise.all([requests.waitForCount(capacity), waiting])
     for (let answered = 0; answered < pageCount; answered++) {
       await requests.waitForCount(Math.min(answered + capacity, pageCount))
       expect(requests.items.length - answered, 'requests in flight').to.be.at.most(capacity)
-      requests.items[answered]!.answer('four')
+      requests.items[answered]!.answer(pageText)
     }
     const outputs = await Promise.all(programs.map((program) => program.output()))
-    // The programs print the status, the length of the body "four", and the URL.
+    // The programs print the status and the URL of each page, and the length of its text.
     expect(outputs.flat()).to.have.members(
-      [...pages('a'), ...pages('b')].map((page) => `200 4 ${page}`),
+      [...pages('a'), ...pages('b')].map((page) => `200 ${pageText.length} ${page}`),
     )
   })
 
@@ -209,7 +214,7 @@ describe('the examples that are programs', () => {
     await requests.waitForCount(1)
     const answers = [ask(0, '/EUR'), ask(1, '/EUR'), ask(1, '/EUR')]
     await untilWaiting(observer, 3)
-    requests.items[0]!.answer('out of order', 500)
+    requests.items[0]!.answer('broken', 500)
     expect(await failed).to.equal('502 The source answered 500\n')
     await requests.waitForCount(2)
     requests.items[1]!.answer('1.0845')
@@ -249,6 +254,6 @@ async function readRequest(
     path: request.url ?? '',
     fence: Number(request.headers['fence']),
     body,
-    answer: (text, status = 200) => response.writeHead(status).end(text),
+    answer: (answerBody, status = 200) => response.writeHead(status).end(answerBody),
   }
 }

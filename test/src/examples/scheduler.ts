@@ -1,8 +1,8 @@
 /**
  * Several schedulers elect a leader: one scheduler leads, and the others know the address of the
- * leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its work and resigns, so the next
- * candidate leads immediately. If the leader dies, the next candidate leads when the broker has
- * ended the session of the dead leader.
+ * leader. The others are candidates, and wait to lead. A leader that is stopped (Ctrl-C, SIGTERM)
+ * finishes its work and resigns, so the next candidate leads immediately. If the leader dies, the
+ * next candidate leads when the broker has ended the session of the dead leader.
  *
  * Usage: node test/dist/examples/scheduler.js [ADDRESS]
  *
@@ -31,8 +31,8 @@ async function followLeaders(): Promise<void> {
  * Works as the leader until the leadership is lost or this scheduler stops.
  *
  * @param leadership Its fence (the number of its grant) is higher than the fence of every earlier
- *   leader. Send the fence with every command, and let the workers refuse a fence that is lower
- *   than the highest so far. A leader that was frozen may not know yet that it was replaced.
+ *   leader. Send the fence with every job, and let the workers refuse a fence that is lower than
+ *   the highest so far, because a leader that was frozen may not know yet that it was replaced.
  */
 async function lead(leadership: Leadership): Promise<void> {
   const signal = AbortSignal.any([leadership.signal, stop.signal])

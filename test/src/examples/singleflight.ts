@@ -23,7 +23,7 @@ async function makeReport(fence: number): Promise<string> {
 }
 
 async function handle(): Promise<string> {
-  // Each caller gets a lock object of its own, and may pass a timeout and a signal of its own.
+  // Each caller gets its own object for the shared lock, and may pass its own timeout and signal.
   await using lock = await session.singleflightLock('report')
   report ??= makeReport(lock.fence)
   return report
@@ -37,7 +37,7 @@ console.log('locks granted:', stats.totalLocks, 'unlocked:', stats.unlockCount)
 
 // Only calls before the grant share a request. A later call sends a request of its own.
 await handle()
-console.log('after a late caller:', (await session.stats()).totalLocks)
+console.log('locks granted after a late caller:', (await session.stats()).totalLocks)
 
 await session.close()
 await broker.close()

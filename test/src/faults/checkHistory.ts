@@ -1,8 +1,9 @@
 /**
- * `npm run check-history FILE`: checks the histories in a file. The history of a key lists the uses
- * of the key's lock. Exits with 0 if no history has a violation (for instance two uses of an
- * exclusive lock that overlap), and otherwise with 1. Exits with 64 if the number of arguments is
- * not 1. Exits with 65 if the file cannot be read or does not fit the format in test/README.md.
+ * `npm run check-history FILE`: checks the histories in a file. The history of a key lists the
+ * tenures (uses) of the key's lock. Exits with 0 if no history has a violation (for instance two
+ * tenures of an exclusive lock that overlap), and otherwise with 1. Exits with 64 if the number of
+ * arguments is not 1. Exits with 65 if the file cannot be read or does not fit the format in
+ * test/README.md.
  */
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
@@ -22,7 +23,7 @@ for (const history of loadHistories(path)) {
 }
 process.exitCode = violationCount === 0 ? 0 : 1
 
-/** Reads the file. Exits with 65 if the file cannot be read or does not fit the format. */
+/** Reads the file, or exits with 65. */
 function loadHistories(file: string): KeyHistory[] {
   try {
     return parseHistories(readFileSync(file, 'utf8'))
