@@ -1,7 +1,7 @@
 /**
- * The sources must keep the rules for imports, which dependency-cruiser checks in every file. The
- * folders of a package are layers, and a layer may import only earlier layers. The tests also check
- * the rules with planted files: files that break a rule, and similar files that break no rule.
+ * Checks the imports of every source file with dependency-cruiser. The folders of a package are
+ * layers, and a layer may import only earlier layers. The tests also check the rules with planted
+ * files: files that break a rule, and similar files that break no rule.
  */
 import { assert } from 'chai'
 import {
@@ -19,11 +19,11 @@ import { manifest, packages } from './repository.js'
 /** How long dependency-cruiser may take on a machine with a high load, in ms. */
 const cruiseTimeoutMs = 300_000
 
-/** The packages that a source file may import according to the package.json of its package. */
+/** The npm packages that the package.json beside `src` allows a source file to import. */
 function declaredBy(file: string): string[] {
   const [folder = ''] = file.split('/')
   const { dependencies, optionalDependencies, devDependencies, peerDependencies } = manifest(folder)
-  // A build puts these packages into the bundle of the dashboard, so only the build needs them.
+  // The bundle of the dashboard contains these libraries, so users do not install them.
   const bundled = file.startsWith('server/src/dashboard/') ? devDependencies : {}
   // Only the entry for React needs the peer dependencies.
   const forReact = file.startsWith('client/src/react/') ? peerDependencies : {}
@@ -62,7 +62,7 @@ describe('the imports of the packages', () => {
     const layerPatterns = Object.entries(layers).map(
       ([folder, names]) => new RegExp(`^${folder}/(${names.join('|')})(/|\\.ts$)`),
     )
-    // The dashboard is a client of the broker, so it is not a layer of the server.
+    // The dashboard runs in a browser and is not part of the broker, so it has no layer.
     const outsideLayers = packageSources().filter(
       (path) =>
         !path.startsWith('server/src/dashboard/') &&
@@ -137,8 +137,8 @@ describe('the rules for imports', () => {
     )
   })
 
-  it('allow only the dashboard to import a package of its bundle', async () => {
-    // esbuild makes the bundle, but is not in the bundle.
+  it('allow the devDependencies of the server only in the dashboard', async () => {
+    // esbuild is a dependency of `test`, because the bundle does not contain esbuild.
     const { modules } = await cruisePlanted({
       'server/src/dashboard/a.ts': `import { render } from 'preact'`,
       'server/src/dashboard/b.ts': `import 'esbuild'`,
@@ -150,7 +150,7 @@ describe('the rules for imports', () => {
     ])
   })
 
-  it('allow only the hooks to import React', async () => {
+  it('allow React only in client/src/react', async () => {
     const { modules } = await cruisePlanted({
       'client/src/react/a.ts': `import { useState } from 'react'`,
       'client/src/locks/b.ts': `import { useState } from 'react'`,
@@ -188,7 +188,7 @@ const targets = {
 
 /** The planted lines by the titles of their tests. */
 const plantings: Readonly<Record<string, readonly Planting[]>> = {
-  'imports at run time in the core': [
+  'imports of values (not types) in the core': [
     {
       at: 'server/src/core/',
       bad: [
@@ -204,7 +204,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       ],
     },
   ],
-  'imports of time and randomness outside of the platform': [
+  'imports of time, randomness and threads': [
     ...['server/src/broker/', 'client/src/', 'shared/src/'].map((at) => ({
       at,
       bad: [
@@ -285,7 +285,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
     // The rule allows the files in `http` whose names begin with `webSocket`.
     { at: 'server/src/http/webSocket', good: [`import { WebSocketServer } from 'ws'`] },
   ],
-  'imports, in shared, of modules that a browser does not need': [
+  'imports in shared that a browser must not load': [
     {
       at: 'shared/src/',
       bad: [

@@ -1,7 +1,7 @@
 /**
  * Runs dependency-cruiser with the rules of `test/dependency-cruiser.mjs`, either on the sources of
- * this repository, or on files that a test plants in a temporary folder. That file also lists
- * the layers of each package. A layer may import only layers before it in the list.
+ * this repository, or on files that a test plants in a temporary folder. `dependency-cruiser.mjs`
+ * also lists the layers of each package. A layer may import only layers before it in the list.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -48,8 +48,9 @@ export function cruiseSources(more: readonly IForbiddenRuleType[] = []): Promise
 }
 
 /**
- * Checks planted files with the usual rules and the rules `more`. @param files The text of each
- * file by its path.
+ * Checks planted files with the usual rules and the rules `more`.
+ *
+ * @param files The text of each file by its path.
  */
 export async function cruisePlanted(
   files: Readonly<Record<string, string>>,
@@ -100,11 +101,11 @@ export function packageSources(): string[] {
     .filter((path) => /\.tsx?$/.test(path) && existsSync(join(root, path)))
 }
 
-/** Makes a rule that catches each file of a package that no entry loads: see `entriesOf`. */
+/** Makes a rule against files of the package that are loaded by no entry (see `entriesOf`). */
 export function unreachable(folder: string, entries: readonly string[]): IForbiddenRuleType {
   const escaped = entries.map((entry) => entry.replaceAll('.', '\\.'))
   return {
-    name: `an entry of ${folder} loads every file of the package`,
+    name: `every file of ${folder} is loaded by an entry`,
     severity: 'error',
     from: { path: `^(?:${escaped.join('|')})$` },
     to: {
@@ -135,7 +136,7 @@ function startedBy(folder: string, launcher: string): string {
   return `.${path}`
 }
 
-/** The source files that other source files start as threads or processes, by their URLs. */
+/** The files that other source files start as threads or processes, and name in `new URL(…)`. */
 function threadsOf(folder: string): string[] {
   return packageSources()
     .filter((path) => path.startsWith(`${folder}/`))

@@ -53,8 +53,9 @@ describe('the manifests', () => {
     for (const folder of packages) {
       for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
         for (const { types, default: file } of typedFilesOf(target)) {
-          const [, c] = /\.(c?)js$/.exec(String(file)) ?? []
-          assert.match(String(types), new RegExp(`\\.d\\.${c}ts$`), `${folder} ${name}`)
+          // The `c` of `.cjs`, or an empty string.
+          const [, letter] = /\.(c?)js$/.exec(String(file)) ?? []
+          assert.match(String(types), new RegExp(`\\.d\\.${letter}ts$`), `${folder} ${name}`)
         }
       }
     }
@@ -73,7 +74,7 @@ describe('the manifests', () => {
   })
 
   for (const file of lockFiles) {
-    it(`have all optional dependencies in ${file}, so that every platform finds its own`, () => {
+    it(`have all optional dependencies in ${file}, so that npm installs them everywhere`, () => {
       const locked = lockedPackages(file)
       for (const [path, { optionalDependencies = {} }] of Object.entries(locked)) {
         for (const name of Object.keys(optionalDependencies)) {

@@ -25,7 +25,7 @@ describe('a need of a test', () => {
     assert.match(reason, /does not allow "unshare --net/)
   })
 
-  it('has an avoidable lack only where CI can install the program', () => {
+  it('is avoidably unmet only if CI could have installed the program', () => {
     const ciWithoutPrograms: Machine = { ...complete, ci: true, has: () => false }
     assert.isTrue(lackOf('chromium', ciWithoutPrograms)?.avoidable)
     assert.isFalse(lackOf('chromium', { ...ciWithoutPrograms, ci: false })?.avoidable)
@@ -37,7 +37,7 @@ describe('a need of a test', () => {
     )
   })
 
-  it('has its package in the list of packages that CI installs', () => {
+  it('has its Debian package in the list of packages that CI installs', () => {
     const installed = read('.ci/packages')
       .text.split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))

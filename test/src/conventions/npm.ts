@@ -1,6 +1,6 @@
 /**
- * Runs npm as a user does. An outer npm, such as the npm of `npm test`, sets variables; the inner
- * npm gets only a few of these variables.
+ * Runs npm as a user does. An outer npm, such as the npm of `npm test`, sets environment variables.
+ * The inner npm gets only a few of these variables.
  */
 import { spawnSync } from 'node:child_process'
 

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
-/** Options with wrong values. `bound` is empty if the option allows every number. */
+/** Options with wrong values. `bound` is a part of the message, or empty without a limit. */
 const wrongOptions: [program: string, option: string, value: string, bound: string][] = [
   ['chaos/main.js', 'rounds', 'abc', ' of at least 1'],
   ['chaos/main.js', 'rounds', '0', ' of at least 1'],

@@ -37,7 +37,7 @@ const operatorFiles = [...filesUnder('server/deploy', ''), ...filesUnder('server
 /** The documentation of the client. */
 const clientDocs = filesUnder('client/docs', '.md').map(({ path }) => path.slice('client/'.length))
 
-/** The licences of the libraries in the client's two bundles, without and with cells. */
+/** The licences of the libraries in two bundles: the client, and the client for several cells. */
 const bundleLicences = ['holdfast', 'holdfast-cells'].map(
   (name) => `dist/bundle/${name}.licences.txt`,
 )

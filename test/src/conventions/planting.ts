@@ -1,5 +1,5 @@
 /**
- * Helpers for the tests of the rules in `sourceRules.ts`: `holds` checks that the sources keep a
+ * Helpers for the tests of the rules in `sourceRules.ts`. `holds` checks that the sources keep a
  * rule. `catches` checks that a rule finds bad lines in planted files, which exist only in memory.
  */
 import { assert } from 'chai'

@@ -1,8 +1,8 @@
 /**
  * Tests the reporter that prints the results of the tests. Mocha runs planted tests with this
  * reporter. CI and developers read the exit code and the last lines, so these must be right. A run
- * of all tests uses several lanes at the same time. A lane runs one group of test folders after the
- * other.
+ * of all tests uses several lanes at the same time. Each lane runs groups of test folders, and only
+ * one group at a time.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -21,7 +21,7 @@ const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
 const reporter = join(root, 'test/dist/support/reporter.js')
 const needs = pathToFileURL(join(root, 'test/dist/support/needs.js')).href
 
-/** Runs Node with these arguments in a folder to its end. */
+/** Runs Node with these arguments in the folder `cwd`, and waits for its exit. */
 async function runNode(args: readonly string[], cwd: string): Promise<Run> {
   const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'ignore'] })
   let output = ''
@@ -49,7 +49,7 @@ describe('a run of the tests', () => {
     return runNode(args, folder)
   }
 
-  it('prints only the counts on the last line', async () => {
+  it('prints a last line that has only the counts', async () => {
     const { code, lines } = await runOf(`it('a', () => {}); it('b', () => {})`)
     assert.equal(lines.at(-1), '2 passed, 0 failed, 0 skipped')
     assert.equal(code, 0)
@@ -100,7 +100,7 @@ describe('a run of the tests', () => {
   })
 
   it('fails if a rejection is not handled', async () => {
-    // The test `b` lets the process live until Node reports the rejection.
+    // The test `b` keeps the process alive until Node reports the rejection.
     const { code, lines } = await runOf(`it('a', () => { Promise.reject(new Error('not handled')) })
       it('b', () => new Promise((resolve) => setImmediate(resolve)))`)
     assert.notEqual(code, 0)
@@ -108,7 +108,7 @@ describe('a run of the tests', () => {
   })
 
   describe('in lanes', () => {
-    /** Runs planted tests in two groups: `table`, which `lanes.mjs` names, and an unnamed group. */
+    /** Runs two groups of planted tests: `lanes.mjs` lists the group `table`, but not `other`. */
     async function lanesOf(tableSource: string, otherSource: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
       for (const [name, source] of Object.entries({ table: tableSource, other: otherSource })) {

@@ -9,7 +9,7 @@ export const root = fileURLToPath(new URL('../../../', import.meta.url))
 /** The folders of the packages that users install. */
 export const packages = ['shared', 'client', 'server'] as const
 
-/** A text file of the repository, such as a source file or a page. */
+/** A text file of the repository: not only source files, but also Markdown files, for instance. */
 export interface SourceFile {
   /** From the root of the repository, with forward slashes. */
   readonly path: string
@@ -20,8 +20,8 @@ export interface SourceFile {
 const skippedFolders = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
 
 /**
- * Returns all files with one of these endings under a folder (`''` for the root), except
- * `skippedFolders`.
+ * Returns all files with one of these endings (`''` for any) under a folder (`''` for the root),
+ * except those in `skippedFolders`.
  */
 export function filesUnder(folder: string, ...endings: readonly string[]): SourceFile[] {
   const found: SourceFile[] = []

@@ -10,6 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { assert } from 'chai'
 import { root } from './repository.js'
 
+/** The functions of `setup.mjs`. A project is a folder with a build: a package, or `test`. */
 interface SetUp {
   isInstalled(folder: string): boolean
   removeStale(projectFolder: string): void
@@ -128,9 +129,9 @@ describe('the set-up', () => {
       for (const part of ['src', 'dist']) {
         await cp(join(root, 'shared', part), join(folder, part), { recursive: true })
       }
-      const before = await readdir(join(folder, 'dist'), { recursive: true })
+      const built = await readdir(join(folder, 'dist'), { recursive: true })
       setUp.removeStale(folder)
-      assert.deepEqual(await readdir(join(folder, 'dist'), { recursive: true }), before)
+      assert.deepEqual(await readdir(join(folder, 'dist'), { recursive: true }), built)
     })
   })
 })

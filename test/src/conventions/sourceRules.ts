@@ -1,9 +1,9 @@
 /**
- * Checks the rules for sources that no other tool checks:
+ * Checks sources for what no other tool checks:
  *
  * - which files use time, randomness, output, and the globals of Node
  * - the comment at the start of each file
- * - local paths
+ * - paths on the author's computer
  * - the length of lines
  *
  * Biome checks the length of files and functions, and dependency-cruiser checks imports.
@@ -14,20 +14,20 @@ import { syntaxOf } from './syntax.js'
 /** A place that breaks a rule, as "path:line: problem". */
 export type Breach = string
 
-/** Returns all places in files that break the rule. */
+/** Finds the places in these files that break the rule. */
 export type Rule = (files: readonly SourceFile[]) => Breach[]
 
 /** Names that a rule forbids. */
 interface Ban {
   /** Names that are forbidden together with their members: `Date` also forbids `Date.now`. */
   readonly all: readonly string[]
-  /** Names that are forbidden only as they are written. */
+  /** Names that are forbidden without their members: `Math` does not forbid `Math.floor`. */
   readonly exactly: readonly string[]
 }
 
 /**
- * Names that give a program time, randomness or a later turn of the event loop, either directly or,
- * like `eval`, by access to other names. `Math` without a member is banned, because a program can
+ * Names that give a program time, randomness or a later turn of the event loop. Some names, like
+ * `eval`, give access to all other names. `Math` without a member is banned, because a program can
  * destructure `random` from `Math`.
  */
 const timeAndRandomness: Ban = {
@@ -70,7 +70,7 @@ export const pureCore: Rule = (files) => {
 }
 
 /**
- * In the sources of the command line, only `output.ts` may print. This file escapes control
+ * In the sources of the command line, only `output.ts` may print. `output.ts` escapes control
  * characters, and throws if a write fails.
  */
 export const oneOutput: Rule = (files) =>
@@ -84,16 +84,16 @@ export const oneOutput: Rule = (files) =>
         ),
     )
 
-/** In each package, only the platform files may read time and randomness. */
+/** Only the platform files of the packages, and the command line, may use time and randomness. */
 export const oneClock: Rule = (files) => {
-  const platform = [
+  const allowed = [
     'server/src/platform/environment.ts',
     'server/src/cli/',
     'client/src/platform/',
     'server/src/dashboard/pageEnvironment.ts',
   ]
   return products(files)
-    .filter(({ path }) => !platform.some((place) => path.startsWith(place)))
+    .filter(({ path }) => !allowed.some((place) => path.startsWith(place)))
     .flatMap((file) => bannedNamesIn(file, timeAndRandomness))
 }
 

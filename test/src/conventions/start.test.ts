@@ -55,7 +55,7 @@ async function start(): Promise<StartedBroker> {
 
 /**
  * Connects a client that holds a lock, so that a draining broker waits for the client. `until`
- * resolves when the client has received a message of a type.
+ * resolves when the client has received a message of this type.
  */
 async function holder(
   url: string,
@@ -82,7 +82,7 @@ async function holder(
 }
 
 describe('npm start', () => {
-  // A broker of a failed test would keep the output of the test run open for ever.
+  // A broker that a failed test leaves running would keep stderr of the test run open for ever.
   afterEach(() => {
     for (const { pid, exitCode, signalCode } of processes.splice(0)) {
       // The negative id names the process group.
@@ -131,8 +131,8 @@ describe('npm start', () => {
     this.retries(2)
     const started = await start()
     const { socket, until } = await holder(started.url)
-    // At Ctrl-C, the broker gets a signal from the terminal and one from npm. Here the broker gets
-    // both from npm, which passes on each signal of the test.
+    // At Ctrl-C, the terminal and npm each send the broker a signal. Here npm sends both signals,
+    // because npm passes on each signal that the test sends to npm.
     started.npm.kill('SIGINT')
     await started.lineWith('got SIGINT')
     started.npm.kill('SIGINT')
@@ -159,7 +159,7 @@ describe('npm run demo:browser', () => {
     )
   })
 
-  it('refuses a wrong port and a wrong option with one line', () => {
+  it('refuses a wrong port, a wrong option and a port without --port with one line', () => {
     for (const args of [['--port', 'x'], ['--port', '65536'], ['--prt', '1'], ['7421']]) {
       const { status, stderr } = demoBrowser(...args)
       assert.equal(status, exitCodes.usage, stderr)
@@ -167,7 +167,7 @@ describe('npm run demo:browser', () => {
     }
   })
 
-  /** Runs the program of `npm run demo:browser`, which must end before the build. */
+  /** Runs the program of `npm run demo:browser` with arguments that prevent the build. */
   function demoBrowser(...args: readonly string[]) {
     const program = join(root, 'test/tools/demo-browser.mjs')
     return spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' })

@@ -13,7 +13,7 @@ export interface NameUse {
 }
 
 export interface Syntax {
-  /** The names that the file uses as values or types. `a.b` is one name, and `b` is not a name. */
+  /** The names that the file uses as values or types. `a.b` gives only the name `a.b`. */
   readonly names: readonly NameUse[]
   /** The lines with `async` or `await`. */
   readonly asyncLines: readonly number[]
@@ -36,7 +36,7 @@ export function syntaxOf(file: SourceFile): Syntax {
     plugins: [
       'typescript',
       'explicitResourceManagement',
-      // Only a `.tsx` file has elements. In a `.ts` file, `<T>` begins a type assertion.
+      // Only a `.tsx` file has JSX elements. In a `.ts` file, `<T>` begins a type assertion.
       ...(file.path.endsWith('x') ? (['jsx'] as const) : []),
     ],
     sourceFilename: file.path,
@@ -74,7 +74,7 @@ class Reader {
 
   #readName(node: Node, parent: Node | undefined, field: string): void {
     if (node.type === 'MetaProperty') this.#names.push({ name: 'import.meta', line: lineOf(node) })
-    if (node.type !== 'Identifier' || isNoVariable(parent, field)) return
+    if (node.type !== 'Identifier' || isNotVariable(parent, field)) return
     const name = String(node['name'])
     // For the name `a` in `a.b`, `member` is `b`.
     const member = field === 'object' && parent?.['computed'] !== true && parent?.['property']
@@ -84,8 +84,8 @@ class Reader {
   }
 }
 
-/** Whether an identifier in this field of its parent is the name of a member, not of a variable. */
-function isNoVariable(parent: Node | undefined, field: string): boolean {
+/** Whether an identifier in this field of its parent names no variable but, for example, a member. */
+function isNotVariable(parent: Node | undefined, field: string): boolean {
   if (field === 'property' || field === 'key') return parent?.['computed'] !== true
   // The word `global` in `declare global` is not a variable.
   if (parent?.type === 'TSModuleDeclaration' && field === 'id') return true
