@@ -84,7 +84,7 @@ class Reader {
   }
 }
 
-/** Whether an identifier in this field of its parent names no variable but, for example, a member. */
+/** Whether an identifier in this field of its parent is not a variable but, say, a member. */
 function isNotVariable(parent: Node | undefined, field: string): boolean {
   if (field === 'property' || field === 'key') return parent?.['computed'] !== true
   // The word `global` in `declare global` is not a variable.
