@@ -40,6 +40,7 @@ function setUp() {
     owners.set(name, owner)
     return owner
   }
+  /** The timekeeper, with names instead of owners. */
   const keeper = {
     now: () => timekeeper.now(),
     hasPassed: (at: number) => timekeeper.hasPassed(at),
@@ -107,7 +108,7 @@ describe('timekeeper', () => {
     expect(environment.timerCount).to.equal(1)
   })
 
-  it('sets no further timer of the clock for a deadline after the next check for stops', () => {
+  it('sets no new timer of the clock for a deadline that is later than the next check for stops', () => {
     const { environment, deadlineIn } = setUp()
     deadlineIn('first', 1_000)
     const before = environment.setTimerCalls
@@ -115,7 +116,7 @@ describe('timekeeper', () => {
     expect(environment.setTimerCalls).to.equal(before)
   })
 
-  it('uses no timer of the clock without deadlines, nor after its method `stop` was called', () => {
+  it('uses no timer of the clock while no deadline is set, nor after its method `stop` was called', () => {
     const { environment, keeper, deadlineIn } = setUp()
     expect(environment.timerCount).to.equal(0)
     deadlineIn('ttl', 100)
@@ -203,6 +204,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   it('reports a deadline only after the broker has handled the input that arrived during the stop', () => {
     const { environment, events, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 200)
+    // The timer is 50 ms late: too little to shift the deadline.
     environment.advanceWithoutTimers(250)
     environment.fireTimers()
     expect(events).to.deep.equal([])
@@ -236,7 +238,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(events).to.deep.equal([])
   })
 
-  it('leaves the stop out of the returned times, even before the late timer fires', () => {
+  it('leaves the stop out of the times that `now` returns, even before the late timer fires', () => {
     const { environment, keeper, deadlineIn } = setUp()
     deadlineIn('lease', 15_000)
     environment.advance(1_000)
@@ -249,7 +251,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(keeper.now()).to.equal(seen)
   })
 
-  it('returns times that never go back, even if a late timer becomes late enough to count as a stop', () => {
+  it('returns times that never go back, even when the lateness of a timer begins to count as a stop', () => {
     const { environment, keeper, deadlineIn } = setUp()
     deadlineIn('ttl', 100)
     const start = keeper.now()
@@ -259,12 +261,13 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     environment.advanceWithoutTimers(2)
     expect(keeper.now()).to.equal(start + 199)
     expect(keeper.pausedMs).to.equal(101)
-    // The clock has advanced by 201 ms, of which 100 ms do not belong to the stop.
+    // The clock has advanced by 201 ms, of which 100 ms do not belong to the stop. `hasPassed` uses
+    // these 100 ms, although `now` still returns the 199 ms.
     expect([keeper.hasPassed(start + 100), keeper.hasPassed(start + 101)]).to.deep.equal([
       true,
       false,
     ])
-    // Another 99 ms are too few for another stop. So 199 ms have now passed without the stop.
+    // Another 99 ms are too few for another stop. So 199 ms have now passed besides the stop.
     environment.advanceWithoutTimers(99)
     expect(keeper.now()).to.equal(start + 199)
     environment.fireTimers()
@@ -273,10 +276,10 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(keeper.now()).to.equal(start + 200)
   })
 
-  it('ends no lease early, although `now` returned a later time just before the stop', () => {
+  it('ends no lease early, although the broker has read a time after the end of the lease', () => {
     const { environment, other, hasEnded } = brokerWithSilentSession()
-    // The message makes the broker read the clock, 65 ms after the end of the lease. The timer of
-    // the broker is late.
+    // The message makes the broker read the clock, 65 ms after the end of the lease. The timer is
+    // 95 ms late, which counts as a stop only later.
     environment.advanceWithoutTimers(95)
     other.say({ type: 'stats', id: 1 })
     environment.advanceWithoutTimers(60_000)
@@ -289,8 +292,9 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   /**
-   * Starts a broker with two clients. The timeout of a request of `other` ends now. The lease of
-   * the silent client, 5,000 ms, ends in 30 ms: its last message was 4,970 ms ago.
+   * Starts a broker with two clients. The timeout of a request of `other` ends now, so the timer
+   * of the broker is due. The lease of the silent client, 5,000 ms, ends in 30 ms: its last message
+   * was 4,970 ms ago.
    */
   function brokerWithSilentSession() {
     const harness = new BrokerHarness()
@@ -323,7 +327,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
       environment.fireTimers()
       environment.endTurn()
     }
-    expect(keeper.pausedMs).to.be.within(30_000 - 500, 30_000)
+    expect(keeper.pausedMs).to.be.within(30_000 - 2 * 250, 30_000)
     environment.advance(400)
     expect(events).to.deep.equal([])
     environment.advance(600)
@@ -391,9 +395,9 @@ describe('timekeeper: for any steps of the clock, the timekeeper', () => {
         expect(now).to.be.within(runningTime(), runningTime() + toleratedMs)
         expect(timekeeper.hasPassed(runningTime())).to.equal(true)
         expect(timekeeper.hasPassed(runningTime() + 1)).to.equal(false)
-        const addedMs = timekeeper.pausedMs - lastPaused
+        const addedPauseMs = timekeeper.pausedMs - lastPaused
         if (action === 'stop' && ms > checkMs + toleratedMs) {
-          expect(addedMs, 'leaves out the stop').to.be.within(ms - checkMs, ms + toleratedMs)
+          expect(addedPauseMs, 'leaves out the stop').to.be.within(ms - checkMs, ms + toleratedMs)
         }
         ;[lastNow, lastClock, lastPaused] = [now, clock.monotonic(), timekeeper.pausedMs]
       }

@@ -22,7 +22,7 @@ describe('long work in short turns', () => {
     void runInTurns(work(), environment).then((value) => {
       result = value
     })
-    // The call itself has done the steps of the first turn.
+    // `runInTurns` did the steps of the first turn before it returned.
     const stepCounts: number[] = [executedSteps.length]
     while (result === '') {
       environment.endTurn()

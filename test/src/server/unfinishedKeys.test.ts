@@ -11,7 +11,7 @@ function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
   const harness = new BrokerHarness()
   const holder = harness.openSession()
   holder.acquire('k')
-  // The broker also stores the answers to a session with a grace.
+  // With a grace, a client can resume its session. So the broker also stores each answer.
   const crowd = Array.from({ length: 2 }, () => harness.openSession({ grace: 'lease' }))
   for (const client of crowd) {
     for (let from = 0; from < 1_250; from += 250) {

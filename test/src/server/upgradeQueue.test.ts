@@ -49,7 +49,7 @@ describe('the queue of upgrades', () => {
     return socket
   }
 
-  /** Adds upgrades of one address, named after the letter and the order. */
+  /** Adds upgrades of one address. With the letter `a`, their names are `a1`, `a2`, and so on. */
   function addMany(letter: string, count: number, remoteAddress: string): string[] {
     const names = Array.from({ length: count }, (_, i) => `${letter}${i + 1}`)
     for (const name of names) add(name, remoteAddress)
@@ -80,7 +80,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(['late'])
   })
 
-  it('accepts one upgrade in a turn, even if that upgrade takes longer than a turn may take', () => {
+  it('accepts one upgrade in each turn if each upgrade takes longer than a turn may take', () => {
     addMany('a', upgradesPerTurn, '192.0.2.1')
     for (const name of ['slow', 'next']) {
       queue.add({
@@ -111,9 +111,9 @@ describe('the queue of upgrades', () => {
   it('refuses an upgrade of the address with the most waiting upgrades if too many wait', () => {
     scheduler.spend(turnBudget.all)
     addMany('a', 21, '192.0.2.1')
-    // At most 20 may wait. If the new upgrade is from this address, the queue refuses the new one.
+    // At most 20 upgrades may wait. The queue refuses an upgrade of the address with the most: the
+    // new upgrade if it is of this address, and otherwise the oldest.
     expect(refused).to.deep.equal(['a21'])
-    // Otherwise the queue refuses the oldest upgrade of this address.
     add('b1', '192.0.2.2')
     expect(refused).to.deep.equal(['a21', 'a1'])
     environment.endTurn()
@@ -142,7 +142,7 @@ describe('the queue of upgrades', () => {
   it('asks for no further turn while no upgrade waits', () => {
     add('a')
     environment.endTurn()
-    // False: the queue has not asked for the end of this turn.
+    // False: the turn had no work at its end.
     expect(environment.endOneTurn()).to.equal(false)
   })
 })

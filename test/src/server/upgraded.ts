@@ -39,13 +39,13 @@ interface WithSetSocket {
 }
 
 /**
- * Makes a WebSocket for a socket whose upgrade `ws` has not answered. The broker does so for an
- * upgrade that the broker itself has answered, when it first needs `ws`.
+ * Makes a WebSocket of `ws` for a socket whose upgrade `ws` has not answered. If the broker itself
+ * has answered the upgrade, the broker makes such a WebSocket when it first needs `ws`.
  *
  * @param options The options of `ws`.
  */
 export function adoptSocket(raw: Duplex, options: object): Upgraded {
-  // `null` is the address of a WebSocket that `ws` makes for a server.
+  // A client passes the address of its server. `null` makes the WebSocket of a server.
   const websocket = new WebSocket(null as unknown as string, undefined, options)
   ;(websocket as unknown as WithSetSocket).setSocket(raw, Buffer.alloc(0), options)
   return { raw, websocket }

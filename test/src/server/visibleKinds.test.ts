@@ -38,7 +38,7 @@ describe('queries and watches', () => {
       ['b', 2],
     ])
     expect(waiting.map(({ key, scope }) => [key, scope])).to.deep.equal([['b', 1]])
-    // A program that embeds the broker queries the broker itself.
+    // A program that embeds the broker calls `find` instead of a query.
     expect(harness.broker.find({}, 10).waiting[0]!.extras!.scope!.number).to.equal(1)
   })
 
@@ -107,7 +107,7 @@ describe('the statistics of refused deadlocks', () => {
 
   it('keep at most 32 KiB of refused deadlocks, and count these bytes as memory', () => {
     const harness = new BrokerHarness()
-    /** Without open connections, only the deadlocks take this memory. */
+    /** While no connection is open, the memory of the refused deadlocks and a fixed part. */
     const memoryOutsideTable = () => {
       const { memory, table } = harness.broker
       return memory.usedBytes - table.bytes - table.keys.idleBytes
@@ -133,7 +133,7 @@ describe('the statistics of refused deadlocks', () => {
     expect(newest.cycle[0]!.key).to.match(/^39a/)
   })
 
-  it('hide from a client each key that the client may not query, and the session name of its request', () => {
+  it('hide each key that the client may not query, and the name of the session that requests this key', () => {
     let visible = new Set(['a'])
     const harness = new BrokerHarness({
       authorize: (_principal, operation, key) => operation !== 'query' || visible.has(key),
@@ -148,6 +148,7 @@ describe('the statistics of refused deadlocks', () => {
     expect(refusedRequest).to.include({ key: 'a', name: 'bob' })
     // Without `key` and `name`.
     expect(waitingRequest).to.have.all.keys('session', 'scope')
+    // The client may query neither key of this deadlock, so the deadlock itself is hidden.
     makeRefusedDeadlock(harness, ['c', 'd'])
     const stats = readStats()
     expect(stats).to.include({ refusedDeadlocks: 2 }).and.not.have.property('newestDeadlock')

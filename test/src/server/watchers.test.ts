@@ -27,7 +27,7 @@ function setUp(): { harness: BrokerHarness; watcher: Client; busy: Client } {
 }
 
 describe('a watch', () => {
-  it('sends the held locks first, then the events', () => {
+  it('gets the held locks first, then the events', () => {
     const { watcher, busy } = setUp()
     const fence = busy.acquire('k', { metadata: { job: 7 }, mode: 'shared' })
     watcher.say({ type: 'watch', id: 1, key: 'k' })
@@ -118,7 +118,7 @@ describe('a watch', () => {
     expect(watcher.takeMessages()).to.deep.equal([])
   })
 
-  it('ends with unwatch, or with its connection', () => {
+  it('ends with an `unwatch`, or with its connection', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2 }, { type: 'unwatch', watch: 1 })
     watcher.takeMessages()
@@ -162,7 +162,7 @@ describe('a watch', () => {
     ).to.deep.equal(['watching 1', 'watching 2', 'failed 3', 'watching 4'])
   })
 
-  it('sends many held locks in parts, and the events after the last part', () => {
+  it('gets many held locks in parts, and the events after the last part', () => {
     const { harness, watcher, busy } = setUp()
     for (let i = 0; i < 100; i++) busy.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
     watcher.socket.isClientReading = false
@@ -204,7 +204,7 @@ describe('watches of one connection that match the same event', () => {
     ).to.deep.equal([[1, 2, 3]])
   })
 
-  it('each get only the events after its own start, even if the broker writes earlier events later', () => {
+  it('each get only the events after its own start, even if earlier events are not written yet', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
     watcher.takeMessages()
@@ -237,7 +237,7 @@ describe('watches of one connection that match the same event', () => {
     ])
   })
 
-  it('cost one message for each connection, not for each watch', () => {
+  it('get one message for all of them, also if several connections have such watches', () => {
     const harness = new BrokerHarness()
     const crowd = Array.from({ length: 5 }, () => harness.openSession())
     for (const client of crowd) {
@@ -289,8 +289,8 @@ describe('watches of one connection that match the same event', () => {
         if ('watch' in action) {
           const { watch, text, isKey } = action
           if (isKey && text === '') continue
-          // A watch replaces the former watch with its id, and the broker drops the events of the
-          // former watch that are not written. So the end of the turn writes these events first.
+          // A new watch replaces an open watch with the same id. The broker then drops the unwritten
+          // events of the open watch. So the test first ends the turn, which writes these events.
           if (openWatches.has(watch)) harness.environment.endTurn()
           watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
           harness.environment.endTurn()

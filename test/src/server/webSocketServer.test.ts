@@ -48,9 +48,9 @@ class Peer {
 
   /**
    * @param offered The subprotocols that the client offers in its upgrade.
-   * @param listener A data listener that the embedding program has added to the TCP socket.
+   * @param dataListener A data listener that the embedding program has added to the TCP socket.
    */
-  constructor(offered: string = subprotocol, listener?: () => void) {
+  constructor(offered: string = subprotocol, dataListener?: () => void) {
     this.raw = new Duplex({
       read: () => {},
       write: (chunk: Buffer, _encoding, done) => {
@@ -92,7 +92,7 @@ class Peer {
     }
     const server = createServer()
     acceptUpgrades(server, options)
-    if (listener !== undefined) this.raw.on('data', listener)
+    if (dataListener !== undefined) this.raw.on('data', dataListener)
     const headers = {
       upgrade: 'websocket',
       'sec-websocket-key': Buffer.alloc(16).toString('base64'),
@@ -192,7 +192,8 @@ describe('a WebSocket of the broker', () => {
     peer.say('1', '2')
     peer.ping('data')
     await turns()
-    // The ping causes no event 'control', because `ws` reports only messages to the broker.
+    // If the broker itself read the frames, the ping would cause an event 'control'. But `ws`
+    // reports only messages to the broker.
     expect(peer.events).to.deep.equal(['1', '2'])
     expect(peer.written).to.equal('\u008a\u0004data')
     expect(chunkCount).to.equal(2)
@@ -307,12 +308,12 @@ describe('a WebSocket of the broker', () => {
     expect(peer.written).to.equal('\u008a\u0005three\u008a\u0004four')
   })
 
-  it('answers no ping while its buffer is full, and then only the newest ping of that time', async () => {
+  it('answers no ping while its buffer is full, and afterwards only the newest of these pings', async () => {
     const peer = new Peer()
     peer.isBlocked = true
     for (let i = 0; i < 1_000; i++) {
       peer.ping(`${i} ${'x'.repeat(100)}`)
-      // Each ping arrives in another turn, so each is the newest ping of its turn.
+      // Each ping arrives in a turn of its own, so each is the newest ping of its turn.
       await turns(2)
     }
     // The broker answered pings until the socket was full. The lower bound is generous.

@@ -47,8 +47,8 @@ class Scene {
   }
 
   /**
-   * Makes many scopes, each with a shared lock of the key `of all scopes`. Each scope waits for a
-   * different key.
+   * Makes many scopes. Each has a shared lock of the key named 'of all scopes', and waits for a
+   * key of its own.
    */
   addWaitingScopes(): void {
     const holder = this.join()
@@ -78,7 +78,10 @@ function holdersWithWaiters(scene: Scene): { client: Client; key: string; fence:
   })
 }
 
-/** Makes a message for each holder. The message lets the broker grant the requests for the key. */
+/**
+ * Returns a function `prepare` that makes a message of each holder. The message lets the broker
+ * grant the shared requests that wait for the holder's key.
+ */
 const fromEachHolder =
   (messageFor: (key: string, fence: number) => object) =>
   (scene: Scene): [Client, object][] =>
@@ -148,7 +151,7 @@ const kinds: Record<string, MessageKind> = {
   'a value for many followers': {
     // The first `once` of a key is granted, and the later ones, the followers, wait for its value.
     // One message answers 17 of the 20 followers at most, because the values are long. `workEach`
-    // counts fewer answers, 15. The meter counts about 240 units for the bytes of an answer.
+    // is a lower bound: 15 answers, each with about 240 units for its bytes.
     workEach: 15 * 240,
     prepare: (scene) =>
       scene.joinMany().map((client, i) => {

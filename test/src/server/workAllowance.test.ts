@@ -1,9 +1,9 @@
 /**
  * Tests the work allowance of one connection on a fake clock. In each turn of the event loop, a
- * connection has a budget of units (of work) and of time. The time is a multiple of the time that
- * the units usually take. The budget is used up when the units or the time are used up. The limit
- * of time protects the other clients from a client with slow messages. A connection that has used
- * up its budget continues in later turns, in slices that each have a budget.
+ * connection has a budget: a number of units of work, and a limit of time, which is longer than the
+ * units usually take. The budget is used up when the units or the time are used up. The limit of
+ * time protects the other clients from a client with slow messages. A connection that has used up
+ * its budget continues in later turns, in slices that each have a budget.
  *
  * The connections share the time of the turn. If the turn has used up its time, each connection
  * still gets a small budget, the minimum.
@@ -37,7 +37,7 @@ describe('the work allowance of a connection', () => {
       lookCount++
       return now
     }
-    // Only the test of the rate budget reaches this rate.
+    // Only the tests of the rate budget do as much work as this.
     allowance = new WorkAllowance({ scheduler, workPerSecond: 1_000_000, time: { now: look } })
   })
 
@@ -82,13 +82,13 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(turnBudget.connection - turnBudget.minimum)
   })
 
-  // The rate budget limits the work of a connection in one second. A full budget takes no memory,
-  // and a frame that costs as little as a `pong` must not create one.
+  // The rate budget limits the work of a connection in one second. A full rate budget takes no
+  // memory, so a frame that costs as little as a `pong` is free while the rate budget is full.
   it('charges a small frame only if the rate budget is not full', () => {
     allowance.chargeRate(500_000, 1_000)
     // The budget is full at 1,500 ms.
     allowance.chargeFrame(costs.message, 1_499)
-    // A new, full budget would allow this work without a wait.
+    // At 1,499 ms the budget has at most 999,000 units. A full budget would allow this work.
     allowance.chargeRate(999_999, 1_499)
     expect(allowance.waitMs(1_499)).to.be.greaterThan(0)
     allowance.chargeFrame(costs.message, 3_000)
@@ -110,8 +110,8 @@ describe('the work allowance of a connection', () => {
       if (lookCount > 0) unitsAtLooks.push(used)
       allowance.chargeTurn(1)
     }
-    // The first look is after `turnBudget.minimum`, 96 units. Each further look is after
-    // `turnBudget.lookAtClock`. So a frame of at most 96 units needs no look.
+    // The first look is after `turnBudget.minimum`, 96 units. Each further look comes
+    // `turnBudget.lookAtClock`, 32 units, later. So a frame of at most 96 units needs no look.
     expect(unitsAtLooks).to.deep.equal([96, 128, 160, 192])
   })
 
@@ -136,7 +136,7 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(turnBudget.connection)
   })
 
-  it('measures the time of a turn by the clock, also if compensated time is behind the clock', () => {
+  it('measures the time of a turn by the clock, although `beginTurn` gets a compensated time', () => {
     // Compensated time is the clock minus the time for which the process was stopped, here 5 s.
     beginTurnTime()
     allowance.beginTurn(environment.clock.monotonic() - 5_000)

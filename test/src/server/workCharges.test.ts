@@ -11,7 +11,7 @@ import { BrokerHarness, lockRequests } from './harness.js'
 describe('charges for work', function () {
   this.timeout(60_000)
 
-  it('charges the sender for the report of each forbidden request to the metrics and the logs', () => {
+  it('charges the sender of a forbidden request for the report that the metrics and the logs get', () => {
     const harness = new BrokerHarness({ authorize: () => false })
     const client = harness.openSession({ lease: 60_000 })
     client.socket.say(...lockRequests(400, () => ({ key: 'k' })))
@@ -97,8 +97,8 @@ describe('charges for work', function () {
     const watching = harness.openSessions(100, { lease: 60_000 })
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     const busy = harness.openSession({ lease: 60_000 })
-    // The watches cost more than the budget of one turn. The excess reduces later budgets, so the
-    // test lets several turns pass.
+    // The watches cost more than the budget of one turn. The excess reduces the budgets of the next
+    // turns, so the test lets turns pass. Each pong causes a turn.
     for (let n = 1; n <= 3; n++) {
       busy.socket.say({ type: 'pong', n })
       harness.environment.endTurn()
