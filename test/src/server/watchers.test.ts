@@ -289,8 +289,8 @@ describe('watches of one connection that match the same event', () => {
         if ('watch' in action) {
           const { watch, text, isKey } = action
           if (isKey && text === '') continue
-          // A new watch replaces an open watch with the same id. The broker then drops the unwritten
-          // events of the open watch. So the test first ends the turn, which writes these events.
+          // A new watch replaces an open watch with the same id. The broker then drops the
+          // events of the open watch that are not written. So the test first ends the turn.
           if (openWatches.has(watch)) harness.environment.endTurn()
           watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
           harness.environment.endTurn()
