@@ -6,6 +6,7 @@
  *
  * Run it with `node test/dist/examples/singleflight.js` after `npm run build`.
  */
+import { setTimeout } from 'node:timers/promises'
 import { connect } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 
@@ -19,14 +20,19 @@ let reportsMade = 0
 /** @param fence The number of the grant. A later grant has a higher fence. */
 async function makeReport(fence: number): Promise<string> {
   reportsMade++
+  // This wait stands for the work.
+  await setTimeout(20)
   return `the report, as of fence ${fence}`
 }
 
 async function handle(): Promise<string> {
   // Each caller gets its own object for the shared lock, and may pass its own timeout and signal.
   await using lock = await session.singleflightLock('report')
-  report ??= makeReport(lock.fence)
-  return report
+  report ??= makeReport(lock.fence).finally(() => {
+    report = undefined
+  })
+  // Without `await`, the lock would be unlocked before the report is made.
+  return await report
 }
 
 const answers = await Promise.all(Array.from({ length: 10 }, handle))
