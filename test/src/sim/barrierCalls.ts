@@ -43,5 +43,5 @@ export async function callBarrier(
     isSettled = true
     process.clock.clearTimer(request.abortTimer)
   }
-  callOracle.checkTimeout(request, start)
+  callOracle.checkSettledInTime(request, start)
 }

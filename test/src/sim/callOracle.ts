@@ -149,7 +149,7 @@ export class CallOracle {
       this.violated('ABORTED has the reason of the abort as its cause', String(error.cause))
     }
     this.checkEarlyTimeout(error, request, start)
-    this.checkTimeout(request, start)
+    this.checkSettledInTime(request, start)
   }
 
   /** Checks that a request did not time out before its timeout. */
@@ -160,7 +160,7 @@ export class CallOracle {
   }
 
   /** Checks that a request settled within its timeout. Counts the time that its process ran. */
-  checkTimeout({ timeout, metadata }: LockRequest, start: CallStart): void {
+  checkSettledInTime({ timeout, metadata }: LockRequest, start: CallStart): void {
     // A request without a timeout may wait for ever. A request with the timeout 0 does not wait for
     // the lock, but may wait for ever until the broker is reachable.
     if (timeout === undefined || timeout === 0) return

@@ -105,7 +105,7 @@ export class LockCalls {
       isSettled = true
       process.clock.clearTimer(request.abortTimer)
     }
-    callOracle.checkTimeout(request, start)
+    callOracle.checkSettledInTime(request, start)
     const heldLock = this.#locks.acquired(lock)
     try {
       await use(heldLock)

@@ -42,7 +42,7 @@ interface ExpectedEntry {
 /** An entry that a broker has received, and that the oracle has not checked yet. */
 interface ReceivedEntry {
   readonly position: number
-  /** Whether the engine has dropped the entry before, so that the broker must stop serving. */
+  /** Whether the preceding entry was lost on the way, so that the broker must stop serving. */
   readonly isAfterLoss: boolean
   /** The commands that the broker has applied so far for this entry, as JSON. */
   readonly applied: string[]
@@ -54,7 +54,7 @@ export class LogOracle {
   readonly #brokers: () => readonly LogOracleBroker[]
   /** The members in the order of joining, each with the number of its last valid entry. */
   readonly #members = new Map<string, number>()
-  /** The names that are no longer valid: of brokers that were declared dead, left, or replaced. */
+  /** The names of the brokers that have left, were replaced, or were declared dead. */
   readonly #dead = new Set<string>()
   /** What each entry must result in, by the position of the entry. */
   readonly #expected = new Map<number, ExpectedEntry>()
@@ -64,7 +64,7 @@ export class LogOracle {
   #isValid = true
   /** The unchecked entries of each broker, in the order of the log. */
   readonly #received = new Map<LogOracleBroker, ReceivedEntry[]>()
-  /** The brokers that have dropped their received entries in the present unit of their work. */
+  /** The brokers that have dropped their received entries since their last `checkHandled`. */
   readonly #stoppedReading = new Set<LogOracleBroker>()
 
   constructor(report: RunReport, brokers: () => readonly LogOracleBroker[]) {
@@ -125,12 +125,12 @@ export class LogOracle {
   deliver(
     broker: LogOracleBroker,
     { position }: StoredEntry,
-    deliver: () => void,
+    handOver: () => void,
     { isAfterLoss = false } = {},
   ): void {
     if (isAfterLoss) this.#report.count('broker missed an entry')
     this.#received.get(broker)!.push({ position, isAfterLoss, applied: [] })
-    deliver()
+    handOver()
     this.checkHandled(broker)
   }
 
@@ -145,7 +145,7 @@ export class LogOracle {
   /** A broker has dropped the entries that it has received and not handled. */
   stoppedReading(broker: LogOracleBroker): void {
     const received = this.#received.get(broker)!
-    // The broker is handling the first entry, which may be the reason.
+    // An entry after a loss makes the broker stop, so the check still needs this entry.
     this.#received.set(broker, received[0]?.isAfterLoss === true ? [received[0]] : [])
     this.#stoppedReading.add(broker)
   }
@@ -207,7 +207,8 @@ export class LogOracle {
   // ----------------------------------------------------------------------- which entries are valid
 
   /**
-   * Updates the members. Returns the commands that the entry results in; none for an invalid entry.
+   * Updates the members and `#isValid`. Returns the commands that the entry results in; none for an
+   * invalid entry.
    */
   #accept(entry: LogEntry): readonly Command[] {
     const { broker, n, at } = entry
@@ -232,7 +233,8 @@ export class LogOracle {
     }
     const takeOverCommands: Command[] = []
     // A notice declares a broker dead. The writer of the notice knew the entries of that broker up
-    // to the number `last`. A later entry of that broker makes the notice void.
+    // to the number `last`. A later entry of that broker makes the notice void. A notice by a broker
+    // about itself is always void.
     for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
       if (this.#members.get(deadBroker) !== last || deadBroker === broker) {
         this.#report.count('death notice void')

@@ -5,7 +5,7 @@
  *   npm run sim -- --seconds 60                    as many worlds as the time allows
  *   npm run sim -- --brokers 3 --seeds 1000        with 3 brokers that share a command log
  *   npm run sim -- --cells 3 --seeds 1000          with 3 cells, each with a part of the keys
- *   npm run sim -- --seed 17 --trace               one world, with its trace in any case
+ *   npm run sim -- --seed 17 --trace               one world, with its trace even if it succeeds
  *   npm run sim -- --actions once,scope            each world has at least these actions
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  *                                                  one world with only these clients and faults;
@@ -40,7 +40,7 @@ const { values } = parseArgs({
 const options: SimulationOptions = {
   events: numberOption('events', values.events, { min: 1 }),
   brokers: numberOption('brokers', values.brokers, { min: 1 }),
-  // The simulation spares one cell from faults, so there must be another cell.
+  // The simulation spares one cell from faults, and the faults need another cell.
   cells: optionalNumber('cells', values.cells, { min: 2 }),
   needs: { actions: actionsFrom(values.actions) },
   clients: numberSetFrom('clients', values.clients),
@@ -61,7 +61,7 @@ if (seed !== undefined) {
     seconds: optionalNumber('seconds', values.seconds),
     onProgress: (line) => console.log(line),
   })
-  for (const line of batch.table()) console.log(line)
+  for (const line of batch.countLines()) console.log(line)
   if (failedWorld !== undefined) {
     process.exitCode = 1
     console.log(

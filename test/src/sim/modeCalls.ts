@@ -53,14 +53,14 @@ export async function upgrade(heldLock: HeldLock, context: CallContext): Promise
         'an upgrade raises the fence',
         `${lock.mode} ${formerFence} ${lock.fence}`,
       )
-    callOracle.checkTimeout(request, start)
+    callOracle.checkSettledInTime(request, start)
   } catch (error) {
     callOracle.expect(error, formerMode === 'exclusive' ? noChangeCodes : upgradeCodes, 'upgrade')
     if (error instanceof HoldfastError) {
       callOracle.count(`upgrade refused ${error.code}`)
       callOracle.checkEarlyTimeout(error, request, start)
     }
-    callOracle.checkTimeout(request, start)
+    callOracle.checkSettledInTime(request, start)
     if (lock.held && lock.mode !== formerMode)
       callOracle.violated('a failed upgrade leaves the lock as it was', `${lock.mode} ${lock.key}`)
   } finally {
@@ -88,8 +88,8 @@ export async function downgrade(heldLock: HeldLock, context: CallContext): Promi
     callOracle.expectLoss(error, 'downgrade')
     return
   }
-  // The call changes `mode`, which TypeScript does not know.
+  // TypeScript does not know that the call changed `lock.mode`, so this is a copy.
   const { held, mode } = lock
   if (held && mode !== 'shared')
-    callOracle.violated('a downgrade makes the lock shared', `${lock.mode} ${lock.key}`)
+    callOracle.violated('a downgrade makes the lock shared', `${mode} ${lock.key}`)
 }

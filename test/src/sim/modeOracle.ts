@@ -18,7 +18,7 @@ type EffectOf<K extends Effect['kind']> = Extract<Effect, { kind: K }>
 
 export class ModeOracle {
   readonly #report: RunReport
-  /** The held locks by their first fence, which names a lock for its whole life. */
+  /** The held locks by `lock.fence`, the first fence. An upgrade raises only `presentFence`. */
   #locks = new Map<number, LockRecord>()
 
   constructor(report: RunReport) {
@@ -32,7 +32,7 @@ export class ModeOracle {
 
   /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
-    /** The first fence of each lock whose upgrade this command has ended, by `requestName`. */
+    /** The first fence of each lock whose upgrade this command has ended, by request name. */
     const endedUpgrades = new Map<string, number>()
     for (const effect of effects) {
       switch (effect.kind) {
@@ -89,7 +89,7 @@ export class ModeOracle {
     if (lock === undefined) return
     endedUpgrades.set(requestName(request), lock.fence)
     this.#report.count(`upgrade ended: ${reason}`)
-    // The end of the session also ends the lock, so the lock need not be as it was.
+    // The session has ended, and its lock with it.
     if (reason === 'ended') return
     const record = this.#locks.get(lock.fence)
     if (record === undefined || lock.mode !== 'shared' || lock.presentFence !== record.presentFence)
@@ -109,12 +109,12 @@ export class ModeOracle {
       endedUpgrades.get(name) ?? (command.type === 'upgrade' ? command.fence : undefined)
     const record = firstFence === undefined ? undefined : this.#locks.get(firstFence)
     if (record?.mode === 'exclusive' && record.presentFence === answer.fence) return
-    const detail = `${name}: ${answer.fence}, and the fence is ${record?.presentFence}`
+    const detail = `${name}: the answer has ${answer.fence}, the lock ${record?.presentFence}`
     this.#report.violated('the answer to an upgrade has the new fence', detail)
   }
 
   #violated(rule: string, { key, fence, presentFence, mode }: Lock): void {
-    this.#report.violated(rule, `${key} by ${fence}: ${mode}, fence ${presentFence}`)
+    this.#report.violated(rule, `${key}, first fence ${fence}: ${mode}, fence ${presentFence}`)
   }
 }
 

@@ -41,11 +41,11 @@ export class Network {
   readonly world: World
   readonly random: Random
   readonly observer: NetworkObserver
-  /** The size of the kernel's send buffer. `ServerEnd.bufferedBytes` counts the bytes beyond. */
+  /** The size of the kernel's send buffer. `ServerEnd.bufferedBytes` does not count its content. */
   readonly kernelBufferBytes: number
   /** The listening brokers by URL. A connection to any other URL is refused. */
   readonly listeners = new Map<string, Listener>()
-  /** The connections that are opening, open, or still open for the broker. */
+  /** The connections until their broker learns of the close, or until they fail to open. */
   readonly connections = new Set<Connection>()
   /** The newest connection of each client, open or closed. */
   readonly newest = new WeakMap<SimProcess, Connection>()
@@ -64,8 +64,8 @@ export class Network {
   }
 
   /**
-   * Makes the `WebSocket` class for a client's machine. The class has `terminate` as in `ws`, but
-   * not if `isBrowser`.
+   * Makes the `WebSocket` class for a client's machine. Unless `isBrowser`, the class has
+   * `terminate`, as in `ws`.
    *
    * @param pathTo Returns the path to a broker, by its URL.
    */
@@ -101,7 +101,7 @@ export interface Cut {
 }
 
 export interface ConnectionDeps {
-  /** Different for all connections of the world; names the connection in the trace. */
+  /** Unique in the world; names the connection in the trace. */
   readonly number: number
   readonly clientProcess: SimProcess
   /** The end of the connection at the client. */
@@ -126,7 +126,7 @@ export class Connection {
   readonly down: Pipe
   /** The session that the broker welcomed on this connection. Set by the oracles. */
   session: string | undefined = undefined
-  /** Whether the broker closed the connection before the broker learnt of a close by the client. */
+  /** Whether the broker closed the connection; false if the broker first learned of its end. */
   wasClosedByBroker = false
   /**
    * The frames that have arrived and that the broker has not read, with their time of arrival in

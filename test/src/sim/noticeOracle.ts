@@ -9,8 +9,8 @@ import type { Connection } from './network.js'
 import type { RunReport } from './runReport.js'
 
 /**
- * The shortest time between two `contended` of one lock on the network, in ms. The broker waits 1 s
- * after each notice. But a delay before the broker writes the notice shortens this gap.
+ * The shortest time between two `contended` of one lock on the network, in ms. The broker makes the
+ * second notice at least 1 s after the first. If it writes the first late, this gap is shorter.
  */
 const shortestGapMs = 500
 
@@ -29,16 +29,16 @@ export class NoticeOracle {
   /** Requests for which the broker must send `queued`, by `session#id`. */
   readonly #expectedQueued = new Map<string, Waiting>()
   /**
-   * Requests for which the broker must send `contended` to the holder, by the holder's fence
-   * (number of the grant), in the order in which they began to wait. One `contended` tells the
-   * holder about all of them.
+   * The waiting requests of which `contended` must tell a holder, oldest first. The map key is the
+   * fence (number of the grant) of the holder's lock. One `contended` tells of all these requests.
    */
   readonly #expectedContended = new Map<number, Waiting[]>()
   /** The requests for which a broker has sent `queued`, as `session#id`. */
   readonly #requestsWithQueued = new Set<string>()
   /**
    * World time (time of the simulation) of the last `contended` on each connection for each lock,
-   * by its fence. After a resume, the broker sends a `contended` on the new connection at once.
+   * by its fence. The gap starts anew with each connection, because the broker sends a `contended`
+   * at once after a resume.
    */
   readonly #contendedAt = new WeakMap<Connection, Map<number, number>>()
 

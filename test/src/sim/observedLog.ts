@@ -10,11 +10,11 @@ import type { HoldfastError } from '@holdfast/shared'
 export interface LogObserver {
   /** The broker is about to submit a command to the log. */
   proposed(command: Command): void
-  /** The broker has executed a command. */
+  /** The broker has executed a command, which may have changed the table of this state machine. */
   executed(stateMachine: StateMachine): void
   /** The log is about to take a snapshot of the table. */
   beforeSnapshot(): void
-  /** The log has replaced the table by an earlier snapshot. */
+  /** The log has restored the table from a snapshot. */
   restored(): void
   /** The broker has begun to serve clients. */
   served(): void

@@ -10,7 +10,7 @@ import type { RunValue } from './onceOracle.js'
 
 /** The probability that a crowd calls. */
 const crowdChance = 0.2
-/** So many callers that the lock table cannot answer them with a large value in one command. */
+/** The callers of a crowd. One command cannot send a large value to all of them. */
 const crowdSize = 25
 /** Characters of a large value; the broker accepts at most 32 KiB. */
 const largeValueLength = 30_000
@@ -46,7 +46,7 @@ async function call(
   const { metadata, timeout, ttl, signal } = request
   const keepMs = random.chance(0.6) ? random.int(100, 3_000) : undefined
   const failure = random.chance(0.1) ? new Error(`the run of ${metadata.op} fails`) : undefined
-  /** The fence of the run of this call; undefined while the call has not run its function. */
+  /** The fence (number of the grant) under which this call runs its function; undefined before. */
   let ownFence: number | undefined
   let work: Promise<void> | undefined
   let isSettled = false
@@ -66,7 +66,7 @@ async function call(
     const value = await callOracle.track(`once ${metadata.op} ${key}`, task)
     oracles.onceOracle.valueReturned(key, value, start.at, ownFence)
     // The timeout covers the waiting, not the run.
-    if (ownFence === undefined) callOracle.checkTimeout(request, start)
+    if (ownFence === undefined) callOracle.checkSettledInTime(request, start)
   } catch (error) {
     if (error === failure) return
     if (ownFence === undefined) callOracle.checkFailure(error, request, start)
@@ -74,7 +74,7 @@ async function call(
   } finally {
     isSettled = true
     process.clock.clearTimer(request.abortTimer)
-    // Waits for the function, because a call whose lock is lost rejects earlier.
+    // If the lock is lost, the call rejects before its function ends.
     await work
   }
 }

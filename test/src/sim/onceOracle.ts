@@ -1,7 +1,8 @@
 /**
- * An oracle (a check of a simulated run) of `once`. The first caller of a key is the runner. The
- * runner runs its function, and gives the value by the command `complete`. A caller during the run
- * is a follower, and gets the value of that run. The table may keep the value for later callers.
+ * An oracle (a check of a simulated run) of `once`. If no run of a key is under way, the
+ * next caller is the runner. The runner runs its function, and gives the value by the command
+ * `complete`. A caller during the run is a follower, and gets the value of that run. The table may
+ * keep the value for later callers.
  *
  * The oracle checks the commands and effects of the lock table, and the values that the client
  * programs get. Only the `complete` of a runner gives a value. A follower gets only the value of
@@ -29,19 +30,16 @@ interface Waiter {
   runFence: number | undefined
 }
 
-/** The value of a run that the table has accepted. */
+/** A result: the value of a run, after the table has accepted it. */
 interface RunResult {
   readonly key: string
   /** JSON text. */
   readonly value: string | undefined
   /** World time (time of the simulation) of the `complete`. */
   readonly at: number
-  /**
-   * World time at which the table forgot the value. Undefined for a value that the table still
-   * keeps, or has never kept.
-   */
+  /** World time at which the table forgot the value; undefined until then. */
   keptUntil: number | undefined
-  /** Whether the table keeps the value, or has kept it. */
+  /** Whether the table has ever kept the value. */
   wasKept: boolean
 }
 
@@ -75,7 +73,7 @@ export class OnceOracle {
   #runners = new Map<number, string>()
   /** The kept values by key, oldest first. */
   #kept = new Map<string, KeptValue>()
-  /** The requests that were answered, by session. */
+  /** The ids of the answered requests, by session. */
   #answered = new Map<string, Set<number>>()
   /** The results of all runs, by fence. */
   readonly #results = new Map<number, RunResult>()
@@ -87,8 +85,8 @@ export class OnceOracle {
   }
 
   /**
-   * Called when a broker has started with an empty table, because the former broker has ended.
-   * Forgets the runs of the former table, and ends the time of its kept values.
+   * The former broker has ended, and a broker has started with an empty table. Forgets the runs of
+   * the former table, and ends the time of its kept values.
    */
   brokerStarted(): void {
     for (const { fence } of this.#kept.values()) this.#results.get(fence)!.keptUntil = this.#now()
@@ -198,6 +196,7 @@ export class OnceOracle {
     }
     this.#report.count('once: ran')
     this.#runners.set(lock.fence, lock.session.id)
+    // The grant is the answer to the runner.
     this.#recordAnswer(lock.session.id, lock.id)
   }
 
@@ -285,8 +284,8 @@ export class OnceOracle {
     } else if (command.type !== 'complete') {
       this.#violated('the table forgets a result for a reason', detail)
     } else if (hasKept) {
-      // The table forgets the old value of the same key before it keeps the new value. So a value
-      // that it forgets after that must be the oldest of too many.
+      // The table has forgotten the old value of the same key before it kept the new value. So it
+      // now forgets the oldest value, because it has too many.
       this.#report.count('once: kept too many')
       const [oldestKey] = this.#kept.keys()
       if (this.#kept.size <= this.#maxKept || oldestKey !== key)

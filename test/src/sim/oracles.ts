@@ -1,7 +1,7 @@
 /**
  * Creates all oracles of a world (a simulated run). An oracle observes the run and reports every
- * rule that the product breaks. This class passes on to the oracles what the network, the lock
- * tables, the command logs and the client programs report. All oracles write to one trace and one
+ * rule that the product breaks. The network, the lock tables, the command logs and the client
+ * programs report to this class, which tells the oracles. All oracles write to one trace and one
  * report.
  */
 import type { Command, Effect, Lock, LockTable, Session } from '@holdfast/server/core'
@@ -30,10 +30,10 @@ import { Trace } from './trace.js'
 import type { World } from './world.js'
 
 /**
- * The number of events between two checks that the brokers meet their deadlines. The check is slow,
- * and deadlines are seconds long.
+ * The deadlines are checked once in this many events, because the check is slow, and deadlines are
+ * seconds long.
  */
-const eventsBetweenChecks = 64
+const eventsPerCheck = 64
 
 /**
  * How late a broker may be in a world without faults, in ms. The limit applies to notices, and to
@@ -67,9 +67,9 @@ export class Oracles {
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
   /**
-   * The runs by the present and former names of their brokers in the log. Without a shared log,
-   * the only broker always has the name '', which stands for its newest run. With a shared log, the
-   * item '' is not used, because no session has the owner broker ''.
+   * The runs by the present and former names of their brokers in the log. The name '' stands for
+   * the newest run. Without a shared log, '' is the owner broker of every session; with a shared
+   * log, of none.
    */
   readonly #runsByName = new Map<string, BrokerRun>()
   /**
@@ -89,7 +89,7 @@ export class Oracles {
     this.report = new RunReport(() => ({ time: world.now, event: world.events }))
     const { report } = this
     const { quietStart, hasPassiveOracles } = plan
-    // A broker that lags behind the log for longer is declared dead.
+    // A broker that lags behind the log for longer than this is declared dead.
     const maxLogDelayMs = shared?.deadMs ?? 0
     const now = () => world.now
     this.holderOracle = new HolderOracle({
@@ -154,7 +154,7 @@ export class Oracles {
     return {
       proposed: (command) => sessionOracle.proposed(command, run.isLeaving),
       executed: (stateMachine) => snapshotOracle.afterCommand(stateMachine),
-      beforeSnapshot: () => snapshotOracle.end(),
+      beforeSnapshot: () => snapshotOracle.endSnapshot(),
       served: () => {
         this.#runsByName.set(machine.nameInLog, run)
         this.report.count('broker serves')
@@ -188,7 +188,7 @@ export class Oracles {
   afterEvent(): void {
     this.holderOracle.checkAll()
     const table = this.cluster?.table
-    if (table === undefined || this.#world.events % eventsBetweenChecks !== 0) return
+    if (table === undefined || this.#world.events % eventsPerCheck !== 0) return
     for (const { sessionOracle } of this.#runs.values()) sessionOracle.checkOverdue()
     if (!this.#isFaultless) return
     this.#checkFailedRequests(table)
@@ -209,11 +209,11 @@ export class Oracles {
   #checkFailedRequests(table: Omit<LockTable, 'apply'>): void {
     for (const { holders, queue } of table.keys.values()) {
       for (const { metadata, session } of [...holders, ...queue]) {
-        // The text '' is never a key of `#failedRequests`.
-        const requestKey = metadata ?? ''
-        if (session.suspended && this.#failedRequests.has(requestKey))
-          this.#failedRequests.set(requestKey, this.now)
-        const since = this.#failedRequests.get(requestKey) ?? this.now
+        // No failed request has the metadata ''.
+        const metadataText = metadata ?? ''
+        if (session.suspended && this.#failedRequests.has(metadataText))
+          this.#failedRequests.set(metadataText, this.now)
+        const since = this.#failedRequests.get(metadataText) ?? this.now
         if (this.now - since > this.#maxLateMs)
           this.violated('a failed request leaves the table', `${metadata}`)
       }
@@ -222,9 +222,9 @@ export class Oracles {
 
   /**
    * A broker or the log oracle has applied a command to its table. The log oracle applies the
-   * commands of a shared log to a table of its own. A session oracle checks the commands that its
-   * own broker applies. The other oracles check the commands that the log oracle applies; without a
-   * shared log, those that the only broker applies.
+   * commands of a shared log to a table of its own. A session oracle checks every command that its
+   * own broker applies. The other oracles check a command once: when the log oracle applies it, or
+   * without a shared log, when the only broker does.
    */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
     const { logOracle, machines } = this.cluster!
@@ -325,7 +325,7 @@ export class Oracles {
     switch (effect.kind) {
       case 'granted':
         report.count(effect.request === undefined ? 'granted immediately' : 'granted to a waiter')
-        this.#countKind(effect.lock)
+        this.#countPermitsAndSets(effect.lock)
         this.holderOracle.granted(effect.lock, command.type === 'lock' && command.steal)
         break
       case 'upgraded':
@@ -359,7 +359,7 @@ export class Oracles {
     }
   }
 
-  #countKind({ mode, extras, isPrimary }: Lock): void {
+  #countPermitsAndSets({ mode, extras, isPrimary }: Lock): void {
     if (mode === 'permits') this.report.count('granted permits')
     if (isPrimary && (extras?.set?.locks.length ?? 0) > 1) this.report.count('granted set')
   }

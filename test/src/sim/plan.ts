@@ -52,15 +52,16 @@ export type Action = (typeof actions)[number]
 export interface ClientPlan {
   /** The requested lease, in ms. A lease is how long the broker keeps a silent session. */
   readonly lease: number
-  /** How long the broker keeps the session after a drop, in ms; 'lease' for the whole lease. */
+  /** How long the broker keeps the session after its connection dropped, in ms, or the lease. */
   readonly grace: number | 'lease'
   /** How many actions the program of the client runs concurrently. */
   readonly concurrency: number
   /** Whether the client has a WebSocket as in a browser, without `terminate`. */
   readonly isBrowser: boolean
   /**
-   * When the client regards a turn of the event loop as over. True: when the promises have settled,
-   * as in the real client. False: after all waiting input, which gives another order of events.
+   * Whether the client regards a turn of the event loop as over when the promises have settled, as
+   * the real client does. If false, the turn ends after all waiting input, so events have another
+   * order.
    */
   readonly endsTurnsEarly: boolean
   /** Whether the program watches keys and follows which locks are held. */
@@ -105,8 +106,8 @@ export interface Plan {
   /** Whether a restarted broker first grants only steals, for the time of the longest lease. */
   readonly quietStart: boolean
   /**
-   * The longest time by which other work sometimes delays the broker's event loop, in ms; too short
-   * for the broker to notice.
+   * The longest time by which other work sometimes delays the broker's event loop, in ms. Too short
+   * for the broker to regard as a pause.
    */
   readonly busyMs: number
   /**
@@ -131,8 +132,8 @@ export interface Plan {
   /** The operator's limit for the number of kept results of `once`. */
   readonly keptResults: number
   /**
-   * Whether the brokers of a cluster often pause after a single command of the log, although the
-   * command took no time.
+   * Whether the brokers of a cluster often pause after a single command of the log, as if the
+   * command had taken long.
    */
   readonly pausesOften: boolean
 }
@@ -149,8 +150,8 @@ export interface WorldNeeds
 /**
  * Draws the plan of a world.
  *
- * @param needs What the world must have. The needs use no random numbers, so the other properties
- *   of the world do not change.
+ * @param needs What the world must have. The needs use no random numbers, so they do not change the
+ *   other properties that the seed gives.
  */
 export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
   // The usual probabilities. Half of the worlds draw 0, so they lack the property.
@@ -205,7 +206,7 @@ export function planClient(random: Random, hasTightBuffers: boolean): ClientPlan
     endsTurnsEarly: random.chance(0.7),
     // The events of watches fill small buffers.
     watches: random.chance(hasTightBuffers ? 0.7 : 0.2),
-    // The lease allows for clock rates that differ by 1 %. Draws these extreme rates often.
+    // The lease allows for clock rates that differ by up to 1 %. Often draws the limits.
     rate: random.pick([0.99, 1, 1.01, random.between(0.99, 1.01)]),
   }
 }
@@ -237,7 +238,7 @@ function planFaults(random: Random): Record<FaultKind, number> {
   if (random.chance(0.08)) return faults
   const probability = random.pick([0.15, 0.3, 0.5])
   for (const kind of faultKinds) {
-    // These faults end sessions, so too many of them would leave little else to happen.
+    // These faults end sessions. If they were frequent, little else would happen.
     const isRare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
     if (random.chance(isRare ? probability / 2 : probability)) faults[kind] = isRare ? 0.3 : 1
   }

@@ -43,7 +43,7 @@ export class Program {
   /** What the watches of the program report; undefined without watches. */
   watchViews: WatchViews | undefined
   #allowFinish: () => void = () => {}
-  /** Whether all calls have settled and all locks are unlocked. The program waits for `finish`. */
+  /** Whether the program waits for `finish`: all calls have settled, and all locks are unlocked. */
   isIdle = false
   /** Whether the program has closed its session after `finish`. */
   isDone = false
@@ -79,7 +79,7 @@ export class Program {
     this.#context.isStopping = true
   }
 
-  /** Lets an idle program close its session, from the next turn of its process. */
+  /** Lets an idle program close its session, in a turn (run of the event loop) of its process. */
   finish(): void {
     this.process.receive(this.#allowFinish)
   }
@@ -126,7 +126,7 @@ export class Program {
       }
     })
     await Promise.all(loops)
-    // Keeps an open session, which `run` will close. `#close` has already forgotten its session.
+    // `run` will close a session that is still open. `#close` has forgotten the session it closed.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined
@@ -194,7 +194,7 @@ export class Program {
       case 'query':
         return this.#query(session, key)
       case 'reconnect':
-        // Without a session, `run` connects again.
+        // Because no session is left, the next `#runSession` connects again.
         return this.#close()
     }
   }

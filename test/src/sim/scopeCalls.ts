@@ -165,7 +165,7 @@ class ScopeCalls {
       const call = send(key, options)
       const lock = await callOracle.track(`scope ${request.metadata.op} ${key}`, call)
       this.#acquired(lock)
-      callOracle.checkTimeout(request, start)
+      callOracle.checkSettledInTime(request, start)
     } catch (error) {
       const code = error instanceof HoldfastError ? error.code : undefined
       const isAbortedByEnd = this.#isEnded && code === 'ABORTED'

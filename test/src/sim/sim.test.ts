@@ -222,7 +222,7 @@ describe('simulation', () => {
       }
       const missing = expectedCounts.filter((name) => !batch.counts.has(name))
       expect(missing, 'counts that are 0').to.deep.equal([])
-      if (isFullRun) for (const line of batch.table()) print(line)
+      if (isFullRun) for (const line of batch.countLines()) print(line)
     })
   }
 })

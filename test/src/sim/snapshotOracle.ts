@@ -39,7 +39,7 @@ export class SnapshotOracle {
    * Ends the snapshot under way, if any. Call before the broker begins a snapshot, because a table
    * has one snapshot at a time.
    */
-  end(): void {
+  endSnapshot(): void {
     this.#underWay?.snapshot.end()
     this.#underWay = undefined
   }
@@ -59,7 +59,7 @@ export class SnapshotOracle {
       const { value, done } = underWay.items.next()
       if (done === true) {
         this.#check(underWay)
-        this.end()
+        this.endSnapshot()
         return
       }
       underWay.itemsRead.push(value)

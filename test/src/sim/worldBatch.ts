@@ -76,7 +76,7 @@ export class WorldBatch {
   }
 
   /** The counts of all worlds, as lines of text. */
-  table(): string[] {
+  countLines(): string[] {
     const rows = [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1))
     return rows.map(([name, count]) => `${String(count).padStart(10)}  ${name}`)
   }
