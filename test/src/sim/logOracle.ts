@@ -233,8 +233,8 @@ export class LogOracle {
     }
     const takeOverCommands: Command[] = []
     // A notice declares a broker dead. The writer of the notice knew the entries of that broker up
-    // to the number `last`. A later entry of that broker makes the notice void. A notice by a broker
-    // about itself is always void.
+    // to the number `last`. A later entry of that broker makes the notice void. A notice by
+    // a broker about itself is always void.
     for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
       if (this.#members.get(deadBroker) !== last || deadBroker === broker) {
         this.#report.count('death notice void')
