@@ -1,6 +1,6 @@
 /**
- * Runs one test file of the build until a test fails. A mutant (a planted bug) may name a test
- * file, in which a test must then fail.
+ * Runs one compiled test file until a test fails. A mutant (a planted bug) may name the test file
+ * that must find the bug.
  */
 import { fileURLToPath } from 'node:url'
 import Mocha from 'mocha'

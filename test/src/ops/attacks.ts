@@ -14,7 +14,7 @@ export const secret = 'the secret of the issuer, well over 32 bytes'
 export const origin = 'https://app.example'
 
 interface Claims extends JWTPayload {
-  /** The permission rules of the token. By default: keys that begin with the `sub` and a colon. */
+  /** The permission rules. Default: one rule for the keys that begin with the `sub` and a colon. */
   readonly holdfast?: object
 }
 
@@ -140,9 +140,9 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    attack: 'another client resumes a session with its id and a guessed secret',
+    attack: 'a client knows the id of a session, and guesses its secret to resume the session',
     outcome: 'a new session, and the old session continues',
-    // A secret has 43 characters: 32 bytes in base64url.
+    // The secret of a session has 43 characters: 32 bytes in base64url.
     attempt: ({ honestSession, raw }) =>
       tryResume(raw, 'honest', { session: honestSession.id, secret: 'x'.repeat(43) }),
   },
@@ -252,10 +252,11 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    attack: 'bytes after the upgrade that are not a frame',
+    attack: 'a client upgrades, and then sends bytes that are no WebSocket frame',
     outcome: 'the connection is closed',
     attempt: async ({ port }) => {
       const socket = await openTcp(port)
+      // The attacker has another address than the honest client.
       socket.write(upgradeHead('/', { 'x-forwarded-for': '198.51.100.7' }))
       // These bytes set reserved bits, which no frame of the broker's protocol may set.
       socket.write(Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
@@ -272,7 +273,7 @@ async function closeOf(client: RawClient): Promise<string> {
   return `${code} ${reason}`
 }
 
-/** The HTTP status of an upgrade with these headers. */
+/** Attempts an upgrade with these headers. Returns for instance `403 before the upgrade`. */
 async function statusFor(port: number, headers: Record<string, string>): Promise<string> {
   const [, code] = (await sendAndReadStatus(port, upgradeHead('/', headers))).split(' ')
   return `${code} before the upgrade`

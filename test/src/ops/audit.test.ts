@@ -1,7 +1,8 @@
 /**
- * Tests the audit log of `holdfast serve --audit FILE`: a line of JSON for each steal, revocation,
- * refused deadlock, token change, and refused client. A fence is the number of a grant. `--drain 0`
- * lets the command end at SIGTERM without waiting for its sessions.
+ * Tests the audit log of `holdfast serve --audit FILE`. The log has a line of JSON for each steal,
+ * revocation, refused deadlock, renewal of a token, change of the token file, and other refusal. A
+ * fence is the number of a grant. `--drain 0` lets the command end at SIGTERM without waiting for
+ * its sessions.
  */
 import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
@@ -30,7 +31,7 @@ const parse = (text: string): Line[] =>
 describe('the audit log', () => {
   const stage = Stage.forEachTest()
 
-  it('has a line for each action and refusal, and contains no token', async () => {
+  it('has a line for each steal, revocation, refusal and change of a token, and contains no token', async () => {
     const files = makeScratchFolder(stage)
     const tokens = files.write(
       'tokens',
@@ -72,11 +73,11 @@ describe('the audit log', () => {
     const lines = parse(text)
     // The time is in ms since 1970: 1e12 is in the year 2001.
     for (const { time } of lines) expect(time).to.be.a('number').above(1e12)
-    const fixedFields = lines.map(({ time, remoteAddress, ...fields }) => fields)
+    const comparableLines = lines.map(({ time, remoteAddress, ...fields }) => fields)
     const opsFields = { session: ops.id, principal: 'ops', name: 'op' }
     const webFields = { session: web.id, principal: 'web', name: 'page\u001b' }
     const webFieldsWithoutName = { session: web.id, principal: 'web' }
-    expect(fixedFields).to.deep.equal([
+    expect(comparableLines).to.deep.equal([
       {
         event: 'lock_stolen',
         key: 'web:a',
@@ -123,12 +124,12 @@ describe('the audit log', () => {
         first.lock('deadlock:b').catch(() => {})
         await expectRejection(second.lock('deadlock:a'), 'DEADLOCK')
       })
-      // The second scope has ended, so the broker now grants the request of the first scope.
+      // The second scope has ended and released `deadlock:b`, so the first scope gets this lock.
       await first.lock('deadlock:b')
     })
   }
 
-  it('has a line for each key of a stolen set', async () => {
+  it('has a line for each key of a set of locks, if one key is stolen', async () => {
     const lines: Line[] = []
     const audit = new AuditLog((line) => lines.push(JSON.parse(line)))
     const broker = createBroker({ observer: audit })
@@ -222,7 +223,6 @@ class AuditedBroker {
       authorize: (_: string, __: string, key: string) => key !== 'forbidden',
       observer: this.audit,
     }
-    // The second and the third argument are the defaults of the harness.
     this.#harness = new BrokerHarness(options, { environment })
   }
 

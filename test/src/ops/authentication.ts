@@ -16,7 +16,7 @@ export function harnessWithTokens(
   return new BrokerHarness({ authenticate, ...options })
 }
 
-/** Opens a session with this token and reads its `welcome`. `hello` has more fields to send. */
+/** Opens a session with this token and reads its `welcome`. `hello`: more fields of the hello. */
 export async function openSessionWithToken(
   harness: BrokerHarness,
   token: string,

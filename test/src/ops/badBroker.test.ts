@@ -23,7 +23,7 @@ const noAnswer = 'holdfast: The broker did not answer within 30 s: try again lat
 
 describe('a command against a bad broker', () => {
   const stage = Stage.forEachTest()
-  const start = (answer: Answer) => startFakeBroker(stage, answer)
+  const startFake = (answer: Answer) => startFakeBroker(stage, answer)
 
   /**
    * Runs a command in this process. Timers of at least `answerLimitMs` fire at once, so that the
@@ -55,7 +55,8 @@ describe('a command against a bad broker', () => {
   ]
 
   it('exits 69 if the broker answers heartbeats but no request', async () => {
-    const url = await start(answering())
+    // By default, `answering` acknowledges each heartbeat and answers no request.
+    const url = await startFake(answering())
     for (const args of [...readingCommands, ['bench', '--sessions', '1', '--time', '1ms']]) {
       const { code, err } = await runWithoutWait(url, args)
       expect([code, ...err], args.join(' ')).to.deep.equal([69, noAnswer])
@@ -69,7 +70,9 @@ describe('a command against a bad broker', () => {
   it('exits 69 if the answer of the broker never ends', async () => {
     // With `more: true`, the broker announces another part of the answer, and never sends it.
     const part = { held: [], waiting: [], heldCount: 1, waitingCount: 0, more: true }
-    const url = await start(answering(({ id }, { send }) => send({ type: 'found', id, ...part })))
+    const url = await startFake(
+      answering(({ id }, { send }) => send({ type: 'found', id, ...part })),
+    )
     // `part` is a valid answer to the first three commands only.
     for (const args of readingCommands.slice(0, 3)) {
       const { code, err } = await runWithoutWait(url, args)
@@ -77,8 +80,8 @@ describe('a command against a bad broker', () => {
     }
   })
 
-  it('exits 69 if `holdfast once` has run its command, and the broker does not confirm the output', async () => {
-    const url = await start(
+  it('exits 69 if the broker does not confirm the output of the command that `holdfast once` has run', async () => {
+    const url = await startFake(
       answering(({ type, id }, { send }) => {
         if (type === 'once') send({ type: 'granted', id, fence: 1 })
       }),
@@ -89,7 +92,9 @@ describe('a command against a bad broker', () => {
 
   it('exits 69 even without --timeout if the broker answers each request with a message that is too long', async () => {
     const tooLong = 'x'.repeat(2 ** 20 + 1)
-    const url = await start(answering((_, { socket }) => socket.send(tooLong), welcomeWithGrace))
+    const url = await startFake(
+      answering((_, { socket }) => socket.send(tooLong), welcomeWithGrace),
+    )
     const commands = [
       ['run', '--url', url, 'k', '--', 'echo', 'never'],
       ['hold', '--url', url, '-q', 'k'],
@@ -98,12 +103,13 @@ describe('a command against a bad broker', () => {
     const runs = commands.map((args) => Holdfast.start(stage, args).ended())
     for (const { code, out, err } of await Promise.all(runs)) {
       expect([code, out]).to.deep.equal([69, []])
+      // A client gives up after three faulty connections.
       expect(err.at(-1)).to.match(/dropped \(.*\), as did the 2 connections before$/)
     }
   })
 
   it('exits 69 if the broker closes the connection with 4400 (bad message)', async () => {
-    const url = await start(answering((_, { socket }) => socket.close(4400, 'bad message')))
+    const url = await startFake(answering((_, { socket }) => socket.close(4400, 'bad message')))
     for (const args of [['ls'], ['stats'], ['once', 'k', '--', 'echo', 'never']]) {
       const [command, ...others] = args
       const { code } = await Holdfast.run(stage, [command!, '--url', url, ...others])
@@ -112,7 +118,7 @@ describe('a command against a bad broker', () => {
   })
 
   it('exits 69 with --try if the broker answers the handshake but not the request', async () => {
-    const url = await start(answering(undefined, welcomeWithGrace))
+    const url = await startFake(answering(undefined, welcomeWithGrace))
     const commands = [
       ['run', '--url', url, '--try', 'k', '--', 'echo', 'never'],
       ['elect', '--url', url, '--try', 'k', '--', 'echo', 'never'],
@@ -128,8 +134,10 @@ describe('a command against a bad broker', () => {
   it('ends a listing whose pages are all empty, or all equal', async () => {
     const lock = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 1 }
     for (const held of [[], [lock]]) {
-      const url = await start(
+      const url = await startFake(
         answering(({ type, id, kind }, { send }) => {
+          // `heldCount` says that further pages follow. `more` would only announce another part of
+          // this page.
           const page = { held, waiting: [], heldCount: 5, waitingCount: 0, more: false }
           const session = { session: 's', lease: 9_000, grace: 0, connected: true }
           if (type === 'stats') send({ type, id, stats: zeroStats })
@@ -177,7 +185,7 @@ describe('a command against a bad broker', () => {
 
   it('cuts an error message that is too long to read', async () => {
     const message = 'x'.repeat(100_000)
-    const url = await start(
+    const url = await startFake(
       answering(({ id }, { send }) => send({ type: 'failed', id, code: 'FORBIDDEN', message })),
     )
     const { code, err } = await Holdfast.run(stage, ['stats', '--url', url])
@@ -186,19 +194,21 @@ describe('a command against a bad broker', () => {
 
   it('prints the error of a broker that aborts a request which the command did not cancel', async () => {
     const aborted = { type: 'failed', code: 'ABORTED', message: 'aborted by the broker' }
-    const url = await start(
+    const url = await startFake(
       answering(({ id }, { send }) => send({ ...aborted, id }), welcomeWithGrace),
     )
     const ended = await Holdfast.start(stage, ['run', '--url', url, 'k', '--', 'true']).ended()
     expect(ended).to.deep.include({ code: 78, err: ['holdfast: aborted by the broker'] })
   })
 
-  it('exits 69 if the broker ends the session after the first of several answers', async () => {
-    const url = await start(
+  it('exits 69 if the broker ends the session while the command needs further answers', async () => {
+    // After the locks, `ls` also asks for refused deadlocks, barriers and kept results.
+    const url = await startFake(
       answering(({ type, id }, { send, socket }) => {
+        if (type !== 'query') return
         const page = { held: [], waiting: [], heldCount: 0, waitingCount: 0, more: false }
-        if (type === 'query') send({ type: 'found', id, ...page })
-        if (type === 'query') socket.close(4409, 'session attached elsewhere')
+        send({ type: 'found', id, ...page })
+        socket.close(4409, 'session attached elsewhere')
       }),
     )
     const { code, err } = await Holdfast.run(stage, ['ls', '--url', url])
@@ -207,7 +217,7 @@ describe('a command against a bad broker', () => {
   })
 
   it('refuses a lease that would end before a command can be stopped, and names the lease', async () => {
-    const url = await start(answering(undefined, { ...welcome, lease: 500 }))
+    const url = await startFake(answering(undefined, { ...welcome, lease: 500 }))
     const ended = await Holdfast.start(stage, ['run', '--url', url, 'k', '--', 'true']).ended()
     expect(ended).to.deep.include({
       code: 64,

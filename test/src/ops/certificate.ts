@@ -8,7 +8,10 @@ import type { WebSocketConstructor } from '@holdfast/client'
 import { WebSocket } from 'ws'
 import type { ScratchFolder } from './scratch.js'
 
-/** A certificate and its private key, as PEM texts and as files, and a class that trusts it. */
+/**
+ * A certificate and its private key, as PEM texts and as files, and a WebSocket class that trusts
+ * the certificate.
+ */
 export interface Certificate {
   readonly cert: string
   readonly key: string

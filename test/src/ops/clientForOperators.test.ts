@@ -29,7 +29,7 @@ describe('session.revoke', () => {
     await expectRejection(lock.unlock(), 'LOCK_NOT_HELD')
   })
 
-  it('informs a disconnected holder with the reason when it reconnects', async () => {
+  it('tells the reason to a disconnected holder when the holder reconnects', async () => {
     const { url, port } = await stage.startBroker()
     const proxy = await TcpProxy.to(port)
     stage.onCleanUp(() => proxy.close())
@@ -38,7 +38,7 @@ describe('session.revoke', () => {
     const lock = await ann.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = nextEvent(ann, 'jeopardy')
-    // Resets each new connection until `acceptConnections`. Then `cut` resets Ann's connection.
+    // `cut` resets Ann's connection. Until `acceptConnections`, Ann cannot reconnect.
     proxy.refuseConnections()
     proxy.cut()
     await jeopardy
@@ -137,15 +137,15 @@ describe('session.authenticate', () => {
 
 describe('a token', () => {
   it('is sent to another machine only with TLS', async () => {
-    // The last URL only begins like one of this machine.
+    // The last URL begins like a URL of this machine, but names another machine.
     for (const url of ['ws://locks.example', 'ws://10.0.0.1:7420', 'ws://127.0.0.1.evil.example']) {
       await expectRejection(connect(url, { token: 't' }), 'INVALID_OPTION')
       await expectRejection(connect(['wss://locks.example', url], { token: 't' }), 'INVALID_OPTION')
     }
   })
 
-  // In these tests the signal is aborted. `connect` first checks its options, so the error
-  // `ABORTED` shows that it has accepted the options.
+  // In the tests below, the signal is aborted. `connect` checks the signal after its other options,
+  // so the error `ABORTED` shows that it has accepted these options.
   it('may be sent without TLS if allowInsecure is set', async () => {
     const signal = AbortSignal.abort()
     const options = { token: 't', allowInsecure: true, signal }

@@ -1,8 +1,8 @@
 /**
- * Tests an upgrade of a cluster broker by broker, with two builds of the server in one cluster.
- * Meanwhile one client holds a lock and another client waits for the lock. The brokers share a
- * command log, which orders all changes of the lock table. Both builds write the same format of the
- * log.
+ * Upgrades the brokers of a cluster one after another, so that two builds of the server run in one
+ * cluster. Meanwhile one client holds a lock and another client waits for the lock. The brokers
+ * share a command log, which orders all changes of the lock table. Both builds write the same
+ * format of the log.
  *
  * sharedLog.test.ts tests the other case: a broker that meets an entry of a newer format ends with
  * exit code 78.
@@ -128,7 +128,7 @@ describe('an upgrade of a cluster on etcd, broker by broker', function () {
   })
 })
 
-// Both builds have the same code for etcd and PostgreSQL, so a quick run tests only etcd.
+// The builds do not differ in their code for a log, so a quick run tests only one kind of log.
 const describeOfFullRun = isFullRun ? describe : () => {}
 
 describeOfFullRun('an upgrade of a cluster in PostgreSQL, broker by broker', function () {

@@ -39,7 +39,7 @@ export interface StartOptions {
    * Default: the file of this build.
    */
   readonly main?: string | undefined
-  /** Whether the test starts the launcher. By default, it starts Node with the JavaScript file. */
+  /** Whether the test starts the launcher. By default, the test starts Node itself. */
   readonly usesLauncher?: boolean | undefined
   /** The standard input of the command: `pipe` (the default), or `ignore` for /dev/null. */
   readonly stdin?: 'pipe' | 'ignore' | undefined
@@ -89,8 +89,8 @@ export class Holdfast {
   }
 
   /**
-   * Runs the command to its end. In a quick run, a command that only prints and then ends runs
-   * within the process of the tests. If `options` has more than `env`, the command always gets a
+   * Runs the command to its end. A quick run uses the process of the tests for a command that ends
+   * by itself after it has printed. If `options` has more than `env`, the command always gets a
    * process of its own.
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
@@ -102,8 +102,8 @@ export class Holdfast {
   }
 
   /**
-   * Runs a command that refuses its arguments before it connects or starts a program. In a quick
-   * run, such a command runs within the process of the tests.
+   * Runs a command with wrong arguments. The command must refuse them before it connects or starts
+   * a program, because a quick run uses the process of the tests for the command.
    */
   static runRefused(stage: Stage, args: readonly string[]): Promise<Ended> {
     if (isFullRun) return Holdfast.start(stage, args).ended()

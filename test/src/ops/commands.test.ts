@@ -22,8 +22,8 @@ describe('the command holdfast', () => {
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
   /**
-   * Starts a broker. Ann holds `orders:1`, with the returned fence, and `report`. Bob waits for
-   * `orders:1`.
+   * Starts a broker. Ann holds `orders:1` and `report`. Bob waits for `orders:1`. The returned
+   * fence is that of Ann's lock on `orders:1`.
    */
   async function busyBroker(): Promise<BrokerWithSessions & { readonly fence: number }> {
     const brokerAndSessions = await stage.startBrokerWithSessions('ann', 'bob')
@@ -35,7 +35,7 @@ describe('the command holdfast', () => {
     return { ...brokerAndSessions, fence }
   }
 
-  it('lists with ls the holders and the queue length of each key, or of each key with a prefix', async () => {
+  it('`ls` lists the holders and the queue length of each key, or of each key with a prefix', async () => {
     const { url, fence } = await busyBroker()
     const { out, code } = await run(url, 'ls')
     expect(code).to.equal(0)
@@ -49,7 +49,7 @@ describe('the command holdfast', () => {
     expect(json[0]).to.deep.include({ key: 'orders:1', name: 'ann', fence, waiting: 1 })
   })
 
-  it('shows with show the holders, the queue and the fence of a key', async () => {
+  it('`show` shows the holders, the queue and the fence of a key', async () => {
     const { url, fence } = await busyBroker()
     const { out } = await run(url, 'show', 'orders:1')
     expect(out[0]).to.match(new RegExp(`^held by ann for \\S+, fence ${fence}, .*{"job":7}$`))
@@ -62,7 +62,7 @@ describe('the command holdfast', () => {
     expect(json.waiting[0]).to.include({ name: 'bob' })
   })
 
-  it('shows with ls, show and top the permits and the sets', async () => {
+  it('`ls`, `show` and `top` show permits and sets', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('gpu', { capacity: 3 })
@@ -83,7 +83,7 @@ describe('the command holdfast', () => {
     expect(top.find((line) => line.includes('gpu'))).to.match(/^1 +gpu +permits 2\/3 +ann, bob/)
   })
 
-  it('shows with ls, show and top the maxHold of a lock', async () => {
+  it('`ls`, `show` and `top` show the maxHold of a lock', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('k', { maxHold: 600_000 })
@@ -99,14 +99,14 @@ describe('the command holdfast', () => {
     expect(top.find((line) => line.includes('ann'))).to.match(/^1 +k +exclusive, at most 10m +ann/)
   })
 
-  it('shows with ls and show the ttl of a lock and the time left', async () => {
+  it('`ls` and `show` show the ttl of a lock and the time left', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('ann')
     const [ann] = sessions
     await ann!.lock('k', { ttl: 600_000 })
     await ann!.lock('l', { ttl: 900_000, maxHold: 60_000 })
     const { out } = await run(url, 'ls')
     expect(out[1]).to.match(/^k +exclusive +ann +\S+ +(9m 5\ds|10m) +\d+ +0$/)
-    // This time is that of the maxHold, which ends before the ttl.
+    // The time left is that of the maxHold, which is shorter than the ttl.
     expect(out[2]).to.match(/^l +exclusive, at most 1m +ann +\S+ +(5\ds|1m) +\d+ +0$/)
     const shown = (await run(url, 'show', 'k')).out[0]
     expect(shown).to.match(/^held by ann for \S+, ttl 10m, expires in /)
@@ -117,7 +117,7 @@ describe('the command holdfast', () => {
     expect(json.maxHoldRemaining).to.be.within(1, 60_000)
   })
 
-  it('shows with ls, show and top who leads, and the value of the leader', async () => {
+  it('`ls`, `show` and `top` show who leads, and the value of the leader', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const leadership = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
@@ -131,13 +131,13 @@ describe('the command holdfast', () => {
     const top = (await run(url, 'top', '--count', '1')).out
     expect(top.at(-1)).to.match(/^1 +scheduler +election +ann with {"url":"http:\/\/a"} +/)
     await leadership.proclaim('x'.repeat(100))
-    // The column has the first 40 characters of the value as JSON: the quote and 39 letters.
+    // `ls` prints the first 40 characters of the value as JSON: the quote and 39 letters.
     expect((await run(url, 'ls')).out[1]).to.match(/election: "x{39}… +ann/)
     const json = JSON.parse((await run(url, 'show', '--json', 'scheduler')).out.join(''))
     expect(json.held[0]).to.include({ election: true, value: 'x'.repeat(100) })
   })
 
-  it('counts with ls a long queue, and with show the waiting requests that it does not list', async () => {
+  it('`ls` counts a long queue, and `show` counts the waiting requests that `show` does not list', async () => {
     const { url, sessions } = await stage.startBrokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const waitingClient = await RawClient.open(url)
@@ -168,7 +168,7 @@ describe('the command holdfast', () => {
     expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)
   })
 
-  it('revokes with unlock the lock that has the fence, and the broker grants the next waiter', async () => {
+  it('`unlock` revokes the lock that has the fence, and the next waiter gets the lock', async () => {
     const { url, broker, fence } = await busyBroker()
     const args = ['unlock', 'orders:1', '--fence', String(fence), '--reason', 'stuck']
     const { code, out } = await run(url, ...args)
@@ -181,7 +181,7 @@ describe('the command holdfast', () => {
     )
   })
 
-  it('requires a fence and a reason for unlock', async () => {
+  it('`unlock` requires a fence and a reason', async () => {
     const { url, broker } = await busyBroker()
     for (const args of [
       ['--reason', 'stuck'],
@@ -247,13 +247,13 @@ describe('the command holdfast', () => {
     }
   })
 
-  it('prints with watch the held locks and then the events, until a signal', async () => {
+  it('`watch` prints the held locks and then the events, until a signal', async () => {
     const { url, sessions } = await busyBroker()
     const watch = Holdfast.start(stage, ['watch', '--json', 'orders:', '--url', url])
     await watch.out.waitForCount(1)
     await sessions[0]!.lock('orders:2')
     await sessions[0]!.lock('elsewhere')
-    // The close ends `orders:1` and `orders:2`. Then the broker grants `orders:1` to Bob.
+    // The close ends the locks on `orders:1` and `orders:2`. Then Bob gets `orders:1`.
     await sessions[0]!.close()
     await watch.out.waitForCount(5)
     watch.process.kill('SIGINT')
@@ -269,13 +269,13 @@ describe('the command holdfast', () => {
     ])
   })
 
-  it('exits 1 if unlock finds no lock with the fence, even without the permission to query', async () => {
+  it('`unlock` exits 1 if no lock has the fence, even without the permission to query', async () => {
     const { url } = await stage.startBroker({ authorize: (_, operation) => operation === 'revoke' })
     const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
     expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with this fence'])
   })
 
-  it('prints with watch only the events that the client has permission to see', async () => {
+  it('`watch` prints only the events that the client has permission to see', async () => {
     const { url } = await stage.startBroker({
       authorize: (_, operation, key) => operation !== 'watch' || !key.startsWith('secret'),
     })
@@ -288,12 +288,13 @@ describe('the command holdfast', () => {
     watch.process.kill('SIGINT')
     const { code, out } = await watch.ended()
     expect(code).to.equal(0)
-    // A line begins with the time. Then come the count of held locks, a held lock, or an event.
+    // After the time, the first line has the count of held locks, the second a held lock, and the
+    // third an event.
     const lines = out.map((line) => line.split(' ').slice(1, 3).join(' '))
     expect(lines).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
 
-  it('shows with top the busiest key first, and prints as many reports as --count says', async () => {
+  it('`top` shows the busiest key first, and prints as many reports as --count says', async () => {
     const { url } = await busyBroker()
     const { code, out } = await run(url, 'top', '--count', '1')
     expect(code).to.equal(0)
@@ -306,7 +307,7 @@ describe('the command holdfast', () => {
     expect(second.rates).to.include({ granted: 0 })
   })
 
-  it('ends top at Ctrl-C with exit code 0, even while the broker does not answer', async () => {
+  it('`top` exits 0 at Ctrl-C, even while the broker does not answer', async () => {
     // The server answers the hello of the client, but not the query that follows.
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onCleanUp(() => server.close())
@@ -331,14 +332,14 @@ describe('the command holdfast', () => {
     expect((await top.ended()).code).to.equal(0)
   })
 
-  it('prints with stats the counters of the broker', async () => {
+  it('`stats` prints the counters of the broker', async () => {
     const { url, broker } = await busyBroker()
     const { out } = await run(url, 'stats', '--json')
     expect(JSON.parse(out[0]!)).to.deep.equal(broker.stats())
     expect((await run(url, 'stats')).out.join('\n')).to.match(/totalLocks +2/)
   })
 
-  it('prints with ping the time of each handshake, and exits 69 if no broker answers', async () => {
+  it('`ping` prints the time of each handshake, and exits 69 if no broker answers', async () => {
     const { url, broker } = await stage.startBroker()
     const { code, out } = await run(url, 'ping', '--count', '2')
     expect(code).to.equal(0)
@@ -351,7 +352,7 @@ describe('the command holdfast', () => {
     expect(withoutBroker.err[0]).to.match(/^holdfast: No Holdfast broker answered/)
   })
 
-  it('pings every URL of a list, and exits 0 if at least one broker answers', async () => {
+  it('`ping` tries every URL of a list, and exits 0 if at least one broker answers', async () => {
     const [a, b] = [await stage.startBroker(), await stage.startBroker()]
     const urls = `${a.url},ws://127.0.0.1:${await freePort()},${b.url}`
     const { code, out, err } = await run(urls, 'ping', '--count', '1', '--json')
@@ -359,7 +360,7 @@ describe('the command holdfast', () => {
     expect([code, err.length]).to.deep.equal([0, 1])
   })
 
-  it('prints with bench the figures of a load, and leaves no locks behind', async () => {
+  it('`bench` prints the figures of a load, and leaves no locks behind', async () => {
     const { url, broker } = await stage.startBroker()
     for (const flags of [[], ['--contended']]) {
       const args = ['bench', '--json', '--sessions', '3', '--time', '200ms', ...flags, url]
@@ -381,7 +382,7 @@ describe('the command holdfast', () => {
     expect(out[1]).to.match(/^ms +p50 +p95 +p99 +p99\.9 +max$/)
   })
 
-  it('exits 69 if the broker refuses some sessions of bench', async () => {
+  it('`bench` exits 69 if the broker refuses some of its sessions', async () => {
     const { url } = await stage.startBroker({ limits: { sessionsPerAddress: 2 } })
     const { code, err } = await Holdfast.run(stage, ['bench', '--sessions', '3', url])
     expect(code).to.equal(69)

@@ -12,8 +12,8 @@ import { Holdfast } from './command.js'
 import { makeScratchFolder, type ScratchFolder } from './scratch.js'
 
 /**
- * The lines that the test types, each with the words that `holdfast` gets from the completed line.
- * A `\t` is the Tab key.
+ * What the test types after `holdfast`, each with the words that `holdfast` gets from the completed
+ * line. A `\t` is the Tab key.
  */
 const completionCases: readonly (readonly [typedLine: string, words: readonly string[]])[] = [
   ['ser\t', ['serve']],
@@ -56,7 +56,7 @@ describe('holdfast completion', () => {
    * `holdfast` got from each line. Here `holdfast` is a shell function, which appends its words to
    * a file.
    *
-   * @param firstLines Lines for the shell before `holdfast` is defined.
+   * @param firstLines Lines that the shell runs before it defines the function `holdfast`.
    */
   async function typeCases(shell: string, firstLines: readonly string[]) {
     const files = await makeFolder(shell)
@@ -97,6 +97,7 @@ describe('holdfast completion', () => {
   const expected = completionCases.map(([, words]) => words.map((word) => `<${word}>`).join(''))
 
   describe('bash', () => {
+    // The program script(1) gives the shell a terminal.
     needs('scriptWithoutFlush')
 
     it('completes commands, flags, values, files and the command of run', async () => {
@@ -128,10 +129,11 @@ describe('holdfast completion', () => {
 
     it('completes commands, flags, values, files and the command of run', async () => {
       const files = await makeFolder('fish')
-      const linesBeforeLastTab = completionCases.map(
+      const linesUpToLastTab = completionCases.map(
         ([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`,
       )
-      const fishCommands = linesBeforeLastTab.map(
+      // An earlier tab becomes a space, because fish completes only the last word.
+      const fishCommands = linesUpToLastTab.map(
         (line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`,
       )
       const program = `set -x PATH $PWD $PATH; source script.fish; ${fishCommands.join('; ')}`
@@ -150,8 +152,8 @@ describe('holdfast completion', () => {
       )
       // fish may print a value with its flag: `--flag=value`.
       const withoutFlag = (word: string | undefined) => word?.replace(/^--[\w-]+=/, '')
-      // fish does not complete the line, but lists the possible completions. The list must have the
-      // completed word, which is the word that the typed line does not contain.
+      // fish does not complete the line, but lists the possible completions of the last word. The
+      // list must have the completed word: the last word that the typed line does not contain.
       for (const [i, [line, words]] of completionCases.entries()) {
         const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
         if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
@@ -168,6 +170,7 @@ describe('holdfast completion', () => {
     for (const shell of ['bash', 'zsh', 'fish']) {
       const script = (await Holdfast.run(stage, ['completion', shell])).out.join('\n')
       for (const flag of flags) {
+        // A script for fish has `-l flag` instead of `--flag`.
         const isKnown = script.includes(flag) || script.includes(`-l ${flag.slice(2)}`)
         expect(isKnown, `${flag} in ${shell}`).to.equal(true)
       }
