@@ -1,9 +1,9 @@
 /**
- * Tests the flow control of a session with a grace, which is the time for which the broker keeps a
+ * Tests the ack window of a session with a grace, which is the time for which the broker keeps a
  * session without a connection. The broker stores each response until an `ack` of the client lists
- * the id of the request. An `ack` of the broker has `n`: the broker has handled the first `n`
- * messages of the client. The ack window is the limit of 512 requests that the client may send
- * after its newest handled `ack`.
+ * the id of the request. An `ack` of the broker confirms the first `n` messages of the client. The
+ * ack window has room for 512 requests. A request leaves the window when the broker confirms an
+ * `ack` that the client sent after the request.
  */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
@@ -35,13 +35,14 @@ function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']):
 }
 
 describe('the ack window', () => {
-  it('lets 512 requests and an ack pass, and more requests after the broker has handled the ack', async () => {
+  it('lets 512 requests pass, then an ack, and more requests after the broker confirms the ack', async () => {
     const { session, socket } = await openScriptedSession({}, welcomeWithGrace())
     // More requests than two ack windows.
     requestLocks(session, 1_100)
     await untilTurnEnds()
     const first = socket.newMessages()
     expect(idsOf(first, 'lock')).to.deep.equal(Array.from({ length: 512 }, (_, i) => i + 1))
+    // This ack lists no ids: the client needs only its confirmation, to send more requests.
     expect(first.at(-1)).to.deep.equal(emptyAck)
     socket.deliver({ type: 'ack', n: socket.sent.length, at: 50_001 })
     await untilTurnEnds()
@@ -53,7 +54,7 @@ describe('the ack window', () => {
     expect(idsOf(socket.newMessages(), 'lock').at(-1)).to.equal(1_100)
   })
 
-  it('counts only the requests after the newest handled ack, and ignores a handled pong', async () => {
+  it('counts only the requests after the newest confirmed ack, and ignores the confirmation of a pong', async () => {
     const { session, socket } = await openScriptedSession({}, welcomeWithGrace())
     requestLocks(session, 10)
     await untilTurnEnds()
@@ -62,8 +63,8 @@ describe('the ack window', () => {
     await untilTurnEnds()
     const sent = socket.newMessages()
     expect(idsOf(sent, 'lock').at(-1)).to.equal(512)
-    // Message 1 is the hello, which `sent` does not include. After ten lock requests, message 12 is
-    // the pong and message 13 is this ack.
+    // `sent` begins with message 2, after the hello: ten lock requests, the pong (message 12), and
+    // this ack (message 13).
     expect(sent[11]).to.deep.equal({ type: 'ack', ids: [1] })
     socket.deliver({ type: 'ack', n: 12, at: 50_001 })
     await untilTurnEnds()
@@ -96,10 +97,11 @@ describe('the ack window', () => {
     ])
   })
 
-  it('does not exist without a grace: no request is limited, no response acknowledged', async () => {
+  it('does not exist without a grace: the client limits no requests and acknowledges no responses', async () => {
     const { session, socket } = await openScriptedSession()
     requestLocks(session, 1_100)
     await untilTurnEnds()
+    // With a grace, 64 responses would make the client send an ack.
     socket.deliver(
       ...Array.from({ length: 99 }, (_, i) => ({ type: 'granted', id: i + 1, fence: i + 1 })),
     )
@@ -110,7 +112,7 @@ describe('the ack window', () => {
     expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
   })
 
-  it('never lets a waiting request pass after its caller has aborted it', async () => {
+  it('never lets a request pass that its caller aborted while the window was full', async () => {
     const { session, socket } = await openScriptedSession({}, welcomeWithGrace())
     requestLocks(session, 512)
     const controller = new AbortController()
@@ -124,7 +126,7 @@ describe('the ack window', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('lets a request pass again with a new id if stored responses used up the quota', async () => {
+  it('makes the client repeat a request with a new id if stored responses used up the quota of the session', async () => {
     const scene = await openScriptedSessionWithGrace()
     const { socket } = scene
     const lock = await acquireLock(scene, { fence: 9 })
@@ -149,7 +151,7 @@ describe('the ack window', () => {
     expect(idsOf(sent, 'lock').length).to.equal(512)
   })
 
-  it('does not make the client repeat an acknowledgement that the broker has handled', async () => {
+  it('does not make the client repeat an acknowledgement that the broker has confirmed', async () => {
     const scene = await openScriptedSessionWithGrace()
     await acquireLock(scene)
     scene.socket.deliver({ type: 'ping', n: 1 })
