@@ -1,7 +1,8 @@
 /**
  * Tests `session.once` against a scripted broker: what the client sends, and which value each
  * caller gets. Also tests a function that throws, a value that cannot be sent, and a lost lock. The
- * grace is the time for which the broker keeps a session without a connection.
+ * message `complete` sends the value and unlocks; `keep` is how long the broker stores the value,
+ * in ms. The grace is the time for which the broker keeps a session without a connection.
  */
 import type { HoldfastError, OnceOptions, Run } from '@holdfast/client'
 import { expect } from 'chai'
@@ -25,8 +26,8 @@ function controlledRun<T>() {
   const runs: Run[] = []
   let resolve!: (value: T) => void
   let reject!: (error: unknown) => void
-  const ended = new Promise<T>((...ends) => {
-    ;[resolve, reject] = ends
+  const ended = new Promise<T>((...callbacks) => {
+    ;[resolve, reject] = callbacks
   })
   const run = (details: Run) => {
     runs.push(details)
@@ -66,14 +67,14 @@ describe('session.once', () => {
     const { session, socket } = await openScriptedSession()
     const { run, runs } = controlledRun()
     const calling = session.once('k', run)
-    const noValue = session.once('l', run)
+    const callingWithoutValue = session.once('l', run)
     await untilTurnEnds()
     socket.deliver(
       { type: 'result', id: 1, fence: 7, value: [1] },
       { type: 'result', id: 2, fence: 8 },
     )
     expect(await calling).to.deep.equal([1])
-    expect(await noValue).to.equal(undefined)
+    expect(await callingWithoutValue).to.equal(undefined)
     expect(runs).to.deep.equal([])
   })
 
@@ -115,7 +116,7 @@ describe('session.once', () => {
     ['a function', () => {}],
     ['a symbol', Symbol('s')],
     ['200 kB', 'v'.repeat(200_000)],
-    // The limit is 32 KiB of JSON, which includes the two quotes.
+    // The limit is 32 KiB of JSON. The two quotes count.
     ['32 KiB and a byte', 'v'.repeat(32 * 1024 - 1)],
     [
       'an object whose toJSON throws',
@@ -164,6 +165,7 @@ describe('session.once', () => {
     const error: HoldfastError = await calling.then(undefined, (reason) => reason)
     expect(error).to.include({ code: 'LOCK_LOST', reason: 'stolen', key: 'k' })
     expect(runs[0]!.signal.reason).to.equal(error)
+    // The run ends after the loss, so the client sends neither its value nor an unlock.
     resolve(undefined)
     await untilTurnEnds()
     expect(socket.newMessages()).to.deep.equal([])
@@ -193,7 +195,7 @@ describe('session.once', () => {
     expect(runs).to.have.lengthOf(1)
   })
 
-  it('rejects a running call when its session is lost, and sends a waiting call again', async () => {
+  it('rejects a running call when the session is lost, and sends a waiting call again', async () => {
     const scene = await openScriptedSession()
     const { run } = controlledRun()
     const running = scene.session.once('k', run)
@@ -219,7 +221,7 @@ describe('session.once', () => {
     await untilTurnEnds()
     const sent = await resumeSession(scene, snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
     expect(sent).to.deep.include({ type: 'complete', id: 2, fence: 7, value: 5 })
-    // The completion also ends the lock, so the client sends no unlock.
+    // `complete` also unlocks, so the client sends no `unlock`.
     expect(sent).not.to.deep.include({ type: 'unlock', id: 3, fence: 7 })
     scene.socket.deliver({ type: 'unlocked', id: 2 })
     expect(await calling).to.equal(5)
@@ -251,14 +253,14 @@ describe('session.once', () => {
 
   it('adds an event listener if the first argument is the name of an event and no options follow', async () => {
     const { session, socket } = await openScriptedSession()
-    const closings: unknown[] = []
-    expect(session.once('closed', () => closings.push('closed'))).to.equal(session)
+    const closedEvents: unknown[] = []
+    expect(session.once('closed', () => closedEvents.push('closed'))).to.equal(session)
     // With options, `closed` is a key.
     const calling = session.once('closed', () => 1, {})
     await untilTurnEnds()
     socket.deliver({ type: 'result', id: 1, fence: 7, value: 2 })
     expect(await calling).to.equal(2)
-    expect(closings).to.deep.equal([])
+    expect(closedEvents).to.deep.equal([])
   })
 
   const badCalls: readonly (readonly [unknown, unknown, unknown, string])[] = [

@@ -49,6 +49,7 @@ async function openOnPage(options: ConnectOptions = {}, firstWelcome = welcome()
   for (const event of ['jeopardy', 'resumed', 'newSession', 'closed'] as const) {
     session.on(event, () => events.push(event))
   }
+  // `lost session` is the loss of a lock whose session was lost.
   session.on('lost', ({ reason }) => events.push(`lost ${reason}`))
   const requesting = session.lock('held')
   session.lock('awaited').catch(() => {})
@@ -89,7 +90,7 @@ describe('a session in a page', () => {
     expect(events).to.deep.equal(['lost session', 'newSession'])
   })
 
-  it('resumes if it could not send bye: the broker still keeps the session', async () => {
+  it('resumes if it could not send bye, because the broker still keeps the session', async () => {
     const { clock, network, page, events, lock } = await openOnPage({}, welcomeWithGrace())
     network.lastSocket.end()
     page.leave()
@@ -173,12 +174,13 @@ describe('a session in a page', () => {
     expect(page.listeners.size).to.equal(0)
   })
 
-  it('names the origin of the page in its error, because a browser hides why a broker refused', async () => {
+  it('names the origin of the page in the error of a refused connection', async () => {
     const { environment, network } = makeClientFakes()
     const page = new FakePage()
     const connecting = connectIn(url, {}, { ...environment, page }).catch((e: Error) => e)
     await untilTurnEnds()
-    // Browsers report this code for every connection that ended without a close frame.
+    // Browsers report this code for every connection that ended without a close frame. The error
+    // names the origin, because the broker may have refused the origin.
     network.lastSocket.end(1006)
     const error = (await connecting) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')

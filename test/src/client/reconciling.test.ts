@@ -2,8 +2,8 @@
  * Tests what the client does after it has resumed a session: it compares the broker's snapshot with
  * its own locks and requests. A fence is the number of a grant; the ttl is how long a lock lasts
  * without a refresh. A session in jeopardy has lost its connection, but the broker still keeps the
- * session. `openGraced` opens a session that survives a drop of its connection. The client tries to
- * reconnect 50 ms after a drop.
+ * session. A session with a grace survives a drop of its connection. The client tries to reconnect
+ * 50 ms after a drop.
  */
 import { expect } from 'chai'
 import {
@@ -55,6 +55,7 @@ describe('a client after a resume', () => {
     scene.socket.deliver(snapshot({ held: [heldLock({ id: 1, fence: 7 })] }))
     expect((await requesting).held).to.equal(true)
     await untilTurnEnds()
+    // The client answers the welcome with this ack, and acknowledges the grant later.
     expect(scene.socket.newMessages()).to.deep.equal([emptyAck])
   })
 
@@ -69,8 +70,8 @@ describe('a client after a resume', () => {
     )
     const lock = await requesting
     // The broker granted the lock 100 ms before the hello of the resume arrived (at 90,000). So
-    // 900 ms of the ttl are left. From the hello, the client relies on the lock for
-    // safeDuration(900, 1_000) = 840 ms. The second argument is the ttl, which sets the margin.
+    // 900 ms of the ttl are left. The client relies on the lock for 840 ms after the hello. This is
+    // safeDuration(900, 1_000): 99 % of 900 ms, minus the margin of the ttl.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -82,10 +83,10 @@ describe('a client after a resume', () => {
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
     await reconnect(scene)
-    // The hello was sent 250 ms after the grant, took 300 ms to the broker, and arrived at 90,000.
-    // (The clock of the broker has jumped since the grant.) The snapshot shows that 550 ms of the
-    // ttl had passed when the hello arrived. The client does not know how long the hello took. From
-    // the snapshot alone, the client would end the lock 300 ms too early.
+    // The client sent the hello 250 ms after the grant. The hello arrived 300 ms later, at 90,000.
+    // (The clock of the broker has jumped since the grant.) So the snapshot shows that 450 ms of
+    // the ttl were left. The client does not know how long the hello took. If the client counted
+    // these 450 ms from the sending of the hello, the lock would end 300 ms too early.
     const grantedAt = 90_000 - 250 - 300
     scene.clock.advance(450)
     scene.socket.deliver(
@@ -168,7 +169,7 @@ describe('a client after a resume', () => {
     ])
   })
 
-  it('cancels a request whose signal belongs to a lock that is not in the snapshot', async () => {
+  it('cancels a request that uses the signal of a lock that is not in the snapshot', async () => {
     const scene = await openScriptedSessionWithGrace()
     const { signal } = await acquireLock(scene, { fence: 7 })
     const requesting = errorCodeOf(scene.session.lock('l', { signal }))
@@ -184,11 +185,12 @@ describe('a client after a resume', () => {
   it('unlocks a lock that the client gave up during the outage', async () => {
     const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
-    // The lease, which is how long the broker keeps a silent session, is 10,000 ms. The client
-    // relies on only 9,699 ms of the lease, so the client gives up the lock first.
+    // The broker keeps a silent session for the lease, 10,000 ms. The client relies on only
+    // 9,699 ms of the lease, so the client gives up the lock before the broker does.
     scene.socket.end()
     scene.clock.advanceWithoutTimers(9_800)
     expect(lock.held).to.equal(false)
+    // Fires the overdue timer of the reconnect.
     scene.clock.advance(0)
     scene.socket.accept()
     scene.socket.newMessages()
@@ -240,17 +242,16 @@ describe('a client after a resume', () => {
   it('repeats a request with a new id if its refusal was lost and the broker refuses the old id', async () => {
     const scene = await openScriptedSessionWithGrace()
     const lock = await acquireLock(scene, { fence: 7 })
-    const requesting = scene.session.lock('full')
+    const requesting = scene.session.lock('refused')
     const unlocking = lock.unlock()
     await untilTurnEnds()
-    // The broker refused request 2, but could not store the refusal, which was lost on the way.
-    // When the client repeats request 2, the broker knows only that the newest id is 3. The broker
-    // refuses the lower id.
+    // The broker refused request 2 without storing the refusal, and the refusal was lost. So the
+    // client repeats request 2. The broker refuses the repeat, because the newest id is 3 already.
     await resumeSession(scene, { type: 'unlocked', id: 3 }, snapshot())
     await unlocking
     scene.socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })
     await untilTurnEnds()
-    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'lock', id: 4, key: 'full' })
+    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'lock', id: 4, key: 'refused' })
     scene.socket.deliver({ type: 'failed', id: 4, code: 'BAD_MESSAGE', message: '' })
     expect(await errorCodeOf(requesting)).to.equal('BAD_MESSAGE')
   })

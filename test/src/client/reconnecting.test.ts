@@ -18,10 +18,13 @@ import {
   welcome,
 } from '../support/scriptedSession.js'
 
-/** The welcome of a new session. `at` is lower than in the first welcome, as of another broker. */
+/**
+ * The welcome of a new session. `at` is lower than in the first welcome, because another broker has
+ * another clock.
+ */
 const newWelcome = welcome({ session: 's2', at: 10 })
 
-/** The hosts that the client has tried to connect to, in order. Each host is one letter. */
+/** The first letters of the hosts that the client has tried to connect to, in order. */
 function triedHosts(sockets: readonly { readonly url: string }[]): string {
   return sockets.map((socket) => socket.url.slice('ws://'.length)[0]).join('')
 }
@@ -41,13 +44,13 @@ describe('a client that loses its connection', () => {
     scene.clock.advance(1_000)
     expect(await reconnect(scene)).to.deep.equal({ type: 'hello' })
     controller.abort()
-    const later = scene.session.lock('d', { ttl: 5 })
+    const requestD = scene.session.lock('d', { ttl: 5 })
     scene.socket.deliver(newWelcome)
     await untilTurnEnds()
     expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
-    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`. The broker
-    // remembers no query, so the client sends the query as a new request with a new id.
+    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`. On a new
+    // connection, lock requests keep their ids, and a query gets a new id.
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', timeout: 18_950 },
       { type: 'lock', id: 3, key: 'c' },
@@ -58,7 +61,7 @@ describe('a client that loses its connection', () => {
       { type: 'granted', id: 3, fence: 30 },
       { type: 'granted', id: 5, fence: 50 },
     )
-    expect([(await requesting[2]) !== undefined, (await later).fence]).to.deep.equal([true, 50])
+    expect([(await requesting[2]) !== undefined, (await requestD).fence]).to.deep.equal([true, 50])
   })
 
   it('never requests a lost lock again', async () => {
@@ -121,19 +124,19 @@ describe('a client that loses its connection', () => {
 
   it('uses the delays of the strategy, and begins with the first delay in each outage', async () => {
     const scene = await openScriptedSession({ reconnect: [100, 200, 400] })
-    const tries = () => scene.network.sockets.length
+    const socketCount = () => scene.network.sockets.length
     for (let outage = 0; outage < 2; outage++) {
-      const before = tries()
+      const before = socketCount()
       scene.socket.end()
       scene.clock.advance(99)
-      expect(tries()).to.equal(before)
+      expect(socketCount()).to.equal(before)
       scene.clock.advance(1)
-      expect(tries()).to.equal(before + 1)
+      expect(socketCount()).to.equal(before + 1)
       scene.socket.end()
       scene.clock.advance(199)
-      expect(tries()).to.equal(before + 1)
+      expect(socketCount()).to.equal(before + 1)
       scene.clock.advance(1)
-      expect(tries()).to.equal(before + 2)
+      expect(socketCount()).to.equal(before + 2)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
       // The drop of a connection that was open for at least 1 s begins a new outage.
@@ -146,12 +149,12 @@ describe('a client that loses its connection', () => {
     const scene = await openScriptedSession({ reconnect: [100, 200, 400, 800] })
     scene.clock.advance(1_000)
     for (const delay of [100, 200, 400]) {
-      const tries = scene.network.sockets.length
+      const socketCount = scene.network.sockets.length
       scene.socket.end(1011)
       scene.clock.advance(delay - 1)
-      expect(scene.network.sockets.length).to.equal(tries)
+      expect(scene.network.sockets.length).to.equal(socketCount)
       scene.clock.advance(1)
-      expect(scene.network.sockets.length).to.equal(tries + 1)
+      expect(scene.network.sockets.length).to.equal(socketCount + 1)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
       // Of the new connections, only the last is open for 1 s. So its drop begins a new outage.
@@ -188,11 +191,11 @@ describe('a client that loses its connection', () => {
     expect(socket.closedByClient).to.equal(true)
   })
 
-  it('derives the time limit of a try from the lease, and doubles the limit after each round', () => {
+  it('derives the time limit of a try from the lease, and doubles the limit after each failed round', () => {
     // For one broker, a try may last a third of the lease, but at least 2,000 ms. For several
     // brokers, one round may last half of the lease, but each try at least 500 ms. No try lasts
     // longer than 10,000 ms.
-    const tries: [lease: number, brokerCount: number, failedRounds: number, ms: number][] = [
+    const cases: [lease: number, brokerCount: number, failedRounds: number, ms: number][] = [
       // The client does not know its lease before the first welcome.
       [0, 1, 0, 10_000],
       [15_000, 1, 0, 5_000],
@@ -203,7 +206,7 @@ describe('a client that loses its connection', () => {
       [15_000, 3, 1, 5_000],
       [15_000, 3, 9, 10_000],
     ]
-    for (const [lease, brokerCount, failedRounds, ms] of tries) {
+    for (const [lease, brokerCount, failedRounds, ms] of cases) {
       const label = `${lease} ${brokerCount} ${failedRounds}`
       expect(connectTimeoutFor(lease, brokerCount, failedRounds), label).to.equal(ms)
     }
@@ -282,6 +285,7 @@ describe('a client that loses its connection', () => {
     const session = await connecting
     network.lastSocket.end()
     clock.advance(10)
+    // There is no delay within a round: when a try fails, the next try begins.
     network.lastSocket.end()
     network.lastSocket.end()
     network.lastSocket.end()
@@ -293,7 +297,7 @@ describe('a client that loses its connection', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('returns to the first broker of its list after the close code of a broker that stops (1012)', async () => {
+  it('returns to the first broker of its list when its broker stops (close code 1012)', async () => {
     const { environment, network, clock } = makeClientFakes()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], { reconnect: [10] }, environment)
     await untilTurnEnds()

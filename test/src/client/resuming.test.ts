@@ -1,9 +1,9 @@
 /**
  * Tests a client that loses the connection of a session with a grace. The grace is the time for
  * which the broker keeps a session without a connection. The client resumes the session, or opens a
- * new session. The lease is how long the broker keeps a silent session. A grace of `lease` is as
- * long as the lease. A session in jeopardy has lost its connection, but the broker still keeps the
- * session. A fence is the number of a grant.
+ * new session. The lease is how long the broker keeps a silent session. The option
+ * `grace: 'lease'` sets a grace as long as the lease. A session in jeopardy has lost its
+ * connection, but the broker still keeps the session. A fence is the number of a grant.
  */
 import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -30,8 +30,8 @@ import {
 } from '../support/scriptedSession.js'
 
 /**
- * How long the client relies on a lease of 10,000 ms, in ms. The client subtracts 1 % and a margin
- * of 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
+ * How long the client relies on a lease of 10,000 ms, in ms. The client subtracts 1 %, and a margin
+ * of 2 % and 1 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
  */
 const safeLeaseMs = 9_699
 
@@ -66,7 +66,7 @@ describe('a client that resumes a session', () => {
           : await openScriptedSessionWithGrace()
       await acquireLock(scene)
       scene.session.on('disconnected', ({ code }) => {
-        scene.events.push(`disconnected ${code} ${scene.session.state}`)
+        scene.events.push(`disconnected: code ${code}, state ${scene.session.state}`)
       })
       scene.socket.end()
       scene.clock.advance(1_000)
@@ -74,7 +74,7 @@ describe('a client that resumes a session', () => {
       scene.network.lastSocket.end()
       expect(scene.events).to.deep.equal([
         grace === 0 ? 'lost session' : 'jeopardy',
-        'disconnected UNAVAILABLE disconnected',
+        'disconnected: code UNAVAILABLE, state disconnected',
       ])
     })
   }
@@ -177,7 +177,7 @@ describe('a client that resumes a session', () => {
     expect(await resumeSession(scene)).to.deep.equal([{ type: 'ack', ids: [1] }])
   })
 
-  it('acknowledges a response once on each connection, however often resumes repeat it', async () => {
+  it('acknowledges a response once on each connection, although each resume repeats the response', async () => {
     const scene = await openScriptedSessionWithGrace()
     await acquireLock(scene, { fence: 7 })
     const repeatedGrant = { type: 'granted', id: 1, fence: 7 } as const
@@ -214,7 +214,7 @@ describe('a client that resumes a session', () => {
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'lost session', 'resumed'])
     // The lease now counts from the hello, so it ends 4,050 + 9,699 ms after the first grant. The
-    // last check comes 50 ms before this end.
+    // expectation below is 50 ms before this end.
     const next = await acquireLock(scene)
     scene.clock.advance(4_000)
     expect(next.held).to.equal(true)
@@ -257,7 +257,7 @@ describe('a client that resumes a session', () => {
     expect(((await requesting[0]) as Lock).fence).to.equal(70)
   })
 
-  it('counts a whole lease from the hello, and extends the lease with each acknowledgement', async () => {
+  it('counts a whole lease from the hello, and extends the lease with each acknowledgement of the broker', async () => {
     const scene = await openScriptedSessionWithGrace()
     const { session, clock } = scene
     const lock = await acquireLock(scene, { fence: 7 })

@@ -22,7 +22,7 @@ interface Warning {
 }
 
 /** Opens a session on a fake clock, and collects its warnings. */
-async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = welcome()) {
+async function openSession(options: ConnectOptions = {}, welcomeMessage: Welcome = welcome()) {
   const warnings: Warning[] = []
   const { clock, network, environment } = makeClientFakes()
   const warn = (message: string, code: string) => void warnings.push({ message, code })
@@ -55,7 +55,7 @@ async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = wel
 
 describe('a session that waits for its own lock', () => {
   it('warns once after 5 s, and keeps waiting', async () => {
-    const { session, warnings, pass, hold } = await scene({ name: 'billing-3' })
+    const { session, warnings, pass, hold } = await openSession({ name: 'billing-3' })
     await hold('k')
     const requesting = session.lock('k')
     await pass(4_999)
@@ -73,7 +73,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('counts the 5 s from the sending of the request', async () => {
-    const { session, warnings, pass, hold } = await scene()
+    const { session, warnings, pass, hold } = await openSession()
     await hold('k')
     await pass(3_000)
     void session.lock('k').catch(() => {})
@@ -85,7 +85,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('warns once for each key, however many requests wait for the key', async () => {
-    const { session, warnings, pass, hold } = await scene()
+    const { session, warnings, pass, hold } = await openSession()
     for (const key of ['a', 'b']) {
       await hold(key)
       for (let i = 0; i < 3; i++) void session.lock(key).catch(() => {})
@@ -98,7 +98,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('warns if one request gets the lock while another request of the session waits', async () => {
-    const { session, warnings, pass, network } = await scene()
+    const { session, warnings, pass, network } = await openSession()
     void session.lock('k').catch(() => {})
     void session.lock('k').catch(() => {})
     await untilTurnEnds()
@@ -111,7 +111,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('warns about an exclusive request beside a shared lock, but not about a shared request', async () => {
-    const { session, warnings, pass, hold } = await scene()
+    const { session, warnings, pass, hold } = await openSession()
     await hold('k', 'shared')
     void session.lock('k', { mode: 'shared' }).catch(() => {})
     // Long enough for two checks.
@@ -122,8 +122,8 @@ describe('a session that waits for its own lock', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('does not warn about a wait for another session, or for a lock that is unlocked in time', async () => {
-    const { session, warnings, pass, hold, network } = await scene()
+  it('does not warn about a lock that another session holds, or that is unlocked in time', async () => {
+    const { session, warnings, pass, hold, network } = await openSession()
     const lock = await hold('k')
     void session.lock('k').catch(() => {})
     void session.lock('other').catch(() => {})
@@ -135,7 +135,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('does not warn about an aborted request', async () => {
-    const { session, warnings, pass, hold } = await scene()
+    const { session, warnings, pass, hold } = await openSession()
     await hold('k')
     const controller = new AbortController()
     void session.lock('k', { signal: controller.signal }).catch(() => {})
@@ -147,7 +147,7 @@ describe('a session that waits for its own lock', () => {
 
   it('does not warn without a connection', async () => {
     // With a grace, the session survives the end of its connection.
-    const { session, warnings, hold, network, clock } = await scene(
+    const { session, warnings, hold, network, clock } = await openSession(
       { grace: 'lease', reconnect: [60_000] },
       welcomeWithGrace(),
     )
@@ -159,7 +159,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('does not warn, and uses no timer, with the option warnings: false', async () => {
-    const { session, warnings, pass, hold, clock } = await scene({ warnings: false })
+    const { session, warnings, pass, hold, clock } = await openSession({ warnings: false })
     await hold('k')
     const timersBefore = clock.timerCount
     void session.lock('k').catch(() => {})
@@ -169,7 +169,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('leaves no timer when the session is closed', async () => {
-    const { session, hold, network, clock } = await scene()
+    const { session, hold, network, clock } = await openSession()
     await hold('k')
     void session.lock('k').catch(() => {})
     const closing = session.close()

@@ -12,7 +12,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('singleflightLock', () => {
-  it('sends one request for all calls before the grant, and one unlock for the last caller', async () => {
+  it('sends one request for all calls before the grant, and one unlock when the last caller unlocks', async () => {
     const { session, socket } = await openScriptedSession()
     const requesting = [1, 2, 3].map(() => session.singleflightLock('k'))
     await untilTurnEnds()
@@ -93,6 +93,7 @@ describe('singleflightLock', () => {
     const timedOut = errorCodeOf(session.singleflightLock('k', { timeout: 1_000 }))
     const aborted = errorCodeOf(session.singleflightLock('k', { signal: controller.signal }))
     await untilTurnEnds()
+    // The request has no timeout: only the caller with the timeout gives up.
     expect(socket.newMessages()).to.deep.equal([{ type: 'lock', id: 1, key: 'k' }])
     clock.advance(1_000)
     expect(await timedOut).to.equal('LOCK_TIMEOUT')

@@ -25,7 +25,7 @@ function codeOf(make: () => unknown): string {
 }
 
 describe('retry strategies', () => {
-  it('have equal delays with fixedInterval, as many as maxRetries', () => {
+  it('yield maxRetries equal delays with fixedInterval', () => {
     expect([...fixedInterval({ interval: 70, maxRetries: 3 })]).to.deep.equal([70, 70, 70])
     expect([...fixedInterval({ interval: 70, maxRetries: 0 })]).to.deep.equal([])
   })
@@ -54,7 +54,7 @@ describe('retry strategies', () => {
     expect([...strategy]).to.deep.equal([...strategy])
   })
 
-  it('wait a random part of each delay with the option jitter', () => {
+  it('yield a random part of each delay with the option jitter', () => {
     const randomNumbers = [0, 0.5, 0.999]
     const strategy = fixedInterval(
       { interval: 1_000, maxRetries: 3, jitter: 'full' },
