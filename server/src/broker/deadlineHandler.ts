@@ -6,8 +6,9 @@
  * To change the lock table, the broker submits a command to the command log. The table ignores a
  * command whose lock, session or request has changed meanwhile. For this check, the command that
  * expires a lock carries the `generation` of the lock, which rises with each refresh, and the
- * broker that owns the session. The command that ends a session carries the session's
- * `attachEpoch`, which rises with each resume on a new connection.
+ * `ownerEpoch` of the session, which rises when another broker becomes its owner. The command that
+ * ends a session carries the session's `attachEpoch`, which rises with each resume on a new
+ * connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -146,8 +147,8 @@ export class DeadlineHandler
       time.setClientDeadline(lock, time.now() + maxInputDelayMs)
       return
     }
-    const { id, ownerBroker } = session
-    log.submit({ type: 'expire', session: id, fence, generation, ownerBroker, at: clock.wall() })
+    const { id, ownerEpoch } = session
+    log.submit({ type: 'expire', session: id, fence, generation, ownerEpoch, at: clock.wall() })
   }
 
   /**
@@ -157,8 +158,8 @@ export class DeadlineHandler
    */
   #endHold({ session, fence }: Lock): void {
     const { log, clock } = this.#deps
-    const { id, ownerBroker } = session
-    log.submit({ type: 'endHold', session: id, fence, ownerBroker, at: clock.wall() })
+    const { id, ownerEpoch } = session
+    log.submit({ type: 'endHold', session: id, fence, ownerEpoch, at: clock.wall() })
   }
 
   /**

@@ -13,6 +13,8 @@
  *   refreshes.
  * - A *fence* is the number of a lock, higher than the fences of all earlier locks.
  * - The *generation* of a lock rises with every refresh.
+ * - The *owner broker* of a session keeps its deadlines. The *owner epoch* of the session rises
+ *   when another broker becomes the owner.
  * - A *set* is a request for several keys, which the table grants in one step.
  * - A *scope* is one logical task of a client, with its locks and its waiting request. The table
  *   refuses deadlocks between scopes.
@@ -26,7 +28,7 @@
  *   connection on which the message arrived.
  * - The broker itself, mostly one of its timers. The command of a timer is a proposal, and names
  *   the session, request or lock for which the timer was set. For a deadline of a lock, the command
- *   also names the broker that kept the deadline, and for the ttl the generation.
+ *   also names the owner epoch, and for the ttl the generation.
  *
  * The table ignores a command of a client if its connection is not the newest connection of the
  * session. The table ignores a proposal if its session, request, lock or generation is gone.
@@ -104,8 +106,8 @@ export interface ExpireLock extends CommandBase {
   /** The first fence of the lock, which the lock keeps when an upgrade gives it a new fence. */
   readonly fence: number
   readonly generation: number
-  /** The broker whose timer counted the ttl. */
-  readonly ownerBroker: string
+  /** See {@link EndHold.ownerEpoch}. */
+  readonly ownerEpoch?: number | undefined
 }
 
 /**
@@ -118,8 +120,11 @@ export interface EndHold extends CommandBase {
   readonly session: string
   /** The first fence of the lock, which the lock keeps when an upgrade gives it a new fence. */
   readonly fence: number
-  /** The broker whose timer counted `maxHold`. */
-  readonly ownerBroker: string
+  /**
+   * The owner epoch of the session when the timer proposed the end. Missing in older journals,
+   * whose sessions have the owner epoch 0.
+   */
+  readonly ownerEpoch?: number | undefined
 }
 
 /** Proposal: the time for which the table keeps the result of the run with this fence is over. */

@@ -5,9 +5,10 @@ import type { ChangeListener } from './changeListener.js'
 import type { Session } from './records.js'
 
 /**
- * Makes a broker the owner of the session. A proposal to end a lock names the broker that kept the
- * deadline, so the table ignores later proposals of the former owner. The locks themselves do not
- * change, because one broker may take over a million of them.
+ * Makes a broker the owner of the session. If the owner changes, its epoch rises. A proposal to end
+ * a lock names the epoch, so the table ignores later proposals of the former owner, even if the
+ * session returns to that broker. The locks themselves do not change, because one broker may take
+ * over a million of them.
  */
 export function takeOwnership(
   session: Session,
@@ -15,6 +16,9 @@ export function takeOwnership(
   changeListener: ChangeListener | undefined,
 ): void {
   changeListener?.beforeSessionChange(session)
+  // The owner stays the same if a restarted broker takes over its own sessions. Then no old timer
+  // exists that could propose an end.
+  if (session.ownerBroker !== ownerBroker) session.ownerEpoch++
   session.ownerBroker = ownerBroker
 }
 

@@ -52,6 +52,11 @@ export class Session {
    * has the number 1, and each resume raises the number.
    */
   attachEpoch = 1
+  /**
+   * A number that rises when another broker becomes the owner. The table ignores a broker's command
+   * to end a lock if the command has an older owner epoch.
+   */
+  ownerEpoch = 0
   /** Whether the session has no connection. */
   suspended = false
   /** Hash of the newest secret (the proof for a resume) that the client is known to have. */

@@ -242,6 +242,7 @@ class RestoredSets {
 function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Session {
   const session = new Session(item.open)
   session.attachEpoch = item.attachEpoch
+  session.ownerEpoch = item.ownerEpoch ?? 0
   session.suspended = item.suspended
   session.nextSecret = item.nextSecret
   session.lastResumeAttempt = item.lastResumeAttempt

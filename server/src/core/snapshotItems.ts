@@ -44,6 +44,8 @@ export type SnapshotItem =
       readonly item: 'session'
       readonly open: Omit<OpenSession, 'type' | 'handshakeId' | 'at'>
       readonly attachEpoch: number
+      /** Missing in snapshots that were written before owner epochs existed, which stands for 0. */
+      readonly ownerEpoch?: number | undefined
       readonly suspended: boolean
       readonly nextSecret: string | undefined
       readonly lastResumeAttempt: number | undefined
@@ -202,7 +204,7 @@ function requestItem(key: string, request: Request): SnapshotItem {
 
 function sessionItem(session: Session): SnapshotItem {
   const { id, principal, name, lease, grace, secret, limits, ownerBroker } = session
-  const { attachEpoch, suspended, nextSecret, lastResumeAttempt, lastId } = session
+  const { attachEpoch, ownerEpoch, suspended, nextSecret, lastResumeAttempt, lastId } = session
   const open = { session: id, principal, name, lease, grace, secret, limits, ownerBroker }
   const answers = [...(session.answers ?? [])].map(
     ([requestId, answer]) => [requestId, snapshotAnswer(answer)] as const,
@@ -210,6 +212,7 @@ function sessionItem(session: Session): SnapshotItem {
   const { revocations } = session
   const changingFields = {
     attachEpoch,
+    ownerEpoch,
     suspended,
     nextSecret,
     lastResumeAttempt,

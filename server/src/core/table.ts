@@ -466,9 +466,10 @@ export class LockTable {
 
   #expire(command: ExpireLock | EndHold): void {
     const lock = this.#sessions.byId.get(command.session)?.held.get(command.fence)
-    // A command of a former owner broker is out of date, because the new owner broker counts the
+    if (lock === undefined) return
+    // A command with a former owner epoch is out of date, because the new owner broker counts the
     // ttl and the `maxHold` (the longest time to hold the lock) from a new start.
-    if (lock?.session.ownerBroker !== command.ownerBroker) return
+    if (lock.session.ownerEpoch !== (command.ownerEpoch ?? 0)) return
     if (command.type === 'endHold') {
       if (lock.extras?.maxHold !== undefined) this.#granter.release(lock, 'maxHold', command.at)
     } else if (lock.generation === command.generation)

@@ -40,19 +40,19 @@ describe('log entry', () => {
       [encodeEntry({ ...base, leave: true }), { ...base, leave: true }],
     ] as const) {
       // `v` is the format of the log.
-      expect(decodeEntry(text, entryPosition)).to.deep.equal({ v: 2, ...entry })
+      expect(decodeEntry(text, entryPosition)).to.deep.equal({ v: 3, ...entry })
     }
   })
 
   it('is refused with an error that contains the format, if the format is newer', () => {
-    const decode = () => decodeEntry('{"v":3,"what":"ever"}', entryPosition)
-    expect(decode).to.throw(HoldfastError, 'has format 3')
+    const decode = () => decodeEntry('{"v":4,"what":"ever"}', entryPosition)
+    expect(decode).to.throw(HoldfastError, 'has format 4')
   })
 
   it('is refused with an error that contains the command, if this version does not know the command', () => {
     const known = '{"type":"raiseFenceFloor","fence":1,"at":0}'
     for (const command of ['{"type":"grow","size":2}', '{"type":"constructor"}', '7', 'null']) {
-      const text = `{"v":2,"broker":"a","n":2,"at":0,"commands":[${known},${command}]}`
+      const text = `{"v":3,"broker":"a","n":2,"at":0,"commands":[${known},${command}]}`
       expect(() => decodeEntry(text, entryPosition))
         .to.throw(HoldfastError, /has a command ".*" at position 5, which this version/)
         .with.property('code', 'INVALID_OPTION')
@@ -61,14 +61,14 @@ describe('log entry', () => {
 
   const invalidTexts = [
     ...['', 'nonsense', 'null', '7', '[]', '{}', '{"v":0,"broker":"a","n":1,"at":0,"leave":true}'],
-    '{"v":2,"broker":"a","n":1,"at":0}',
-    '{"v":2,"broker":"a","n":1,"at":0,"join":null}',
-    '{"v":2,"broker":"a","n":1,"at":0,"join":"b"}',
-    '{"v":2,"broker":"a","n":1,"at":0,"commands":{}}',
-    '{"v":2,"broker":"a","n":1,"at":0,"commands":[],"leave":true}',
-    '{"v":2,"broker":"a","n":1,"at":0,"leave":false}',
-    '{"v":2,"broker":"a","n":1.5,"at":0,"commands":[]}',
-    '{"v":2,"broker":7,"n":1,"at":0,"commands":[]}',
+    '{"v":3,"broker":"a","n":1,"at":0}',
+    '{"v":3,"broker":"a","n":1,"at":0,"join":null}',
+    '{"v":3,"broker":"a","n":1,"at":0,"join":"b"}',
+    '{"v":3,"broker":"a","n":1,"at":0,"commands":{}}',
+    '{"v":3,"broker":"a","n":1,"at":0,"commands":[],"leave":true}',
+    '{"v":3,"broker":"a","n":1,"at":0,"leave":false}',
+    '{"v":3,"broker":"a","n":1.5,"at":0,"commands":[]}',
+    '{"v":3,"broker":7,"n":1,"at":0,"commands":[]}',
   ]
   for (const text of invalidTexts) {
     it(`is refused with its position if its text is ${text === '' ? 'empty' : text}`, () => {
@@ -183,7 +183,7 @@ describe('snapshot of a replicated log', () => {
     )
     // The broker `stranger` has not joined, so its entry has no effect, and the number of entries
     // in `members.state` stays 3.
-    store.put('{"v":2,"broker":"stranger","n":1,"at":0,"commands":[]}')
+    store.put('{"v":3,"broker":"stranger","n":1,"at":0,"commands":[]}')
     expect(await makeSnapshot(source.create(), config, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())
     expect(loaded?.position).to.equal(8)
@@ -249,10 +249,10 @@ describe('snapshot of a replicated log', () => {
       const loaded = await loadSnapshot(new MemorySource(store).create())
       return [...loaded!.items]
     }
-    const validHead = '{"v":2,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n'
+    const validHead = '{"v":3,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n'
     const items = [...dump(new LockTable())].map((item) => `${JSON.stringify(item)}\n`)
     for (const [parts, problem] of [
-      [['{"v":3}\n'], 'format 3'],
+      [['{"v":4}\n'], 'format 4'],
       [[], 'damaged'],
       [['{}\n'], 'damaged'],
       [[validHead.slice(0, -1)], 'damaged'],

@@ -135,7 +135,7 @@ describe('replicated log: joining and leaving', () => {
 
 describe('replicated log: permanent errors', () => {
   const invalidEntries: [string, string, string][] = [
-    ['an entry of a newer format', '{"v":3}', 'has format 3'],
+    ['an entry of a newer format', '{"v":4}', 'has format 4'],
     ['text that is not an entry', 'nonsense', 'invalid entry at position'],
   ]
   for (const [name, text, message] of invalidEntries) {

@@ -65,11 +65,11 @@ describe('replicated log: a permanent error', () => {
     // The first append is the join entry. An entry of a newer format follows immediately.
     const unwatch = cluster.store.watch(() => {
       unwatch()
-      cluster.store.put('{"v":3}')
+      cluster.store.put('{"v":4}')
     })
     await cluster.runUntilSettled(log.start(stateMachine))
     expect(stateMachine.eventNames).to.deep.equal(['serve'])
-    expect(stateMachine.failure?.message).to.contain('The shared log has format 3')
+    expect(stateMachine.failure?.message).to.contain('The shared log has format 4')
     expect(log.isLive()).to.equal(false)
   })
 })

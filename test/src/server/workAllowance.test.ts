@@ -88,8 +88,8 @@ describe('the work allowance of a connection', () => {
     allowance.chargeRate(500_000, 1_000)
     // The budget is full at 1,500 ms.
     allowance.chargeFrame(costs.message, 1_499)
-    // Before the frame, the budget had 999,000 units at 1,499 ms. So it allows this work only if the
-    // frame was not charged.
+    // Before the frame, the budget had 999,000 units at 1,499 ms. So it allows this work only if
+    // the frame was not charged.
     allowance.chargeRate(999_000, 1_499)
     expect(allowance.waitMs(1_499)).to.be.greaterThan(0)
     allowance.chargeFrame(costs.message, 3_000)

@@ -69,10 +69,8 @@ describe('table: maxHold', () => {
     expect(driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })).to.include(
       'deadlinesRestarted a',
     )
-    expectNoEffect(driver, () => driver.endHold('a', 1, { ownerBroker: 'one' }))
-    expect(driver.endHold('a', 1, { ownerBroker: 'two' })).to.deep.equal([
-      'released a k f1 maxHold',
-    ])
+    expectNoEffect(driver, () => driver.endHold('a', 1, { ownerEpoch: 0 }))
+    expect(driver.endHold('a', 1, { ownerEpoch: 1 })).to.deep.equal(['released a k f1 maxHold'])
   })
 
   it('survives a snapshot, as does `notify`: the notices that the client asked for', () => {

@@ -130,15 +130,15 @@ export class Model {
       }
       case 'endHold': {
         const lock = this.#state.findLock(command.session, command.fence)
-        const owner = this.#state.findSession(command.session)?.ownerBroker
-        if (lock?.maxHold !== undefined && owner === command.ownerBroker)
+        const ownerEpoch = this.#state.findSession(command.session)?.ownerEpoch
+        if (lock?.maxHold !== undefined && ownerEpoch === command.ownerEpoch)
           this.#endLock(lock, 'maxHold', command.at)
         break
       }
       case 'expire': {
         const lock = this.#state.findLock(command.session, command.fence)
-        const owner = this.#state.findSession(command.session)?.ownerBroker
-        if (lock?.generation === command.generation && owner === command.ownerBroker)
+        const ownerEpoch = this.#state.findSession(command.session)?.ownerEpoch
+        if (lock?.generation === command.generation && ownerEpoch === command.ownerEpoch)
           this.#endLock(lock, 'expired', command.at)
         break
       }

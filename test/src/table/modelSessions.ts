@@ -37,7 +37,13 @@ export class ModelSessions {
   open(command: OpenSession): void {
     const { session, handshakeId, principal, name, grace, limits, ownerBroker, secret } = command
     const chosenFields = { principal, name, grace, limits, ownerBroker, secret }
-    const initialFields = { attachEpoch: 1, suspended: false, nextSecret: undefined, lastId: 0 }
+    const initialFields = {
+      attachEpoch: 1,
+      ownerEpoch: 0,
+      suspended: false,
+      nextSecret: undefined,
+      lastId: 0,
+    }
     const emptyFields = { answers: [], acceptedResume: undefined, allRevocations: [] }
     this.#state.sessions.push({ id: session, ...chosenFields, ...initialFields, ...emptyFields })
     this.#deps.effect({ kind: 'opened', session, handshakeId })

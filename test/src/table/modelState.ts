@@ -177,6 +177,7 @@ export class ModelState {
 
   /** Makes `ownerBroker` the owner of a session. */
   takeOwnership(session: ModelSession, ownerBroker: string): void {
+    if (session.ownerBroker !== ownerBroker) session.ownerEpoch += 1
     session.ownerBroker = ownerBroker
   }
 

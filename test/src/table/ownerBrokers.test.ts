@@ -2,8 +2,8 @@
  * Several brokers share one table. Each session has an owner broker, which runs the timers of the
  * session. The tests move a session to another owner broker, and let a broker take over the
  * sessions of a broker that is gone. The lease of a session is how long its broker keeps the
- * session when its client is silent. The attach epoch of a session counts its connections. A fence
- * is the number of a grant.
+ * session when its client is silent. The attach epoch of a session counts its connections, and the
+ * owner epoch the changes of its owner. A fence is the number of a grant.
  *
  * A `TableDriver` applies commands to a lock table and returns the effects as short texts. The text
  * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. The text
@@ -11,6 +11,7 @@
  * stored answer to request 1 again. A suspended session that is `kept` lives on for its lease, and
  * not only for its grace.
  */
+import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
 
@@ -46,8 +47,29 @@ describe('table: a session that moves to another broker', () => {
   it('keeps a lock whose expiry the former owner had proposed, until the new owner proposes the expiry', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })
-    expect(driver.expire('a', 1, { ownerBroker: 'one' })).to.deep.equal([])
-    expect(driver.expire('a', 1, { ownerBroker: 'two' })).to.deep.equal(['released a k f1 expired'])
+    expect(driver.expire('a', 1, { ownerEpoch: 0 })).to.deep.equal([])
+    expect(driver.expire('a', 1, { ownerEpoch: 1 })).to.deep.equal(['released a k f1 expired'])
+  })
+
+  it('keeps a lock whose end its first owner had proposed, also if it has returned to this broker', () => {
+    const driver = driverWithTwoOwners()
+    driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })
+    driver.resume('a', { secret: 's2', newSecret: 's3', ownerBroker: 'one' })
+    // The broker `one` had proposed this before it learned that the session was at `two`.
+    expect(driver.expire('a', 1, { ownerEpoch: 0 })).to.deep.equal([])
+    expect(driver.expire('a', 1, { ownerEpoch: 2 })).to.deep.equal(['released a k f1 expired'])
+  })
+
+  it('has the same owner epoch after a snapshot', () => {
+    const driver = driverWithTwoOwners()
+    driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })
+    const restored = restore(JSON.parse(JSON.stringify([...dump(driver.table)])))
+    const expire = (ownerEpoch: number | undefined) =>
+      restored.apply({ type: 'expire', at: 0, session: 'a', fence: 1, generation: 0, ownerEpoch })
+    expect(expire(0)).to.deep.equal([])
+    // Journals of earlier versions have no owner epochs, which stands for 0.
+    expect(expire(undefined)).to.deep.equal([])
+    expect(expire(1)[0]).to.include({ kind: 'released', reason: 'expired' })
   })
 
   it('does not end although the former owner had proposed its end', () => {
@@ -61,7 +83,7 @@ describe('table: a session that moves to another broker', () => {
     expect(driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'one' })).to.deep.equal(
       ['resumed a @2; #1 granted f1; #2 granted f2'],
     )
-    expect(driver.expire('a', 1, { ownerBroker: 'one' })).to.deep.equal(['released a k f1 expired'])
+    expect(driver.expire('a', 1, { ownerEpoch: 0 })).to.deep.equal(['released a k f1 expired'])
   })
 
   it('keeps its owner when the resume is refused', () => {
@@ -85,7 +107,7 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
   it('makes the table ignore expiries that this broker proposed, and late commands of its sessions', () => {
     const driver = driverWithTwoOwners()
     driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })
-    expect(driver.expire('a', 1, { ownerBroker: 'one' })).to.deep.equal([])
+    expect(driver.expire('a', 1, { ownerEpoch: 0 })).to.deep.equal([])
     expect(driver.lock('a', 'new')).to.deep.equal([])
   })
 

@@ -114,6 +114,8 @@ export interface PlainSession {
   readonly ownerBroker: string
   /** Counts the connections of the session, from 1. */
   readonly attachEpoch: number
+  /** Counts the changes of `ownerBroker`. */
+  readonly ownerEpoch: number
   /** Whether the session has no connection. */
   readonly suspended: boolean
   readonly secret: string | undefined

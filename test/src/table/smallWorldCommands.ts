@@ -71,7 +71,7 @@ export const shared = (key: string): SetItem => ({ key, mode: 'shared' })
  * request.
  */
 export function endings(session: PlainSession): Command[] {
-  const { id, attachEpoch, lastId, held, waiting, ownerBroker } = session
+  const { id, attachEpoch, lastId, held, waiting, ownerEpoch } = session
   const fields = { at: 0, session: id, attachEpoch }
   return [
     { type: 'end', ...fields, reason: 'goodbye' },
@@ -85,7 +85,7 @@ export function endings(session: PlainSession): Command[] {
         session: id,
         fence,
         generation: 0,
-        ownerBroker,
+        ownerEpoch,
       }),
     ),
     ...definedValues(waiting[0]).map(

@@ -27,7 +27,7 @@ const contention: World = {
   start: ['a', 'b', 'c'].map((session) => openCommand(session, 0)),
   moves: (state) =>
     distinctSessions(state).flatMap((session) => {
-      const { id, attachEpoch, lastId, held, waiting, ownerBroker } = session
+      const { id, attachEpoch, lastId, held, waiting, ownerEpoch } = session
       const fields = { at: 0, session: id, attachEpoch }
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
@@ -50,7 +50,7 @@ const contention: World = {
         moves.push({ type: 'timeout', at: 0, session: id, request })
       }
       for (const fence of definedValues(held[0])) {
-        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerBroker })
+        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerEpoch })
       }
       return moves
     }),
@@ -98,7 +98,7 @@ const oneGrantPerCommand: World = {
 /**
  * Three sessions, one with a grace, that hold locks for a limited time (`maxHold`), at two brokers.
  * Session b may hold a lock for at most 7 ms, although some requests ask for 9 ms. A refresh does
- * not prolong a hold. The table ignores `endHold` of a broker that is not the owner of the session.
+ * not prolong a hold. The table ignores an `endHold` with another owner epoch.
  */
 const limitedHolds: World = {
   start: [
@@ -121,8 +121,8 @@ const limitedHolds: World = {
         lock(session, 'l', 'exclusive', { timeout: 0 }),
         ...endings(session),
         ...definedValues(held[0], held.at(-1), 1).flatMap((fence): Command[] => [
-          { type: 'endHold', at: 0, session: id, fence, ownerBroker: session.ownerBroker },
-          { type: 'endHold', at: 0, session: id, fence, ownerBroker: 'another' },
+          { type: 'endHold', at: 0, session: id, fence, ownerEpoch: session.ownerEpoch },
+          { type: 'endHold', at: 0, session: id, fence, ownerEpoch: 7 },
           { type: 'refresh', ...fields, fence, ttl: 3 },
         ]),
       ]

@@ -13,7 +13,7 @@ const resumes: World = {
   start: ['a', 'b'].map((session) => openCommand(session, 5_000)),
   moves: (state) =>
     distinctSessions(state).flatMap((session) => {
-      const { id, attachEpoch, lastId, held, waiting, answers, ownerBroker } = session
+      const { id, attachEpoch, lastId, held, waiting, answers, ownerEpoch } = session
       const fields = { at: 0, session: id, attachEpoch }
       const formerFields = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
       const identity = { session: id, handshakeId: 'try', principal: 'p' } as const
@@ -43,13 +43,13 @@ const resumes: World = {
       // `state.fence + 1` is the fence of the next grant, so no lock has this fence yet.
       for (const fence of definedValues(held[0], state.fence + 1)) {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
-        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerBroker })
+        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerEpoch })
       }
       // A refresh raises the generation of a lock, so only some of these expiries have the present
       // generation.
       for (const fence of definedValues(held[0])) {
         moves.push({ type: 'refresh', ...fields, id: lastId + 1, fence, ttl: 7 })
-        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1, ownerBroker })
+        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1, ownerEpoch })
       }
       for (const request of definedValues(waiting[0])) {
         moves.push({ type: 'cancel', ...fields, request })
@@ -86,10 +86,10 @@ const ownerBrokers: World = {
         moves.push({ ...resume, ownerBroker: 'one', resumeAttempt: 1 })
         moves.push({ ...resume, ownerBroker: 'two', resumeAttempt: 2 })
       }
-      // An expiry with another broker than the present owner comes from a former owner.
+      // An expiry with a lower owner epoch than the present one comes from a former owner.
       for (const fence of definedValues(held[0])) {
-        for (const ownerBroker of ['one', 'two', 'three']) {
-          moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerBroker })
+        for (const ownerEpoch of [0, 1, 2]) {
+          moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerEpoch })
         }
       }
       for (const request of definedValues(waiting[0])) {

@@ -229,15 +229,15 @@ export class CommandMaker {
         const fence = pickFence(session, state, pick, isWrong && pick % 2 === 0)
         const target = state.keys.flatMap((key) => key.holders).find((held) => held.fence === fence)
         const generation = (target?.generation ?? 0) - (isWrong ? 1 : 0)
-        const ownerBroker = pick % 7 === 0 ? brokers[pick % brokers.length]! : session.ownerBroker
-        return { type: 'expire', ...timerFields, fence, generation, ownerBroker }
+        const ownerEpoch = ownerEpochOf(session, pick)
+        return { type: 'expire', ...timerFields, fence, generation, ownerEpoch }
       }
       case 'endHold':
         return {
           type: 'endHold',
           ...timerFields,
           fence: pickFence(session, state, pick, isWrong),
-          ownerBroker: pick % 7 === 0 ? brokers[pick % brokers.length]! : session.ownerBroker,
+          ownerEpoch: ownerEpochOf(session, pick),
         }
       case 'ack': {
         const answeredIds = session.answers?.map(([answeredId]) => answeredId) ?? []
@@ -387,6 +387,11 @@ function repeat(
     case 'proclaim':
       return { type: 'proclaim', ...fields, id, fence, value: undefined }
   }
+}
+
+/** Mostly the present owner epoch of the session; sometimes another one. */
+function ownerEpochOf({ ownerEpoch }: PlainSession, pick: number): number {
+  return pick % 7 === 0 ? pick % 3 : ownerEpoch
 }
 
 /**

@@ -307,22 +307,22 @@ export class TableDriver {
    * Proposes that a lock expires.
    *
    * @param options `generation`: the generation of the lock when the broker set its timer. The
-   * generation rises when a refresh starts the ttl again. Default 0. `ownerBroker`: the broker that
-   * set the timer. Default: the owner of the session.
+   * generation rises when a refresh starts the ttl again. Default 0. `ownerEpoch`: the owner
+   * epoch of the session when the broker set its timer. Default: the present one.
    */
   expire(
     session: string,
     fence: number,
-    options: { generation?: number; ownerBroker?: string } = {},
+    options: { generation?: number; ownerEpoch?: number } = {},
   ): string[] {
-    const { generation = 0, ownerBroker = this.#ownerOf(session) } = options
-    return this.apply({ type: 'expire', at: this.now++, session, fence, generation, ownerBroker })
+    const { generation = 0, ownerEpoch = this.#ownerEpochOf(session) } = options
+    return this.apply({ type: 'expire', at: this.now++, session, fence, generation, ownerEpoch })
   }
 
   /** Proposes that a lock ends because of its `maxHold`. */
-  endHold(session: string, fence: number, options: { ownerBroker?: string } = {}): string[] {
-    const { ownerBroker = this.#ownerOf(session) } = options
-    return this.apply({ type: 'endHold', at: this.now++, session, fence, ownerBroker })
+  endHold(session: string, fence: number, options: { ownerEpoch?: number } = {}): string[] {
+    const { ownerEpoch = this.#ownerEpochOf(session) } = options
+    return this.apply({ type: 'endHold', at: this.now++, session, fence, ownerEpoch })
   }
 
   raiseFenceFloor(fence: number): string[] {
@@ -349,8 +349,9 @@ export class TableDriver {
     return this.apply({ type: 'quiet', at: this.now++, quiet: false })
   }
 
-  #ownerOf(session: string): string {
-    return this.table.sessions.get(session)?.ownerBroker ?? ''
+  /** The owner epoch of a session; 0 if there is no such session. */
+  #ownerEpochOf(session: string): number {
+    return this.table.sessions.get(session)?.ownerEpoch ?? 0
   }
 
   /** Returns the fields that all requests of a session have. */

@@ -174,14 +174,15 @@ export function plainEffect(effect: Effect): PlainEffect {
 }
 
 function plainSession(session: Session): PlainSession {
-  const { id, principal, grace, ownerBroker, attachEpoch, suspended, lastId } = session
-  const { secret, nextSecret, lastResumeAttempt } = session
+  const { id, principal, grace, ownerBroker, attachEpoch, ownerEpoch } = session
+  const { suspended, lastId, secret, nextSecret, lastResumeAttempt } = session
   return {
     id,
     principal,
     grace,
     ownerBroker,
     attachEpoch,
+    ownerEpoch,
     suspended,
     secret,
     nextSecret,

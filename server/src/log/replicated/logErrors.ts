@@ -11,7 +11,7 @@ import { HoldfastError } from '@holdfast/shared'
  * understand. Format 1 had no permits (locks of several holders) and no sets (locks of several
  * keys).
  */
-export const formatVersion = 2
+export const formatVersion = 3
 
 export function newerFormat(version: number): HoldfastError {
   return new PermanentLogError(

@@ -150,8 +150,8 @@ const ownership: Mutant[] = [
   {
     name: 'cluster-expiry-of-former-owner-counts',
     in: 'LockTable.#expire',
-    find: 'if ($LOCK?.session.ownerBroker !== $COMMAND.ownerBroker) return',
-    replace: 'if ($LOCK === undefined) return',
+    find: 'if ($LOCK.session.ownerEpoch !== $EPOCH) return',
+    replace: 'undefined',
     brokers,
     why: 'The brokers still end a lock when the former owner broker of its session proposed the expiry of the lock.',
   },
