@@ -1,15 +1,14 @@
 /**
  * Several brokers share one table. Each session has an owner broker, which runs the timers of the
  * session. The tests move a session to another owner broker, and let a broker take over the
- * sessions of a broker that is gone. The lease of a session is how long its broker keeps the
- * session when its client is silent. The attach epoch of a session counts its connections, and the
- * owner epoch the changes of its owner. A fence is the number of a grant.
+ * sessions of a broker that is gone. The attach epoch of a session counts its connections. A fence
+ * is the number of a grant.
  *
  * A `TableDriver` applies commands to a lock table and returns the effects as short texts. The text
  * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. The text
  * `resumed a @2; #1 granted f1` means that session `a` now has the attach epoch 2, and gets its
- * stored answer to request 1 again. A suspended session that is `kept` lives on for its lease, and
- * not only for its grace.
+ * stored answer to request 1 again. `suspended a` means that session `a` has no connection. Such a
+ * session ends after its grace (0 for some sessions), but after its longer lease if it is `kept`.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -18,7 +17,7 @@ import { TableDriver } from './tableDriver.js'
 /**
  * Returns a driver with two sessions. `a`, owned by the broker `one`, holds a lock with a ttl (a
  * time limit) and a lock without a ttl. `a` waits for the key `l`. `b`, owned by the broker `two`,
- * holds `l`. The secret of `a` is `s1`. Each resume in the tests names `s2` as the next secret.
+ * holds `l`. A resume of `a` must present the secret `s1`. The tests name `s2` as the next secret.
  */
 function driverWithTwoOwners(): TableDriver {
   const driver = new TableDriver()
@@ -44,7 +43,7 @@ describe('table: a session that moves to another broker', () => {
     expect(ownerOf(driver, 'a')).to.equal('two')
   })
 
-  it('keeps a lock whose expiry the former owner had proposed, until the new owner proposes the expiry', () => {
+  it('keeps a lock when the former owner proposes an expiry too late, until the new owner proposes one', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })
     expect(driver.expire('a', 1, { ownerEpoch: 0 })).to.deep.equal([])
@@ -72,9 +71,10 @@ describe('table: a session that moves to another broker', () => {
     expect(expire(1)[0]).to.include({ kind: 'released', reason: 'expired' })
   })
 
-  it('does not end although the former owner had proposed its end', () => {
+  it('does not end when the former owner proposes its end too late', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })
+    // The former owner knows only the attach epoch 1.
     expect(driver.end('a', { attachEpoch: 1 })).to.deep.equal([])
   })
 
@@ -104,10 +104,11 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
     expect(driver.table.sessions.get('b')?.suspended).to.equal(false)
   })
 
-  it('makes the table ignore expiries that this broker proposed, and late commands of its sessions', () => {
+  it('makes the table ignore expiries that this broker proposed, and late requests of its sessions', () => {
     const driver = driverWithTwoOwners()
     driver.takeOver({ formerOwner: 'one', ownerBroker: 'two' })
-    expect(driver.expire('a', 1, { ownerEpoch: 0 })).to.deep.equal([])
+    expect(driver.expire('a', 1, { ownerBroker: 'one' })).to.deep.equal([])
+    // The takeover has suspended `a`.
     expect(driver.lock('a', 'new')).to.deep.equal([])
   })
 

@@ -2,9 +2,8 @@
  * Locks with permits: the locks of a key share a number of permits, and no request overtakes
  * another. A differential test compares the table with a semaphore in plain code. A `TableDriver`
  * applies commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means
- * that request 1 of session `b` got the key `k` with the fence 2. `repeat` instead of `answer`
- * means that the table refuses the request, and does not store the answer. A fence is the number
- * of a grant.
+ * that request 1 of session `b` got the key `k` with the fence 2. A fence is the number of a grant.
+ * Other answers begin with `answer`, or with `repeat` if the table does not store the answer.
  */
 import type { Command, Effect } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -12,7 +11,7 @@ import fc from 'fast-check'
 import { quickOrFullRuns } from '../support/counts.js'
 import { TableDriver } from './tableDriver.js'
 
-/** With a capacity, the driver requests permits: one, unless `permits` names another number. */
+/** Makes `driver.lock` request one of three permits, or as many as `permits` says. */
 const capacityOfThree = { capacity: 3 }
 
 describe('table: permits', () => {
@@ -109,8 +108,8 @@ class Semaphore {
    * @returns the ids of the granted requests
    */
   tryAcquire(id: number, permits: number): number[] {
-    // No earlier request can be granted now, so `granted` has only this request or none. The
-    // request is the last in the queue, so its cancel grants nothing.
+    // No earlier request can be granted now, so `granted` has only this request or none. If none,
+    // `cancel` returns no ids either, because no request waits behind this one.
     const granted = this.acquire(id, permits)
     return granted.length > 0 ? granted : this.cancel(id)
   }
@@ -143,7 +142,7 @@ class Semaphore {
 
 describe('table: permits compared with a semaphore', () => {
   const capacity = 4
-  const parameters = quickOrFullRuns(120, 5_000)
+  const runParameters = quickOrFullRuns(120, 5_000)
   const operation = fc.record({
     // `acquire` and `release` are each twice as frequent as the other operations.
     kind: fc.constantFrom('acquire', 'acquire', 'tryAcquire', 'release', 'release', 'cancel'),
@@ -154,20 +153,20 @@ describe('table: permits compared with a semaphore', () => {
   const unknownId = 0
   const unknownFence = 999
 
-  it(`the table and the semaphore grant the same requests in the same order, in ${parameters.numRuns} histories`, function () {
+  it(`the table and the semaphore grant the same requests in the same order, in ${runParameters.numRuns} histories`, function () {
     this.timeout(300_000)
     const property = fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
       // Other tests check the invariants, and the checks would make this test slow.
       const driver = new TableDriver({ checksInvariants: false })
       driver.open('a')
       const semaphore = new Semaphore(capacity)
-      const fences = new Map<number, number>()
+      const fenceById = new Map<number, number>()
       let lastId = 0
       /** Applies a command. Returns the ids of the requests that the command grants. */
       const apply = (command: Command): number[] => {
         const granted = driver.table.apply(command).filter((effect) => effect.kind === 'granted')
         return (granted as Extract<Effect, { kind: 'granted' }>[]).map(({ lock }) => {
-          fences.set(lock.id, lock.fence)
+          fenceById.set(lock.id, lock.fence)
           return lock.id
         })
       }
@@ -177,7 +176,7 @@ describe('table: permits compared with a semaphore', () => {
         const chooseFrom = (ids: number[]) => ids[choice % Math.max(1, ids.length)] ?? unknownId
         if (kind === 'release') {
           const releasedId = chooseFrom(semaphore.held)
-          const fence = fences.get(releasedId) ?? unknownFence
+          const fence = fenceById.get(releasedId) ?? unknownFence
           expect(apply({ type: 'unlock', ...fields, id, fence })).to.deep.equal(
             semaphore.release(releasedId),
           )
@@ -188,14 +187,14 @@ describe('table: permits compared with a semaphore', () => {
           )
         } else {
           const timeout = kind === 'tryAcquire' ? 0 : undefined
-          const wanted = { key: 'k', mode: 'permits', steal: false, metadata: undefined } as const
-          const terms = { ttl: undefined, timeout, extras: { permits, capacity } }
-          expect(apply({ type: 'lock', ...fields, id, ...wanted, ...terms })).to.deep.equal(
+          const lockOfK = { key: 'k', mode: 'permits', steal: false, metadata: undefined } as const
+          const options = { ttl: undefined, timeout, extras: { permits, capacity } }
+          expect(apply({ type: 'lock', ...fields, id, ...lockOfK, ...options })).to.deep.equal(
             semaphore[kind as 'acquire' | 'tryAcquire'](id, permits),
           )
         }
       }
     })
-    fc.assert(property, parameters)
+    fc.assert(property, runParameters)
   })
 })

@@ -31,16 +31,19 @@ interface PlainExtras {
   readonly maxHold: number | undefined
   /** The notices that the client asked for. */
   readonly notify: readonly NoticeType[] | undefined
-  /** All keys of the set to which the lock or request belongs; undefined for one key. */
+  /** All keys of the set to which the lock or request belongs; undefined without a set. */
   readonly set: readonly string[] | undefined
-  /** Present for a `once` call. */
+  /**
+   * Present for a `once` call, and for its lock. The first caller of a key holds the lock while it
+   * runs a function. The others wait as followers, and get the result of this run.
+   */
   readonly once: true | undefined
   /**
    * Present for a campaign (a request to become the leader) and for the lock of a leader. `value`
    * is JSON text.
    */
   readonly election: { readonly value?: string | undefined } | undefined
-  /** Names the scope (one task of the session); undefined outside a scope. */
+  /** The number of the scope (one task of the session); undefined outside a scope. */
   readonly scope: number | undefined
 }
 
@@ -72,11 +75,11 @@ export interface PlainRequest extends PlainExtras {
   readonly metadata: string | undefined
   /** When the request was queued, in wall time. */
   readonly since: number
-  /** The `fence` of the lock that this upgrade makes exclusive; undefined if not an upgrade. */
+  /** For an upgrade, the `fence` of the lock to make exclusive; undefined for other requests. */
   readonly upgradeOf: number | undefined
 }
 
-/** A result that later `once` calls of the key get. */
+/** A result that the table keeps for later `once` calls of the key. */
 export interface PlainKeptResult {
   readonly key: string
   /** The fence of the run that had this result. */
@@ -84,14 +87,15 @@ export interface PlainKeptResult {
   readonly value: string | undefined
   /** How long the table keeps the result, in ms. */
   readonly keep: number
+  /** The broker that runs the timer of `keep`. */
   readonly ownerBroker: string
 }
 
-/** A result that some followers (`once` calls that waited for the run) have not got yet. */
+/** A result of `once` that some followers have not got yet. */
 export interface PlainDelivery {
   readonly fence: number
   readonly value: string | undefined
-  /** The requests that have not got the result yet, as `session#id`. */
+  /** The followers without the result, as `session#id`. */
   readonly followers: readonly string[]
 }
 
@@ -118,9 +122,13 @@ export interface PlainSession {
   readonly ownerEpoch: number
   /** Whether the session has no connection. */
   readonly suspended: boolean
+  /** The newest secret for a resume that the client is known to have. */
   readonly secret: string | undefined
+  /** A newer secret, which the client may not have received. */
   readonly nextSecret: string | undefined
+  /** The attempt number of the last resume with `secret`, if it had a number. */
   readonly lastResumeAttempt: number | undefined
+  /** The highest request id so far. */
   readonly lastId: number
   /** The fences of the held locks, in the order of their grants. */
   readonly held: readonly number[]
@@ -147,6 +155,7 @@ export interface PlainKey {
 
 /** The whole state of a table. */
 export interface PlainState {
+  /** The fence of the next grant is higher by 1. */
   readonly fence: number
   readonly heldCount: number
   readonly waitingCount: number
@@ -172,11 +181,12 @@ export type PlainEffect =
       readonly answers: readonly (readonly [number, PlainAnswer])[]
     }
   | { readonly kind: 'refused'; readonly handshakeId: string }
-  /** `keep` is true if the session lives on for its whole lease, and not only for its grace. */
+  /** `keep` is true if the session lives on for its lease, even if its grace is shorter. */
   | { readonly kind: 'suspended'; readonly session: string; readonly keep: boolean }
   | { readonly kind: 'ended'; readonly session: string; readonly reason: string }
   | { readonly kind: 'acknowledged'; readonly session: string }
   | { readonly kind: 'queued'; readonly request: PlainRequest }
+  /** The first waiter that the command could grant, had it not reached its limit of grants. */
   | { readonly kind: 'unfinished'; readonly request: PlainRequest }
   | { readonly kind: 'withdrawn'; readonly request: PlainRequest; readonly reason: string }
   | { readonly kind: 'granted'; readonly lock: PlainLock; readonly waited: boolean }
@@ -208,5 +218,6 @@ export type PlainEffect =
       readonly session: string
       readonly id: number
       readonly answer: PlainAnswer
+      /** True if the table does not store this answer: a repetition or a refusal. */
       readonly repeat: boolean
     }

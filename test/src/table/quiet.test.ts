@@ -48,6 +48,7 @@ describe('table: a quiet start', () => {
       }
     }
     try {
+      // The methods of the driver also check the invariants, which walks over all keys.
       const effects = driver.table
         .apply({ type: 'quiet', quiet: false, at: 0 })
         .map(({ kind }) => kind)
@@ -94,16 +95,18 @@ describe('table: a quiet start', () => {
     expect(driver.endQuietStart()).to.deep.equal([])
   })
 
-  it('grants the waiters of all keys when the quiet start ends, even if one key is unused by then', () => {
+  it('grants the waiters of all keys at the end of the quiet start, even if this makes a key unused', () => {
     const grantsPerCommand = 2
-    const driver = new TableDriver({ table: new LockTable(undefined, grantsPerCommand) })
+    const driver = new TableDriver({
+      table: new LockTable(/* contents */ undefined, grantsPerCommand),
+    })
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     driver.beginQuietStart()
     driver.lock('e', 'l')
     // Session `a` completes its run of `once`. An answer to a waiter of `once` counts as a grant,
-    // so this command answers only `b` and `c`. The next command, `endQuietStart()`, answers `d`.
-    // Key `k` is then unused, and `e` must still get key `l`.
+    // so this command answers only `b` and `c`. The next command, `endQuietStart()`, first answers
+    // `d`, which makes key `k` unused. The same command must still grant key `l` to `e`.
     driver.complete('a', 1, { value: '1' })
     const effects = driver.endQuietStart()
     expect(effects).to.include.members(['answer d#1 result f1 1', 'granted e#1 l f2'])

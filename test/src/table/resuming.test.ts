@@ -14,8 +14,8 @@
  *
  * The command `suspend` tells the table that the connection of a session has ended. With `keep`,
  * the broker itself has closed the connection. The client may not know this yet, and may still rely
- * on its locks. So the table keeps the session for its lease, even without a grace. `welcome` is
- * the broker's answer to a resume; each `welcome` has a new secret for the next resume.
+ * on its locks. So the table keeps the session for its lease, even without a grace. Each resume
+ * gives the session a new secret for the next resume.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'
@@ -89,7 +89,7 @@ describe('table: a dropped connection', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('a', 'k')
-    // Could be granted as soon as the exclusive request is withdrawn.
+    // This request could be granted as soon as the exclusive request is withdrawn.
     driver.lock('a', 'k', { mode: 'shared' })
     expect(driver.suspend('a', { keep: true })).to.deep.equal([
       'withdrawn a#2 k ended',
@@ -135,12 +135,13 @@ describe('table: resume', () => {
     expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
   })
 
-  it('replaces a connection that is still open; later commands on this connection are ignored', () => {
+  it('replaces a connection that is still open, and whose later commands the table ignores', () => {
     const driver = driverWithGrace()
     expect(driver.resume('a', { secret: 's1', newSecret: 's2' })).to.deep.equal([
       'resumed a @2; #1 granted f1',
     ])
-    // No request has the id 9, and the replaced connection has the attach epoch 1.
+    // The attach epoch 1 is that of the replaced connection. The id 9 is new, so that no command
+    // counts as a repetition.
     expectNoEffect(driver, () => driver.unlock('a', 1, { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.lock('a', 'm', { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.refresh('a', 1, { attachEpoch: 1, id: 9 }))
@@ -209,7 +210,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', { secret: 's1', newSecret: 's3' })[0]).to.match(/^resumed a @3/)
   })
 
-  it('the former secret stays valid if the connection drops before the client has sent', () => {
+  it('the former secret stays valid if the connection drops before the client sends anything', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
     driver.resume('a', { secret: 's1', newSecret: 's2' })
@@ -283,7 +284,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', { secret: 's2', newSecret: 's3', resumeAttempt: 1 })[0]).to.match(
       /^resumed a @3/,
     )
-    // This message of the client makes `s3` the only valid secret.
+    // This message confirms the receipt of `s3`, as the resume with `s2` confirmed that of `s2`.
     driver.ack('a', [])
     expect(driver.resume('a', { secret: 's3', newSecret: 's4', resumeAttempt: 1 })[0]).to.match(
       /^resumed a @4/,

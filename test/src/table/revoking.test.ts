@@ -3,7 +3,8 @@
  * the request revokes nothing. A `TableDriver` applies commands to a lock table and returns the
  * effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
  * with the fence 2. A fence is the number of a grant. `repeat` in place of `answer` marks a
- * repeated answer. The driver gives each revocation the reason (`note`) `stuck`.
+ * repeated answer. The session `op` of an operator sends the requests to revoke. The driver gives
+ * each revocation the reason (`note`) `stuck`.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
@@ -22,7 +23,7 @@ describe('table: revoke', () => {
     expect(driver.unlock('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
   })
 
-  it('has no effect with another fence or key', () => {
+  it('has no effect if the key has no lock with the fence', () => {
     const driver = TableDriver.withSessions('a', 'op')
     driver.lock('a', 'k')
     driver.lock('a', 'l')
@@ -92,7 +93,7 @@ describe('table: revoke', () => {
     expect(fencesOf('b')).to.deep.equal([])
   })
 
-  it('runs once: a repetition gets the same answer and revokes nothing', () => {
+  it('gives a repetition of the request the same answer, and revokes nothing', () => {
     const driver = new TableDriver()
     driver.open('a')
     // The table stores answers only for a session with a grace.

@@ -60,9 +60,9 @@ describe(`table: ${waiterCount} waiters`, () => {
     const driver = driverWithWaiters()
     let holder = 'holder'
     for (let i = 0; i < waiterCount; i++) {
-      const fence = i + 1
-      const [, granted] = driver.unlock(holder, fence)
-      expect(granted).to.equal(`granted w${i}#1 k f${fence + 1}`)
+      const heldFence = i + 1
+      const [, granted] = driver.unlock(holder, heldFence)
+      expect(granted).to.equal(`granted w${i}#1 k f${heldFence + 1}`)
       holder = `w${i}`
     }
     checkTableRecords(driver.table)

@@ -19,7 +19,7 @@ import { TableDriver } from './tableDriver.js'
 
 /** The most entries that a `Map` may have. V8 needs less than 10 ms to double such a `Map`. */
 const maxMapSize = 20_000
-/** More than four times the 16,384 entries that a `ShardedMap` keeps in one undivided map. */
+/** Enough that even a single `Map` of the sets (two keys each) would exceed `maxMapSize`. */
 const keyCount = quickOrFull(70_000, 150_000)
 
 /** Runs some work. Returns the largest size that a `Map` or `Set` had after an addition. */
@@ -97,7 +97,7 @@ describe('sharded map', () => {
     }
     const check = (): void => {
       expect(sharded.size).to.equal(map.size)
-      // Every third key, to save time; kept and removed keys are among these.
+      // Every third key, to save time. Some of these keys are present, others removed.
       for (let i = 0; i < keyCount; i += 3) expect(sharded.get(`k${i}`)).to.equal(map.get(`k${i}`))
     }
     for (let i = 0; i < keyCount; i++) add(i)
@@ -117,7 +117,7 @@ describe('sharded map', () => {
     for (const keyOf of [
       (i: number) => `order:${i}`,
       (i: number) => `tenant/${i}/a-name-that-all-keys-share`,
-      // Two characters, both beyond Latin-1.
+      // Two characters, both with bits beyond the lowest 8.
       (i: number) => String.fromCharCode(0x100 + (i % 64), 0x3000 + Math.floor(i / 64)),
     ]) {
       const counts = new Map<number, number>()

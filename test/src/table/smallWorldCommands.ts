@@ -1,6 +1,6 @@
 /**
- * The commands that several small worlds try (see `smallWorlds.ts`). Each function makes the
- * commands of one session from its plain state. A command comes on the present connection of the
+ * The commands that several small worlds try (see `smallWorlds.ts`). Most functions make commands
+ * of one session from its plain state. Such a command comes on the present connection of the
  * session and has the next id, unless the caller overrides these fields.
  */
 import type { Command, SetItem } from '@holdfast/server/core'
@@ -84,6 +84,7 @@ export function endings(session: PlainSession): Command[] {
         at: 0,
         session: id,
         fence,
+        // Has an effect until the first refresh of the lock.
         generation: 0,
         ownerEpoch,
       }),
@@ -106,8 +107,8 @@ export function definedValues(...values: (number | undefined)[]): number[] {
 }
 
 /**
- * Returns the sessions that were used, and the first unused session of each grace. The other unused
- * sessions differ from these only by their names, so their commands would show nothing new.
+ * Returns the used sessions, and of all unused sessions with the same grace only the first. The
+ * others differ from the first only by their names, so their commands would show nothing new.
  */
 export function distinctSessions({ sessions }: PlainState): PlainSession[] {
   const isUnused = ({ lastId, attachEpoch, suspended }: PlainSession) =>

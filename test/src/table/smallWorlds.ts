@@ -27,7 +27,7 @@ export interface World {
 }
 
 interface ExplorationResult {
-  /** The number of different states after 1 to `depth - 1` commands; later ones are not stored. */
+  /** The number of different states after 1 to `depth - 1` commands. */
   readonly states: number
   /** The number of commands that were tried and compared. */
   readonly commandCount: number
@@ -35,8 +35,8 @@ interface ExplorationResult {
 
 /**
  * Defines the test of a world. The depth is the number of commands in the longest path. A full run
- * should go deeper than a quick run (`quickOrFull`). A world whose sessions differ has several
- * times as many paths, so its depth should be smaller.
+ * should go deeper than a quick run (`quickOrFull`). A world has several times as many paths if
+ * the sessions differ at the start (see `distinctSessions`), so its depth should be smaller.
  *
  * @param name The sessions of the world and what they do, for the title of the test.
  */
@@ -63,9 +63,10 @@ function explore(world: World, depth: number): ExplorationResult {
         const tableAndModel = new TableAndModel(world.grantsPerCommand)
         tableAndModel.replay(world.start)
         tableAndModel.replay(path)
+        // Compares the table with the model, which `replay` does not.
         tableAndModel.apply(command)
         commandCount++
-        // No command follows, so the state after the last command need not be stored.
+        // No command follows the last command of a path, so its state need not be stored.
         if (length === depth) continue
         const stateDigest = createHash('sha1')
           .update(JSON.stringify(tableAndModel.state))

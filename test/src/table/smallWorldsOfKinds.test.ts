@@ -53,6 +53,7 @@ const lockedSets: World = {
       lock(session, 'l', 'shared'),
       lock(session, 'l', 'exclusive', { steal: true }),
       ...endings(session),
+      // Revokes an own lock, or nothing if the lock is on another key.
       ...definedValues(session.held[0]).map((fence): Command => {
         const { id, attachEpoch, lastId } = session
         const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
@@ -69,6 +70,7 @@ const setsOneByOne: World = {
   moves: (state) => [
     { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
     { type: 'grantUnfinishedKeys', at: 0, keys: ['m', 'l'] },
+    // The broker takes over all sessions, and so suspends them.
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
     ...lockedSets.moves(state),
   ],
@@ -153,7 +155,7 @@ const upgrading: World = {
         ...definedValues(held[0]).flatMap((fence): Command[] => [
           { type: 'upgrade', ...fields, fence, timeout: undefined },
           { type: 'downgrade', ...fields, fence },
-          // The fence of the newest grant of the table, whichever session holds the lock.
+          // Revokes the newest grant of the table, whichever session holds this lock.
           { type: 'revoke', ...fields, key: 'k', fence: state.fence, note: '' },
         ]),
         ...endings(session),
@@ -161,7 +163,7 @@ const upgrading: World = {
     }),
 }
 
-/** The world `upgrading` on a table that is sometimes quiet. */
+/** The world `upgrading` on a table that is sometimes quiet, and then grants only steals. */
 const quietUpgrading: World = {
   ...upgrading,
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...upgrading.moves(state)],
@@ -194,7 +196,7 @@ const gathering: World = {
     }),
 }
 
-describe('table: small worlds of kinds of locks', () => {
+describe('table: small worlds of other kinds of locks', () => {
   testSmallWorld('three sessions that share permits', sharedPermits, quickOrFull(3, 5))
   testSmallWorld('three sessions with sets', lockedSets, quickOrFull(3, 4))
   testSmallWorld(

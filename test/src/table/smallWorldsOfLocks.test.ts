@@ -74,6 +74,7 @@ const oneGrantPerCommand: World = {
   start: ['a', 'b', 'c', 'd'].map((session) => openCommand(session, 0)),
   moves: (state) => [
     { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
+    // The broker takes over all sessions, and so suspends them.
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
     ...distinctSessions(state).flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, held, waiting } = session
@@ -112,11 +113,11 @@ const limitedHolds: World = {
     ...state.sessions.flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, held } = session
       const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
-      const limitedLock = lock(session, 'k', 'exclusive', { ttl: 60_000 })
-      const limitedSet = lockAll(session, [exclusive('k'), shared('l')])
+      const lockRequest = lock(session, 'k', 'exclusive', { ttl: 60_000 })
+      const setRequest = lockAll(session, [exclusive('k'), shared('l')])
       return [
-        { ...limitedLock, extras: { maxHold: 9, notify: ['queued'] } } as Command,
-        { ...limitedSet, extras: { maxHold: 5, notify: ['contended'] } } as Command,
+        { ...lockRequest, extras: { maxHold: 9, notify: ['queued'] } } as Command,
+        { ...setRequest, extras: { maxHold: 5, notify: ['contended'] } } as Command,
         lock(session, 'l', 'shared'),
         lock(session, 'l', 'exclusive', { timeout: 0 }),
         ...endings(session),

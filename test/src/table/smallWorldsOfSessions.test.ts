@@ -15,10 +15,10 @@ const resumes: World = {
     distinctSessions(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting, answers, ownerEpoch } = session
       const fields = { at: 0, session: id, attachEpoch }
-      const formerFields = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
+      const formerConnection = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
       const identity = { session: id, handshakeId: 'try', principal: 'p' } as const
       const resume = { type: 'resume', at: 0, ownerBroker: 'one', ...identity } as const
-      const secret = `${id}${attachEpoch + 1}`
+      const newSecret = `${id}${attachEpoch + 1}`
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
         lock(session, 'l', 'shared'),
@@ -30,23 +30,23 @@ const resumes: World = {
         { type: 'ack', ...fields, ids: answers?.map(([answeredId]) => answeredId) ?? [] },
         { type: 'confirm', ...fields },
         { type: 'suspend', ...fields, keep: false },
-        { type: 'suspend', ...formerFields, keep: false },
+        { type: 'suspend', ...formerConnection, keep: false },
         { type: 'end', ...fields, reason: 'expired' },
-        { type: 'end', ...formerFields, reason: 'expired' },
+        { type: 'end', ...formerConnection, reason: 'expired' },
       ]
       // A proof is the secret that the client presents. `${id}1` is the first secret.
       for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
         if (proof === undefined) continue
         for (const resumeAttempt of [undefined, 1, 2])
-          moves.push({ ...resume, proof, resumeAttempt, secret })
+          moves.push({ ...resume, proof, resumeAttempt, secret: newSecret })
       }
       // `state.fence + 1` is the fence of the next grant, so no lock has this fence yet.
       for (const fence of definedValues(held[0], state.fence + 1)) {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerEpoch })
       }
-      // A refresh raises the generation of a lock, so only some of these expiries have the present
-      // generation.
+      // A refresh raises the generation of a lock. So only one of the expiries with the generations
+      // 0 (above) and 1 can have the present generation.
       for (const fence of definedValues(held[0])) {
         moves.push({ type: 'refresh', ...fields, id: lastId + 1, fence, ttl: 7 })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1, ownerEpoch })
@@ -61,7 +61,7 @@ const resumes: World = {
 
 /**
  * Two sessions at three brokers. The owner broker of a session runs the session's timers. When the
- * owner broker ends, another broker becomes the owner. One session can resume.
+ * owner broker ends, another broker takes over the session (`restart`). One session can resume.
  */
 const ownerBrokers: World = {
   start: [openCommand('a', 5_000), openCommand('b', 0)],
@@ -80,13 +80,13 @@ const ownerBrokers: World = {
       ]
       for (const proof of new Set([session.nextSecret, session.secret])) {
         if (proof === undefined) continue
-        const secret = `${id}${attachEpoch + 1}`
+        const newSecret = `${id}${attachEpoch + 1}`
         const identity = { session: id, handshakeId: 'try', principal: 'p' } as const
-        const resume = { type: 'resume', at: 0, ...identity, proof, secret } as const
+        const resume = { type: 'resume', at: 0, ...identity, proof, secret: newSecret } as const
         moves.push({ ...resume, ownerBroker: 'one', resumeAttempt: 1 })
         moves.push({ ...resume, ownerBroker: 'two', resumeAttempt: 2 })
       }
-      // An expiry with a lower owner epoch than the present one comes from a former owner.
+      // The table ignores an expiry from a broker that is not the present owner.
       for (const fence of definedValues(held[0])) {
         for (const ownerEpoch of [0, 1, 2]) {
           moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0, ownerEpoch })

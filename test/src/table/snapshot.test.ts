@@ -18,9 +18,10 @@ import { isDeepEqual } from './tableAndModel.js'
 import { TableDriver } from './tableDriver.js'
 import { plainEffect, plainState } from './tableToPlain.js'
 
+/** Generates lists of 150 random steps. `step` generates one step. */
 const stepLists = fc.array(step, { minLength: 150, maxLength: 150, size: 'max' })
 
-/** Restores a copy of a table from its snapshot. The snapshot becomes JSON, as in a command log. */
+/** Restores a copy of a table from its snapshot, which is sent as JSON, as in a command log. */
 function copyOf(table: LockTable): LockTable {
   return restore(JSON.parse(JSON.stringify([...dump(table)])) as SnapshotItem[])
 }
@@ -33,6 +34,7 @@ describe('table: snapshots', () => {
       const commandMaker = new CommandMaker()
       const table = new LockTable()
       for (const stepToRun of steps.slice(0, snapshotAt)) {
+        // Undefined if the step would open a session that is open already.
         const command = commandMaker.commandOf(stepToRun, plainState(table))
         if (command !== undefined) table.apply(command)
       }
