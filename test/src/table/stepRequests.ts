@@ -23,6 +23,7 @@ export function lock(fields: SessionFields, id: number, pick: number): Command {
   return {
     ...request(fields, id, pick),
     mode: isExclusive ? 'exclusive' : 'shared',
+    // A client cannot send a steal with a scope.
     steal: scope === undefined && isExclusive && pick % 11 === 0,
     metadata: pickMetadata(pick),
     extras: scope === undefined ? holdTerms(pick) : { ...holdTerms(pick), scope },
@@ -43,7 +44,7 @@ export function permits(fields: SessionFields, id: number, pick: number): Comman
   }
 }
 
-/** A campaign for one of the `keys`, which the other requests also use. */
+/** A request to become the leader, in competition with the other requests for the same keys. */
 export function campaign(fields: SessionFields, id: number, pick: number): Command {
   return {
     ...request(fields, id, pick),
@@ -55,12 +56,11 @@ export function campaign(fields: SessionFields, id: number, pick: number): Comma
 
 /** A request for a shared lock of the first key, without a time limit. */
 export function sharedLock(fields: SessionFields, id: number): Command {
-  const pickOfFirstKey = 0
-  const terms = { mode: 'shared', ttl: undefined, timeout: undefined } as const
-  return { ...request(fields, id, pickOfFirstKey), ...terms }
+  const terms = { key: keys[0]!, mode: 'shared', ttl: undefined, timeout: undefined } as const
+  return { ...request(fields, id, /* pick */ 0), ...terms }
 }
 
-/** A request for an exclusive lock, sometimes with a ttl and sometimes with a timeout. */
+/** The fields of a `lock` command. Each caller replaces some of these fields. */
 function request(fields: SessionFields, id: number, pick: number) {
   return {
     type: 'lock',
@@ -75,10 +75,10 @@ function request(fields: SessionFields, id: number, pick: number) {
   } as const
 }
 
-/** A set of one to three keys, in any order, with mixed modes. */
+/** A request for a set of one to three keys, in any order, with mixed modes. */
 export function lockAll(fields: SessionFields, id: number, pick: number): Command {
   const size = 1 + ((pick >> 2) % keys.length)
-  // The stride `keys.length - 1` goes back by one key, because only the remainder counts.
+  // Modulo `keys.length`, the stride `keys.length - 1` goes back by one key.
   const stride = pick % 2 === 0 ? 1 : keys.length - 1
   const items = Array.from({ length: size }, (_, i) => {
     const key = keys[(pick + i * stride) % keys.length]!
@@ -98,9 +98,8 @@ export function lockAll(fields: SessionFields, id: number, pick: number): Comman
   }
 }
 
-/** A `once` command. @param pick A random number that decides the key, the ttl and the timeout. */
 export function once(fields: SessionFields, id: number, pick: number): Command {
-  // There are only two keys, so that several calls meet at one key.
+  // Only the first two keys, so that more calls meet at one key.
   const key = keys[pick % 2]!
   const ttl = pickTtl(pick)
   const timeout = pickTimeout(pick)
@@ -108,8 +107,8 @@ export function once(fields: SessionFields, id: number, pick: number): Command {
 }
 
 /**
- * Completes a run of `once`. Some values are large, so that the kept results exceed their limit of
- * bytes, and the table forgets the oldest results.
+ * Completes a run of `once`. Some values are so large that the kept results together exceed their
+ * limit of bytes. The table then forgets the oldest results.
  */
 export function complete(fields: SessionFields, id: number, fence: number, pick: number): Command {
   const value = pick % 3 === 0 ? undefined : `"${'v'.repeat(pick % 5 === 0 ? 1_000 : 1)}"`
@@ -117,30 +116,29 @@ export function complete(fields: SessionFields, id: number, fence: number, pick:
   return { type: 'complete', ...fields, id, fence, value, keep: keepMs }
 }
 
-/** A `barrier` command. @param pick A random number that decides its fields. */
 export function barrier(fields: SessionFields, id: number, pick: number): Command {
-  // There are only two keys, so that several calls meet at one barrier.
+  // Only the first two keys, so that more calls meet at one barrier.
   const key = keys[pick % 2]!
   const parties = pick % 8 === 7 ? 3 : 2
   const timeout = pick % 5 === 0 ? 0 : pick % 5 === 1 ? 100 : undefined
   return { type: 'barrier', ...fields, id, key, parties, timeout }
 }
 
-/** A `maxHold` and notices for some requests; undefined for most requests. */
+/** For one in four requests: a `maxHold`, notices, both or neither. Otherwise undefined. */
 function holdTerms(pick: number): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
-  // `pickScope` uses other bits, so that requests with and without a scope get these terms.
+  // Not the bits that `pickScope` uses: requests with and without a scope can have these terms.
   if ((pick >> 9) % 4 !== 0) return undefined
   const maxHold = pick % 3 === 0 ? undefined : (pick % 900) + 100
   return { maxHold, notify: pick % 2 === 0 ? ['queued', 'contended'] : undefined }
 }
 
-/** The scope of a request: 1 or 2, or undefined for the half of the requests that have none. */
+/** The number of a scope, 1 or 2, for half of the requests; otherwise undefined. */
 function pickScope(pick: number): number | undefined {
   const choice = (pick >> 6) % 4
   return choice < 2 ? choice + 1 : undefined
 }
 
-/** A ttl of up to 1 s for each fourth request. */
+/** A ttl of up to 1 s for one in four requests. */
 function pickTtl(pick: number): number | undefined {
   return pick % 4 === 0 ? (pick % 1_000) + 1 : undefined
 }

@@ -1,10 +1,12 @@
 /**
  * Random histories of a lock table. A history is a list of *steps*; a step consists of a few small
  * numbers. A step becomes a command only when the step runs, depending on the state of the table.
- * So a step can refer to a held lock or to a valid secret. Some steps deliberately use a fence (the
- * number of a grant), a connection or an id that is out of date. A history stays valid when a test
- * removes steps to shorten a failing history. `pick` is a random number. As in `stepRequests.ts`,
- * expressions such as `pick % 5 === 0` only set how frequent a choice is.
+ * So a step can refer to a held lock or to a valid secret. For the same reason, a test can remove
+ * any steps to shorten a failing history: the other steps still become valid commands. Some steps
+ * deliberately use a fence (the number of a grant), a connection or an id that is out of date.
+ *
+ * `pick` is a random number. As in `stepRequests.ts`, expressions such as `pick % 5 === 0` only set
+ * how frequent a choice is.
  */
 import type { Command } from '@holdfast/server/core'
 import fc from 'fast-check'
@@ -72,8 +74,8 @@ const weights = [
 export interface Step {
   readonly kind: (typeof kinds)[number]
   /**
-   * A *seat* is a client, which opens one session after another. The field is the index of the
-   * seat that sends the command, from 0 to 4.
+   * The index, from 0 to 4, of the seat that sends the command. A *seat* is a client, which opens
+   * one session after another.
    */
   readonly seat: number
   /** Any number. The number chooses a key, a mode, a time, a lock, a request and so on. */
@@ -98,7 +100,7 @@ export const step: fc.Arbitrary<Step> = fc.record({
 const brokers = ['one', 'two', 'three']
 /**
  * The grace of the sessions of each seat, in ms: how long a session survives without a connection.
- * A session with grace 0 cannot resume.
+ * A session with grace 0 has no secret, so it cannot resume.
  */
 const graces = [5_000, 0, 5_000, 0, 5_000]
 /** Limits of a session, so low that a history reaches the limits. */
@@ -110,7 +112,10 @@ const limits = {
   keptResults: 2,
   keptResultBytes: 3_000,
 }
-/** The longest `maxHold` that each seat may request, in ms. A `maxHold` limits a lock's time. */
+/**
+ * The longest `maxHold` of a lock of each seat, in ms. A `maxHold` limits how long a lock lasts,
+ * even with refreshes.
+ */
 const maxHoldLimits = [undefined, undefined, 500, 500, undefined]
 
 /** Makes a command of each step. Most commands fit the state of the table. */
@@ -126,8 +131,7 @@ export class CommandMaker {
     const { kind, seat, pick, wrongIfZero } = step
     this.#now++
     const isWrong = wrongIfZero === 0
-    // A wrong step sometimes names the former session of the seat. If the table does not have this
-    // session, the step opens a new one.
+    // A wrong step sometimes names the former session of the seat.
     const id = `${seat}.${this.#sessionCounts[seat]! - (isWrong && pick % 5 === 0 ? 1 : 0)}`
     const session = state.sessions.find((candidate) => candidate.id === id)
     if (kind === 'raiseFenceFloor')
@@ -135,7 +139,8 @@ export class CommandMaker {
       return { type: 'raiseFenceFloor', at: this.#now, fence: state.fence + (pick % 7) - 3 }
     // In a quiet start, the table grants only requests that steal the lock.
     if (kind === 'quiet') return { type: 'quiet', at: this.#now, quiet: pick % 3 === 0 }
-    // A key is unfinished if an earlier command could not grant all of its waiters at once.
+    // A key is unfinished if an earlier command reached its limit of grants. Waiters that can get
+    // the key still wait.
     if (kind === 'grantUnfinishedKeys') {
       return {
         type: 'grantUnfinishedKeys',
@@ -148,7 +153,8 @@ export class CommandMaker {
       const fence = (kept?.fence ?? 1) + (isWrong ? 1 : 0)
       return { type: 'forgetResult', at: this.#now, key: kept?.key ?? 'k', fence }
     }
-    // A broker takes over the sessions of another broker, or all sessions.
+    // A broker takes over the sessions of a broker that has ended. Or, after its own restart, a
+    // broker takes over all sessions.
     if (kind === 'restart') {
       const formerOwner = pick % 4 === 0 ? undefined : brokers[pick % brokers.length]
       return {
@@ -158,17 +164,21 @@ export class CommandMaker {
         ownerBroker: brokers[(pick >> 4) % brokers.length]!,
       }
     }
-    if (kind === 'open' || session === undefined) return this.#open(seat, session, pick)
+    // If the table does not have the session, the seat opens a new one.
+    if (session === undefined) return this.#open(seat, pick)
+    if (kind === 'open') return undefined
     /** The fields of a timer's command. */
     const timerFields = { at: this.#now, session: id }
+    /** The broker whose timer it is. Sometimes not the owner broker of the session. */
+    const timerBroker = pick % 7 === 0 ? brokers[pick % brokers.length]! : session.ownerBroker
     // A wrong step sometimes names an earlier connection.
     const attachEpoch = session.attachEpoch - (isWrong && pick % 3 === 0 ? 1 : 0)
     /** The fields of a client's command. */
     const fields = { ...timerFields, attachEpoch }
     switch (kind) {
       case 'repeat':
-        // Repeats an earlier id. Its request was answered or still waits, or the client skipped
-        // the id. The answer may be acknowledged already.
+        // The request with the repeated id may wait, or have an answer, acknowledged or not. Or
+        // the client has skipped this id.
         return repeat(fields, session, pick, state)
       case 'lock':
         // Sometimes skips two ids.
@@ -189,13 +199,15 @@ export class CommandMaker {
       }
       case 'upgrade':
       case 'downgrade': {
-        const fence = isWrong ? undefined : pickSharedFence(session, state)
+        // A downgrade of a shared lock changes nothing. If the session has no shared lock,
+        // `pickFence` can choose an exclusive lock, which a downgrade does change.
+        const sharedFence = isWrong ? undefined : pickSharedFence(session, state)
         // Without a shared lock to upgrade, the step requests a shared lock of the first key. So
         // several sessions share this key, and later upgrades must wait.
-        if (kind === 'upgrade' && !isWrong && fence === undefined)
+        if (kind === 'upgrade' && !isWrong && sharedFence === undefined)
           return sharedLock(fields, session.lastId + 1)
-        const requestFence = fence ?? pickFence(session, state, pick, isWrong)
-        const request = { ...fields, id: session.lastId + 1, fence: requestFence }
+        const fence = sharedFence ?? pickFence(session, state, pick, isWrong)
+        const request = { ...fields, id: session.lastId + 1, fence }
         if (kind === 'downgrade') return { type: 'downgrade', ...request }
         const timeout = pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined
         return { type: 'upgrade', ...request, timeout }
@@ -229,15 +241,14 @@ export class CommandMaker {
         const fence = pickFence(session, state, pick, isWrong && pick % 2 === 0)
         const target = state.keys.flatMap((key) => key.holders).find((held) => held.fence === fence)
         const generation = (target?.generation ?? 0) - (isWrong ? 1 : 0)
-        const ownerEpoch = ownerEpochOf(session, pick)
-        return { type: 'expire', ...timerFields, fence, generation, ownerEpoch }
+        return { type: 'expire', ...timerFields, fence, generation, ownerBroker: timerBroker }
       }
       case 'endHold':
         return {
           type: 'endHold',
           ...timerFields,
           fence: pickFence(session, state, pick, isWrong),
-          ownerEpoch: ownerEpochOf(session, pick),
+          ownerBroker: timerBroker,
         }
       case 'ack': {
         const answeredIds = session.answers?.map(([answeredId]) => answeredId) ?? []
@@ -254,8 +265,7 @@ export class CommandMaker {
     }
   }
 
-  #open(seat: number, session: PlainSession | undefined, pick: number): Command | undefined {
-    if (session !== undefined) return undefined
+  #open(seat: number, pick: number): Command {
     this.#sessionCounts[seat]!++
     const id = `${seat}.${this.#sessionCounts[seat]}`
     const grace = graces[seat]!
@@ -275,7 +285,8 @@ export class CommandMaker {
   }
 
   #resume(session: PlainSession, pick: number, isWrong: boolean): Command {
-    // `nextSecret` is often undefined. A session with grace 0 has no secret at all.
+    // Undefined for a session with grace 0. `nextSecret` is defined only between a resume and the
+    // first message of the client after the resume.
     const validSecret = (pick % 2 === 0 ? session.nextSecret : session.secret) ?? session.secret
     const proof = isWrong ? `${session.id} ${pick % 4}` : (validSecret ?? '')
     const [seat] = session.id.split('.')
@@ -296,8 +307,9 @@ export class CommandMaker {
 }
 
 /**
- * Mostly lets a leader proclaim a value, even if the step has another session. A leadership is a
- * lock that a campaign won. Sometimes proclaims a value for a lock that is no leadership.
+ * Proclaims the value of a leadership, which is a lock that a campaign won. The command comes from
+ * the leader, even if the step has another session. If `isWrong`, or if there is no leader, the
+ * command comes from the session of the step, for a lock that is mostly no leadership.
  */
 function proclaim(
   fields: SessionFields,
@@ -359,13 +371,13 @@ function repeat(
   const fence = Math.max(1, state.fence - (pick % 4))
   const answer = session.answers?.find(([answeredId]) => answeredId === id)?.[1]
   const anyType = requestTypes[(pick >> 5) % requestTypes.length]!
-  const isWrong = (pick >> 7) % 4 === 0
+  const takesAnyType = (pick >> 7) % 4 === 0
   const isNotHeld = answer?.kind === 'failed' && answer.code === 'LOCK_NOT_HELD'
   // Requests of several types can have the answer LOCK_NOT_HELD.
   const likelyType =
     requestTypeByAnswer[answer?.kind as keyof typeof requestTypeByAnswer] ??
     (isNotHeld ? anyType : 'lock')
-  switch (isWrong ? anyType : likelyType) {
+  switch (takesAnyType ? anyType : likelyType) {
     case 'unlock':
       if (pick % 5 === 1) return complete(fields, id, fence, pick)
       return { type: 'unlock', ...fields, id, fence }
@@ -399,14 +411,14 @@ function ownerEpochOf({ ownerEpoch }: PlainSession, pick: number): number {
  * lock, returns a fence near the newest fence, which may belong to another session or to no lock.
  */
 function pickFence(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
-  const { held } = session
-  if (isWrong || held.length === 0) return Math.max(1, state.fence + 1 - (pick % 12))
-  return held[pick % held.length]!
+  const { held: fences } = session
+  if (isWrong || fences.length === 0) return Math.max(1, state.fence + 1 - (pick % 12))
+  return fences[pick % fences.length]!
 }
 
 /**
- * Returns the fence of a lock under which the session runs a `once`. If `isWrong`, or if the
- * session has no such lock, returns what {@link pickFence} returns.
+ * Returns the fence of a lock that lets the session run the function of a `once` call. If
+ * `isWrong`, or if the session has no such lock, returns what {@link pickFence} returns.
  */
 function pickFenceOfRun(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
   const runs = state.keys

@@ -15,9 +15,10 @@ import { plainEffect, plainState } from './tableToPlain.js'
  * investigate the difference.
  */
 export class Disagreement extends Error {
-  constructor(compared: string, command: Command, table: unknown, model: unknown) {
-    const sides = `table: ${JSON.stringify(table)}\nmodel: ${JSON.stringify(model)}`
-    super(`the ${compared} differ after ${JSON.stringify(command)}\n${sides}`)
+  /** @param subject What differs: effects or states. */
+  constructor(subject: string, command: Command, ofTable: unknown, ofModel: unknown) {
+    const sides = `table: ${JSON.stringify(ofTable)}\nmodel: ${JSON.stringify(ofModel)}`
+    super(`the ${subject} differ after ${JSON.stringify(command)}\n${sides}`)
   }
 }
 
@@ -25,8 +26,8 @@ export class TableAndModel {
   readonly #table: LockTable
   readonly #model: Model
   readonly #invariants: Invariants
-  /** The present state of the model, if it was computed since the last command. */
-  #state: PlainState | undefined
+  /** The present state of the model; undefined until {@link state} computes this state. */
+  #modelState: PlainState | undefined
 
   /** @param grantsPerCommand The largest number of waiters that one command grants. */
   constructor(grantsPerCommand = 1_000) {
@@ -37,8 +38,8 @@ export class TableAndModel {
 
   /** The state of the model, which equals the state of the table. */
   get state(): PlainState {
-    this.#state ??= this.#model.state()
-    return this.#state
+    this.#modelState ??= this.#model.state()
+    return this.#modelState
   }
 
   /** Applies a command, and checks the effects, the states and the invariants. */
@@ -56,16 +57,17 @@ export class TableAndModel {
       )
     }
     const tableState = plainState(this.#table)
-    this.#state = undefined
-    if (!isDeepEqual(tableState, this.state))
-      throw new Disagreement('states', command, tableState, this.state)
+    this.#modelState = this.#model.state()
+    if (!isDeepEqual(tableState, this.#modelState))
+      throw new Disagreement('states', command, tableState, this.#modelState)
     return tableEffects
   }
 
-  /** Applies commands in order without checks. Call only for commands that were checked before. */
+  /** Applies commands without checks. Call only for commands that `apply` checked before. */
   replay(commands: readonly Command[]): void {
-    this.#state = undefined
+    this.#modelState = undefined
     for (const command of commands) {
+      // The invariants of later commands depend on the effects of these commands.
       this.#invariants.follow(command, this.#table.apply(command))
       this.#model.apply(command)
     }

@@ -3,7 +3,7 @@
  * invariants of the table, and returns the effects as short texts (see `formatEffect`): `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
  * number of a grant. The driver numbers the requests of each session, as a client does. By default,
- * a command comes on the present connection of its session.
+ * the session sends each command on its present connection.
  */
 import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
 import type { LockMode, NoticeType } from '@holdfast/shared'
@@ -17,15 +17,15 @@ const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPe
 
 interface ConnectionOptions {
   /**
-   * Selects an earlier connection of the session. The attach epoch counts the connections of a
-   * session.
+   * The number of a connection among those of the session. Default: the present connection. A
+   * lower number stands for an earlier connection.
    */
   readonly attachEpoch?: number
 }
 
 /** Replaces the defaults of a request. */
 interface RequestOverrides extends ConnectionOptions {
-  /** By default the next id of the session. An earlier id repeats a request. */
+  /** Default: the next id of the session. A test repeats a request by an earlier id. */
   readonly id?: number
 }
 
@@ -249,7 +249,10 @@ export class TableDriver {
     return this.apply({ type: 'ack', at: this.now++, session, attachEpoch, ids })
   }
 
-  /** Confirms that the client has sent a message on the present connection of its session. */
+  /**
+   * Reports a message of the client after a resume. The table then forgets the former secret,
+   * because the client must have received the new one.
+   */
   confirm(session: string, options: ConnectionOptions = {}): string[] {
     const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({ type: 'confirm', at: this.now++, session, attachEpoch })
@@ -258,8 +261,8 @@ export class TableDriver {
   /**
    * Reports that the connection of a session has dropped.
    *
-   * @param options `keep` keeps the session for its lease even without a grace, as when the broker
-   * itself closed the connection.
+   * @param options `keep`: whether the session survives for its lease, even without a grace. A
+   * broker sets this field if the broker itself closed the connection.
    */
   suspend(session: string, options: ConnectionOptions & { keep?: boolean } = {}): string[] {
     const { keep = false, attachEpoch = this.#attachEpochOf(session) } = options
@@ -283,7 +286,7 @@ export class TableDriver {
     })
   }
 
-  /** Ends a session. */
+  /** Ends a session, as when its client says goodbye. */
   end(session: string, options: ConnectionOptions = {}): string[] {
     const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({
@@ -296,19 +299,20 @@ export class TableDriver {
   }
 
   /**
-   * Proposes that a waiting request times out, as the timer of a broker does. The table ignores a
-   * proposal whose request or lock is gone.
+   * Proposes that a waiting request times out, as the timer of a broker does. The table ignores the
+   * proposal if the request no longer waits.
    */
   timeOutRequest(session: string, request: number): string[] {
     return this.apply({ type: 'timeout', at: this.now++, session, request })
   }
 
   /**
-   * Proposes that a lock expires.
+   * Proposes that a lock expires. The lock need not have a ttl. The table ignores the proposal if
+   * the lock is gone, or if the generation or the owner broker differs.
    *
-   * @param options `generation`: the generation of the lock when the broker set its timer. The
-   * generation rises when a refresh starts the ttl again. Default 0. `ownerEpoch`: the owner
-   * epoch of the session when the broker set its timer. Default: the present one.
+   * @param options `generation`: the generation of the lock when a broker set the timer. The
+   * generation rises when a refresh starts the ttl again. Default 0. `ownerBroker`: the broker that
+   * set the timer. Default: the owner of the session.
    */
   expire(
     session: string,
@@ -329,7 +333,7 @@ export class TableDriver {
     return this.apply({ type: 'raiseFenceFloor', at: this.now++, fence })
   }
 
-  /** Lets a broker take over the sessions of a broker that is gone. */
+  /** Lets a broker take over the sessions of a broker that is gone (command `restart`). */
   takeOver(brokers: { formerOwner: string; ownerBroker: string }): string[] {
     return this.apply({ type: 'restart', at: this.now++, ...brokers })
   }
@@ -356,7 +360,7 @@ export class TableDriver {
 
   /** Returns the fields that all requests of a session have. */
   #fromSession(session: string, { id, attachEpoch }: RequestOverrides) {
-    // A repetition of an earlier id does not change the last id.
+    // A new id becomes the last id of the session; a repeated id does not.
     const nextId = (this.#lastIds.get(session) ?? 0) + 1
     if (id === undefined || id >= nextId) this.#lastIds.set(session, id ?? nextId)
     return {
@@ -372,15 +376,18 @@ export class TableDriver {
   }
 }
 
-/** Checks that a command changes nothing. @returns the effects of the command */
-export function expectUnchanged(driver: TableDriver, command: () => string[]): string[] {
+/**
+ * Checks that a command leaves the state of the table unchanged. Returns the effects of the
+ * command, for instance a refusal.
+ */
+export function expectUnchanged(driver: TableDriver, runCommand: () => string[]): string[] {
   const before = driver.state()
-  const effects = command()
+  const effects = runCommand()
   expect(driver.state()).to.equal(before)
   return effects
 }
 
-/** Checks that a command has no effect and changes nothing. */
-export function expectNoEffect(driver: TableDriver, command: () => string[]): void {
-  expect(expectUnchanged(driver, command)).to.deep.equal([])
+/** Checks that a command has no effects and leaves the state of the table unchanged. */
+export function expectNoEffect(driver: TableDriver, runCommand: () => string[]): void {
+  expect(expectUnchanged(driver, runCommand)).to.deep.equal([])
 }

@@ -28,13 +28,13 @@ import type {
 
 function plainLock(lock: Lock): PlainLock {
   const { id, key, mode, fence, presentFence, ttl, generation, metadata, since, extras } = lock
-  const fences = { fence, presentFence }
   const ownFields = {
     session: lock.session.id,
     id,
     key,
     mode,
-    ...fences,
+    fence,
+    presentFence,
     ttl,
     generation,
     metadata,
@@ -62,6 +62,7 @@ function plainKeptResult({ result, keep, ownerBroker }: KeptResult): PlainKeptRe
   return { key, fence, value, keep, ownerBroker }
 }
 
+/** The result of a `once` that a key still delivers to its followers; undefined if none. */
 function plainDelivery({ extras }: KeyState): PlainDelivery | undefined {
   const { requests, result } = extras?.delivery ?? {}
   if (requests === undefined || result === undefined) return undefined
@@ -93,6 +94,7 @@ function plainAnswer(answer: Answer): PlainAnswer {
     case 'passed':
       return { kind: answer.kind }
     case 'failed': {
+      // No answer has both holders and a mismatch.
       const { code, holders, mismatch } = answer
       return holders === undefined
         ? { kind: 'failed', code, mismatch }
@@ -135,6 +137,7 @@ export function plainEffect(effect: Effect): PlainEffect {
     case 'withdrawn':
       return { kind: 'withdrawn', request: plainRequest(effect.request), reason: effect.reason }
     case 'granted':
+      // The effect has a request only if this request waited.
       return { kind: 'granted', lock: plainLock(effect.lock), waited: effect.request !== undefined }
     case 'upgraded':
       return {
@@ -188,15 +191,18 @@ function plainSession(session: Session): PlainSession {
     nextSecret,
     lastResumeAttempt,
     lastId,
-    held: session.held.values().map(({ fence }) => fence),
-    waiting: session.waiting.values().map(({ id }) => id),
-    barrierCalls: session.barrierCalls.values().map(({ id }) => id),
+    held: session.held.values().map((lock) => lock.fence),
+    waiting: session.waiting.values().map((request) => request.id),
+    barrierCalls: session.barrierCalls.values().map((call) => call.id),
     revocations: session.revocations,
     answers: session.answers && plainAnswers(session.answers),
   }
 }
 
-/** Returns the whole state of a table. */
+/**
+ * Returns the whole state of a table, with keys and barriers sorted by key. The parameter needs no
+ * `apply`, because a broker exposes its table without this method.
+ */
 export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
   const keys = Array.from(table.keys.values(), (keyState) => ({
     key: keyState.key,

@@ -3,8 +3,8 @@
  * only lock of its key. A downgrade makes an exclusive lock shared, immediately. A `TableDriver`
  * applies commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means
  * that request 1 of session `b` got the key `k` with the fence 2. A fence is the number of a grant.
- * `repeat` in place of `answer` marks a repeated answer, or a refusal that the table does not
- * store. After such a refusal, the id of the request is still unused.
+ * A text that begins with `repeat` instead of `answer` is an answer that the table does not store
+ * now: a repeated answer, or a refusal. Such a refusal leaves the id of the request unused.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -21,7 +21,7 @@ function twoReaders(): TableDriver {
 }
 
 describe('table: upgrades', () => {
-  it('are granted immediately to the only lock of the key, with a higher fence', () => {
+  it('are granted immediately if the key has no other lock, and give a higher fence', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', shared)
     expect(driver.upgrade('a', 1)).to.deep.equal([
@@ -53,7 +53,7 @@ describe('table: upgrades', () => {
     expect(driver.lock('c', 'k', { ...shared, timeout: 0 })[0]).to.match(/LOCK_HELD/)
   })
 
-  it('leave the lock shared if they time out or are cancelled, and the next waiter is granted', () => {
+  it('that time out or are cancelled leave the lock shared and the key to the next waiter', () => {
     for (const [end, reason] of [
       ['timeOutRequest', 'timeout'],
       ['cancel', 'aborted'],
@@ -65,6 +65,7 @@ describe('table: upgrades', () => {
         `withdrawn a#2 k ${reason}`,
         'granted c#1 k f3',
       ])
+      // The lock of a is still shared, because an exclusive lock needs no upgrade.
       expect(driver.upgrade('a', 1, { timeout: 0 })[0]).to.match(/LOCK_HELD by b f2, c f3/)
     }
   })
@@ -84,7 +85,7 @@ describe('table: upgrades', () => {
     expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
   })
 
-  it('fail with LOCK_NOT_HELD if their lock ends first, by a steal, a revocation, an expiry or an unlock', () => {
+  it('fail with LOCK_NOT_HELD if a steal, revocation, expiry or unlock ends their lock', () => {
     for (const end of [
       (driver: TableDriver) => driver.lock('c', 'k', { steal: true }),
       (driver: TableDriver) => driver.revoke('c', 'k', 1),
@@ -97,7 +98,7 @@ describe('table: upgrades', () => {
     }
   })
 
-  it('change nothing for an exclusive lock, and return its current fence', () => {
+  it('of an exclusive lock change nothing, and their answer names its present fence', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', shared)
     driver.upgrade('a', 1)
@@ -112,27 +113,30 @@ describe('table: upgrades', () => {
     driver.lockAll('c', ['x', 'y'])
     driver.campaign('c', 'election')
     driver.once('c', 'once')
-    // The fences of the four grants of c; the set has one. A refusal leaves the id 9 unused.
+    // The fences of the four grants of c: the two locks of the set have the same fence. Each
+    // request can have the id 9, because a refusal leaves the id unused.
     for (const fence of [3, 4, 5, 6]) {
       expect(driver.upgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
+      // Downgrades are refused too.
       expect(driver.downgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
     }
   })
 
-  it('give the lock a new fence: a revocation must name this fence, also among many holders', () => {
+  it('give the lock a new fence, by which a revocation finds the lock among many holders', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', shared)
     driver.upgrade('a', 1)
     driver.downgrade('a', 1)
     // The locks of b have the fences 3 to 102.
     for (let i = 0; i < 100; i++) driver.lock('b', 'k', shared)
+    // A revocation by the first fence fails.
     expect(driver.revoke('c', 'k', 1)).to.deep.equal(['answer c#1 LOCK_NOT_HELD'])
     expect(driver.revoke('c', 'k', 50)).to.include('released b k f50 revoked')
     // `released` names the lock by its first fence.
     expect(driver.revoke('c', 'k', 2)).to.include('released a k f1 revoked')
   })
 
-  it('run once: a repeated request gets the first answer, or no answer while the upgrade waits', () => {
+  it('take effect once: a repetition gets the first answer, or none while the upgrade waits', () => {
     const driver = new TableDriver()
     for (const session of ['a', 'b']) driver.open(session, { grace: 5_000 })
     driver.lock('a', 'k', shared)
@@ -151,7 +155,7 @@ describe('table: upgrades', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     // The invariants cannot be checked, because a check needs all commands since the first. A new
-    // driver does not know the last ids of its sessions, so the test gives the ids.
+    // driver does not know the last ids of a and b, so the test gives their next ids.
     const driverWhileWaiting = new TableDriver({
       checksInvariants: false,
       table: restore(dump(driver.table)),
@@ -172,6 +176,7 @@ describe('table: downgrades', () => {
     driver.lock('a', 'k')
     driver.lock('b', 'k', shared)
     driver.lock('c', 'k')
+    // This shared request must wait behind the exclusive request of c.
     driver.lock('d', 'k', shared)
     expect(driver.downgrade('a', 1)).to.deep.equal([
       'downgraded a k f1',
