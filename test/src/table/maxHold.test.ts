@@ -1,11 +1,11 @@
 /**
- * `maxHold` is the longest time for which a lock is held. This time begins with the grant, and
- * begins again if another broker takes over the session. A refresh, which restarts the ttl, does
- * not prolong `maxHold`. When this time is over, the broker that owns the session sends the command
- * `endHold`, which ends the lock. No time passes in these tests: the tests send `endHold`. A
- * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
- * number of a grant.
+ * `maxHold` is the longest time for which a session may hold a lock. This time begins with the
+ * grant, and begins again if another broker takes over the session. A refresh, which restarts the
+ * ttl, does not prolong `maxHold`. When this time is over, the broker that owns the session sends
+ * the command `endHold`, which ends the lock. No time passes in these tests: the tests send
+ * `endHold`. A `TableDriver` applies commands to a lock table and returns the effects as short
+ * texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A
+ * fence is the number of a grant.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -38,7 +38,7 @@ describe('table: maxHold', () => {
     ])
   })
 
-  it('does not end a lock of another session, a later lock of the key, or a lock without maxHold', () => {
+  it('does not end a lock without maxHold, a lock of another session, or a later lock of the key', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.lock('a', 'l', { maxHold: 500 })
@@ -73,7 +73,7 @@ describe('table: maxHold', () => {
     expect(driver.endHold('a', 1, { ownerEpoch: 1 })).to.deep.equal(['released a k f1 maxHold'])
   })
 
-  it('survives a snapshot, as does `notify`: the notices that the client asked for', () => {
+  it('survives a snapshot, and so does `notify`, the list of the notices that the client asked for', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500, notify: ['contended'] })
     driver.lock('b', 'k', { maxHold: 600, notify: ['queued', 'contended'] })
@@ -85,7 +85,7 @@ describe('table: maxHold', () => {
   it('is reported with the holder when a request for the held key fails', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500 })
-    // Applies the command without the driver, whose short text of an answer has no `maxHold`.
+    // The driver returns short texts without `maxHold`, so this test applies the command itself.
     const origin = { at: 9, session: 'b', attachEpoch: 1, id: 1 }
     const terms = { ttl: undefined, timeout: 0, steal: false, metadata: undefined }
     const command = { type: 'lock', ...origin, key: 'k', mode: 'exclusive', ...terms } as const

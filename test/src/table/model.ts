@@ -7,8 +7,9 @@
  * `modelBarriers.ts` and `modelUpgrades.ts`. This file passes each command to its part, and has the
  * rules of the other commands. `modelGranter.ts` grants and releases locks for all parts.
  *
- * A command emits withdrawals before releases, then grants, and then the answer. The grants come
- * key by key, in the order in which the keys were affected.
+ * A command emits its withdrawals first, then releases, then grants, and its answer last. The
+ * grants come key by key, in the order in which the keys were affected. The `once` calls that wait
+ * for a result are withdrawn and answered among the grants.
  *
  * Terms: a fence is the number of a grant. A grace is how long a session survives without a
  * connection. A ttl is how long a lock lasts without a refresh. A quiet table grants only steals. A
@@ -49,8 +50,8 @@ export class Model {
   /** @param grantsPerCommand The largest number of waiters that one command grants. */
   constructor(grantsPerCommand: number) {
     const state = this.#state
-    const effect = (effect: PlainEffect) => {
-      this.#effects.push(effect)
+    const effect = (newEffect: PlainEffect) => {
+      this.#effects.push(newEffect)
     }
     const answers = new ModelAnswers(state, effect)
     const results = new ModelResults(state, effect)
@@ -61,6 +62,7 @@ export class Model {
       refuseParties: (session, id, mismatch) =>
         answers.refuse(session, id, 'CAPACITY_MISMATCH', mismatch),
     })
+    // `granter` is made below, before any command calls these functions.
     const upgrades = new ModelUpgrades(state, {
       effect,
       answer: (session, id, answer, type) => answers.answer(session, id, answer, type),
@@ -122,7 +124,8 @@ export class Model {
         break
       case 'timeout': {
         const { session, request, at } = command
-        // The id is that of a barrier call, an upgrade or a lock request, so two calls do nothing.
+        // The id is that of a barrier call, an upgrade or a lock request, so two of these calls do
+        // nothing.
         this.#barriers.giveUp(session, request, 'timeout')
         this.#upgrades.giveUp(session, request, 'timeout', 'LOCK_TIMEOUT', at)
         this.#requests.withdraw(session, request, 'timeout', 'LOCK_TIMEOUT', at)
@@ -166,7 +169,8 @@ export class Model {
       this.#sessions.suspendOrEnd(session, command)
       return
     }
-    // A message proves that the client has read the next secret, so the former secret is invalid.
+    // A message on this connection proves that the client has read `nextSecret`. The former secret
+    // is now invalid.
     if (session.nextSecret !== undefined) session.secret = session.nextSecret
     session.nextSecret = undefined
     if (command.type === 'confirm') return
@@ -221,10 +225,10 @@ export class Model {
       const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
       this.#answers.answer(session, command.id, answer, command.type)
     } else if (command.type !== 'refresh') {
-      const [by, kind] = [session.id, command.type === 'revoke' ? 'revoked' : 'unlocked'] as const
+      const kind = command.type === 'revoke' ? 'revoked' : 'unlocked'
       const note = command.type === 'revoke' ? command.note : ''
       if (kind === 'revoked') {
-        this.#effects.push({ kind, lock: { ...lock }, by, note })
+        this.#effects.push({ kind, lock: { ...lock }, by: session.id, note })
         this.#state.findSession(lock.session)!.allRevocations.push({ fence: lock.fence, note })
       }
       this.#endLock(lock, kind, command.at)
@@ -253,7 +257,7 @@ export class Model {
     this.#answers.answer(session, id, { kind: 'unlocked' }, 'unlock')
   }
 
-  /** Changes the value of the leader, which holds the lock of an election. The lock stays. */
+  /** Changes the value that the leader of an election announces. The leader keeps its lock. */
   #proclaim(session: ModelSession, { id, fence, value }: Proclaim): void {
     session.lastId = id
     const lock = this.#state.findLock(session.id, fence)

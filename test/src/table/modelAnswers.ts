@@ -1,7 +1,7 @@
 /**
  * The answers of the model of the lock table. A repeated request gets the stored answer to the
- * first request with its id. `repeat: true` marks an effect whose answer the model does not store:
- * a repetition of a stored answer, or a refusal.
+ * first request with its id. An effect with `repeat: true` repeats a stored answer, or is a
+ * refusal, which the model does not store.
  */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -23,7 +23,7 @@ export class ModelAnswers {
     this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: false })
   }
 
-  /** Stores an answer, if the session can resume. Without a resume, no request is repeated. */
+  /** Stores an answer, if the session can resume. A client repeats requests only after a resume. */
   store(session: ModelSession, id: number, answer: PlainAnswer, requestType: string): void {
     if (session.grace > 0) session.answers.push([id, answer, requestType])
   }

@@ -1,7 +1,7 @@
 /**
  * The barriers of the model of the lock table: one flat list of the calls that wait, and the rules
- * of PROTOCOL.md one by one. All calls with one key wait at one barrier. The calls pass together
- * when `parties` calls have arrived.
+ * of PROTOCOL.md one by one. All calls with one key wait at one barrier. Each call names the same
+ * number of `parties`. When this number of calls have arrived, they pass together.
  */
 import type { ArriveAtBarrier, CapacityMismatch } from '@holdfast/server/core'
 import type { ModelSession, ModelState } from './modelState.js'
@@ -14,8 +14,8 @@ export interface ModelOutput {
   /** Refuses a call because of a limit of the session. */
   refuse(session: ModelSession, id: number): void
   /**
-   * Refuses a call because the waiting calls have another number of parties. The mismatch has both
-   * numbers of parties in the fields for capacities.
+   * Refuses a call because the waiting calls have another number of parties. The mismatch has these
+   * two numbers in its fields for capacities.
    */
   refuseParties(session: ModelSession, id: number, mismatch: CapacityMismatch): void
 }
@@ -35,6 +35,7 @@ export class ModelBarriers {
     const state = this.#state
     const waitingCalls = state.barrierCalls.filter((call) => call.key === key)
     const ownCalls = state.barrierCalls.filter((call) => call.session === session.id)
+    // Barrier calls count toward the limit `locks`, and also have a limit of their own.
     if (
       state.lockLimitUsage(session.id) >= session.limits.locks ||
       ownCalls.length >= session.limits.barriers!
@@ -52,15 +53,15 @@ export class ModelBarriers {
       return
     }
     session.lastId = id
-    // With the timeout 0 a call must not wait, so it fails unless it is the last party.
-    if (timeout === 0 && waitingCalls.length < parties - 1) {
+    const mustWait = waitingCalls.length < parties - 1
+    if (timeout === 0 && mustWait) {
       this.#output.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
       return
     }
     const call = { session: session.id, id, key, parties, timeout, since: at }
     state.barrierCalls.push(call)
     this.#output.effect({ kind: 'arrived', call })
-    if (waitingCalls.length < parties - 1) return
+    if (mustWait) return
     for (const passing of [...waitingCalls, call]) {
       this.#depart(passing, 'passed')
       this.#output.answer(state.findSession(passing.session)!, passing.id, { kind: 'passed' })
@@ -78,7 +79,7 @@ export class ModelBarriers {
     this.#output.answer(this.#state.findSession(sessionId)!, id, { kind: 'failed', code })
   }
 
-  /** Ends all calls of a session. No client can resume the session. */
+  /** Ends all calls of a session that has ended, or that no client can resume. */
   leave(sessionId: string): void {
     for (const call of this.#state.barrierCalls.filter(({ session }) => session === sessionId)) {
       this.#depart(call, 'ended')

@@ -2,9 +2,9 @@
  * Grants and releases the locks of the model of the lock table. The rules here decide which waiter
  * gets a lock next, and how many waiters one command grants.
  *
- * A command that reaches its limit of grants can leave an unfinished key. The first waiter of such
- * a key can be granted or answered, but only by a later command. A follower is a `once` that waits
- * for the result of another `once`. A quiet table grants only steals.
+ * A command that reaches its limit of grants can leave unfinished keys. A key is unfinished if one
+ * of its waiters can already be granted or answered. A later command does this. A follower is a
+ * `once` that waits for the result of another `once`. A quiet table grants only steals.
  */
 import type { ModelAnswers } from './modelAnswers.js'
 import type { ModelResults } from './modelResults.js'
@@ -26,7 +26,7 @@ export class ModelGranter {
   readonly #grantsPerCommand: number
   /** The number of waiters that the current command may still grant. */
   #grantsLeft = 0
-  /** Keys on which the current command may leave waiters that can be granted or answered. */
+  /** Keys that may be unfinished at the end of the current command. */
   #possiblyUnfinishedKeys: string[] = []
 
   /** @param grantsPerCommand The largest number of waiters that one command grants. */
@@ -42,10 +42,7 @@ export class ModelGranter {
     this.#possiblyUnfinishedKeys = []
   }
 
-  /**
-   * Reports each unfinished key: one with a waiter that can still be granted or answered. Call at
-   * the end of a command.
-   */
+  /** Reports each unfinished key. Call at the end of a command. */
   reportUnfinishedKeys(): void {
     for (const key of new Set(this.#possiblyUnfinishedKeys)) {
       const upgrade = this.#deps.upgrades.readyOn(key)
@@ -74,13 +71,14 @@ export class ModelGranter {
   }
 
   /**
-   * Grants the first waiter of each key again and again, key by key, until the first waiter cannot
-   * be granted. After the grant of a set, continues with all keys of the set at the end.
+   * For each key in turn, grants the first waiter again and again, until the first waiter cannot be
+   * granted. A granted set appends all its keys to the list of keys.
    */
   grantWaiters(keys: readonly string[], at: number): void {
     const keysLeft = [...keys]
     for (let key = keysLeft.shift(); key !== undefined; key = keysLeft.shift()) {
-      if (this.#answerFollowers(key)) continue
+      const followersRemain = this.#answerFollowers(key)
+      if (followersRemain) continue
       for (;;) {
         const upgrade = this.#deps.upgrades.readyOn(key)
         if (upgrade !== undefined && this.#grantsLeft > 0) {

@@ -2,7 +2,7 @@
  * The requests for locks in the model of the lock table. The model turns the commands `lock`,
  * `lockAll` and `once` into requests, and then grants, queues or refuses them. A set is one lock on
  * several keys, and has a request for each key. A request has the fields of all kinds of locks. The
- * fields of the other kinds are undefined.
+ * fields that its own kind does not use are undefined.
  */
 import type { RequestLock, RequestLockSet, RequestOnce } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -57,8 +57,8 @@ export class ModelRequests {
   }
 
   /**
-   * Withdraws a waiting request, and answers the request with an error. A timeout lists the holders
-   * of the key; for a set, only the holders of the keys that delay the set.
+   * Withdraws a waiting request, and answers the request with an error. After a timeout, the error
+   * lists the holders of the key; for a set, only the holders of the keys that delay the set.
    */
   withdraw(sessionId: string, request: number, reason: string, code: ErrorCode, at: number): void {
     const waiter = this.#state.waitingRequests.find(
@@ -108,8 +108,8 @@ export class ModelRequests {
       this.#deps.answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (mismatch !== undefined) {
       const { key, capacity, capacityInUse } = mismatch
-      const numbers = { key, capacityInUse: capacityInUse!, requestedCapacity: capacity! }
-      this.#deps.answers.refuse(session, id, 'CAPACITY_MISMATCH', numbers)
+      const details = { key, capacityInUse: capacityInUse!, requestedCapacity: capacity! }
+      this.#deps.answers.refuse(session, id, 'CAPACITY_MISMATCH', details)
     } else if (steal || (requests.every(isFree) && !state.quiet)) {
       session.lastId = id
       const [{ key }] = requests as [PlainRequest]
@@ -150,10 +150,7 @@ function lockRequest(session: ModelSession, command: RequestLock): PlainRequest 
   return { ...commonFields, ...extraFields, ...unusedFields }
 }
 
-/**
- * One request for each key of a set. The ttl and the timeout apply to the whole set, so only the
- * first request has them.
- */
+/** One request for each key of a set. Only the first has the ttl and the timeout of the set. */
 function setRequests(
   session: ModelSession,
   { id, items, ttl, timeout, metadata, at, extras }: RequestLockSet,

@@ -1,13 +1,13 @@
 /**
  * The results of `once` in the model of the lock table. The first `once` of a key runs a task. A
  * follower is a `once` that waits for the result of this run. A kept result also answers later
- * calls. A delivery is a result that some followers still wait for. The model has a flat list of
- * kept results and a flat list of deliveries.
+ * calls. A delivery is the newest result of a key with its followers, of which some may still wait.
+ * The model has a flat list of kept results and a flat list of deliveries.
  */
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
 import type { PlainAnswer, PlainEffect, PlainKeptResult, PlainRequest } from './plainValues.js'
 
-/** A `once` that its session has completed. */
+/** A completed run of a `once`. */
 interface Run {
   readonly key: string
   readonly fence: number
@@ -30,7 +30,7 @@ export class ModelResults {
     return this.#state.keptResults.find((kept) => kept.key === key)
   }
 
-  /** Keeps and delivers the result of a run that its session has completed. */
+  /** Adds the delivery of a completed run. With `keep`, also keeps the result. */
   complete(session: ModelSession, { key, fence, value, keep }: Run): void {
     const state = this.#state
     const followers = state.waitingRequests.filter((waiter) => waiter.key === key && waiter.once)
@@ -43,27 +43,26 @@ export class ModelResults {
     state.keptResults.push(kept)
     this.#effect({ kind: 'kept', kept: { ...kept } })
     // Forgets the oldest results until the rest is within the limits of the session.
-    const { keptResults, keptResultBytes } = session.limits
+    const { keptResults: maxResults, keptResultBytes: maxBytes } = session.limits
     for (;;) {
       const [oldest] = state.keptResults
       const bytes = state.keptResults.reduce((sum, result) => sum + sizeOf(result), 0)
       if (oldest === undefined) return
-      if (state.keptResults.length <= keptResults! && bytes <= keptResultBytes!) return
+      if (state.keptResults.length <= maxResults! && bytes <= maxBytes!) return
       this.#forget(oldest)
     }
   }
 
   /**
    * Removes the key's first follower that must be answered. Returns the follower, its answer, and
-   * how many of the grants of the command the answer costs.
+   * for how many grants the answer counts.
    */
   removeFollower(key: string): { request: PlainRequest; answer: PlainAnswer; cost: number } {
     const [request] = this.#state.followersToAnswer(key) as [PlainRequest]
     const { fence, value } = this.#state.deliveries.find((delivery) => delivery.key === key)!
     removeFirst(this.#state.waitingRequests, (waiting) => waiting === request)
     this.#effect({ kind: 'withdrawn', request, reason: 'answered' })
-    // A command may make a limited number of grants. An answer counts as one grant, and each 512
-    // characters of the value count as one more.
+    // An answer counts as one grant, and each 512 characters of the value count as one more.
     const cost = 1 + Math.floor((value ?? '').length / 512)
     return { request, answer: this.answerOf({ fence, value }), cost }
   }

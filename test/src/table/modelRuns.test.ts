@@ -15,8 +15,8 @@ import { TableAndModel } from './tableAndModel.js'
 /** The number of steps in a history. */
 const stepCount = 200
 /**
- * 10 histories in a quick run, and 2,000 in a full run. `count` also takes first the number for a
- * quick run, and then the number for a full run.
+ * 10 histories in a quick run, and 2,000 in a full run. `quickOrFull` takes its two numbers in the
+ * same order.
  */
 const parameters = quickOrFullRuns(10, 2_000)
 
@@ -27,7 +27,7 @@ interface History {
 
 /**
  * Runs a history. Throws if the table and the model differ after a command. Adds each command to
- * `commands`.
+ * `commands`, which the caller can read even after an error.
  */
 function runHistory(steps: readonly Step[], commands: Command[] = []): History {
   // One command grants at most two waiters. If more waiters can be granted, the key is unfinished,
@@ -131,7 +131,7 @@ function describeEffect(effect: PlainEffect): string {
 /**
  * Every kind of command, and every kind of effect with its reason or its answer. A `repeat` is an
  * answer that the table gave before, or a refusal that changed nothing. A grant comes `late` if its
- * request waited. Some lists have a command together with its effects.
+ * request waited.
  */
 const expectedKinds = [
   ...[
@@ -156,10 +156,9 @@ const expectedKinds = [
     'raiseFenceFloor',
     'quiet',
     'restart',
-    'deadlinesRestarted',
     'grantUnfinishedKeys',
-    'unfinished',
   ],
+  ...['deadlinesRestarted', 'unfinished'],
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
   ...['granted immediately', 'granted late'],
   ...['granted immediately with permits', 'granted late with permits'],

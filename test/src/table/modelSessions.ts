@@ -33,7 +33,7 @@ export class ModelSessions {
     this.#deps = deps
   }
 
-  /** Opens a session. Its first connection has the attach epoch 1. */
+  /** Opens a session. `attachEpoch` is the number of the newest connection of the session. */
   open(command: OpenSession): void {
     const { session, handshakeId, principal, name, grace, limits, ownerBroker, secret } = command
     const chosenFields = { principal, name, grace, limits, ownerBroker, secret }
@@ -51,16 +51,16 @@ export class ModelSessions {
 
   /** Resumes a session on a new connection, or refuses the resume. */
   resume(command: ResumeSession): void {
-    const { session: id, ownerBroker, handshakeId, proof, secret } = command
+    const { session: id, ownerBroker, handshakeId, proof, secret: newSecret } = command
     const session = this.#state.findSession(id)
     if (session === undefined || !acceptsResume(session, command)) {
       this.#deps.effect({ kind: 'refused', handshakeId })
       return
     }
     session.acceptedResume = command
-    // `proof` is the secret that the client presented: the present secret or the next secret.
+    // `proof` is the secret that the client sent: `secret` or `nextSecret` of the session.
     session.secret = proof
-    session.nextSecret = secret
+    session.nextSecret = newSecret
     session.attachEpoch += 1
     session.suspended = false
     if (session.ownerBroker !== ownerBroker) this.#takeOwnership(session, ownerBroker)
@@ -75,8 +75,8 @@ export class ModelSessions {
   }
 
   /**
-   * Suspends a session. A session without a grace ends instead, unless `keep` is true, which means
-   * that the broker itself closed the connection.
+   * Suspends a session. A session without a grace is suspended only with `keep`, and ends
+   * otherwise. `keep` means that the broker itself closed the connection.
    */
   suspendOrEnd(session: ModelSession, { keep, at }: SuspendSession): void {
     if (session.grace === 0 && !keep) {
@@ -109,14 +109,14 @@ export class ModelSessions {
     session.suspended = true
     // A session without a grace keeps only its locks. No client can resume the session, so its
     // requests must not delay other waiters.
-    const withdrawnKeys = session.grace === 0 ? this.#withdrawAll(session.id) : []
-    this.#deps.granter.grantWaiters(withdrawnKeys, at)
+    const keysOfWithdrawn = session.grace === 0 ? this.#withdrawAll(session.id) : []
+    this.#deps.granter.grantWaiters(keysOfWithdrawn, at)
     this.#deps.effect({ kind: 'suspended', session: session.id, keep })
   }
 
   /** Makes `ownerBroker` the owner of a session, whose deadlines start again in full. */
   #takeOwnership(session: ModelSession, ownerBroker: string): void {
-    this.#state.takeOwnership(session, ownerBroker)
+    session.ownerBroker = ownerBroker
     if (this.#state.mayHaveDeadlines(session))
       this.#deps.effect({ kind: 'deadlinesRestarted', session: session.id })
   }

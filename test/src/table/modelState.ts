@@ -53,16 +53,13 @@ export class ModelState {
   /** The waiting requests, in the order of their arrival. */
   readonly waitingRequests: PlainRequest[] = []
   /**
-   * The waiting upgrades from shared to exclusive, which stand in no queue, in the order of their
-   * arrival.
+   * The waiting upgrades from shared to exclusive, in the order of their arrival. An upgrade stands
+   * in no queue.
    */
   readonly upgrades: PlainRequest[] = []
   /** The calls that wait at barriers, in the order of their arrival. */
   barrierCalls: PlainBarrierCall[] = []
-  /**
-   * The results of completed runs of `once`, one for each key. The followers are the requests that
-   * waited for the run. Some of them may still wait for the result.
-   */
+  /** The newest result of each key that had a completed run of `once`, with its followers. */
   deliveries: ModelDelivery[] = []
   /** The kept results, oldest first. */
   keptResults: Mutable<PlainKeptResult>[] = []
@@ -72,7 +69,7 @@ export class ModelState {
   /** Whether a new lock with these terms is compatible with the locks and upgrades of its key. */
   canHold({ key, mode, permits = 0, capacity = 0 }: WantedLock): boolean {
     const held = this.locks.filter((lock) => lock.key === key)
-    // The key of a waiting upgrade has a lock, so this condition also covers the upgrade.
+    // A key with a waiting upgrade has holders, so this condition also covers waiting upgrades.
     if (mode === 'exclusive') return held.length === 0
     if (this.upgrades.some((upgrade) => upgrade.key === key)) return false
     if (held.some((lock) => lock.mode !== mode)) return false
@@ -126,15 +123,15 @@ export class ModelState {
    * Returns the lock with this key and present fence, whichever session holds the lock. The present
    * fence is the fence of the newest upgrade or, without an upgrade, of the grant.
    */
-  findLockOfKey(key: string, fence: number): ModelLock | undefined {
-    return this.locks.find((lock) => lock.key === key && lock.presentFence === fence)
+  findLockOfKey(key: string, presentFence: number): ModelLock | undefined {
+    return this.locks.find((lock) => lock.key === key && lock.presentFence === presentFence)
   }
 
   /**
-   * Returns a failure that lists the holders of the keys, key by key and oldest first. The limits
-   * are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session. If not even
-   * the first holder fits, the failure lists this holder without its metadata. With `LOCK_TIMEOUT`,
-   * the failure lists all holders without their metadata.
+   * Returns a failure that lists the holders of the keys, key by key and oldest first. The list has
+   * at most 16 holders and 16 KiB. The lists of all unacknowledged answers of the session have at
+   * most 256 KiB. If not even the first holder fits, the failure lists this holder without its
+   * metadata. With `LOCK_TIMEOUT`, no holder in the list has metadata.
    *
    * @param exceptFence The fence of a lock that the failure does not list.
    */
@@ -168,17 +165,14 @@ export class ModelState {
     return { kind: 'failed', code, holders: fitting.length === 0 ? firstWithoutMetadata : fitting }
   }
 
-  /** The number of locks, waiting requests, upgrades and barrier calls of a session. */
+  /**
+   * What a session uses of its limit `locks`: the number of its locks, waiting requests, upgrades
+   * and barrier calls.
+   */
   lockLimitUsage(session: string): number {
     const isOfSession = (item: { session: string }) => item.session === session
     const lists = [this.locks, this.waitingRequests, this.upgrades, this.barrierCalls]
     return sum(lists.map((list) => list.filter(isOfSession).length))
-  }
-
-  /** Makes `ownerBroker` the owner of a session. */
-  takeOwnership(session: ModelSession, ownerBroker: string): void {
-    if (session.ownerBroker !== ownerBroker) session.ownerEpoch += 1
-    session.ownerBroker = ownerBroker
   }
 
   /** Whether the session has a lock with a deadline, a waiting request, or a barrier call. */
@@ -187,7 +181,7 @@ export class ModelState {
     return [...this.#timedLocksOf(session), ...this.requestsOf(session.id), ...calls].length > 0
   }
 
-  /** The locks of a session that have a deadline. Of a set, only the first lock has one. */
+  /** The locks of a session that have a deadline; of a set, only the first lock. */
   #timedLocksOf(session: ModelSession) {
     return this.#firstMembers(this.locks, session).filter(
       (lock) => lock.ttl !== undefined || lock.maxHold !== undefined,
@@ -233,7 +227,7 @@ export class ModelState {
       sessions: this.sessions.map(
         ({ name: _, limits: __, acceptedResume, allRevocations, answers, ...session }) => ({
           ...session,
-          // Attempts are compared only if they have the same secret.
+          // The table forgets the attempt as soon as the session has another secret.
           lastResumeAttempt:
             acceptedResume?.proof === session.secret ? acceptedResume?.resumeAttempt : undefined,
           held: this.#firstMembers(this.locks, session).map((lock) => lock.fence),
@@ -271,7 +265,7 @@ export class ModelState {
   }
 }
 
-/** A result and the requests that get it. Some of these requests may have left the queue. */
+/** A result, and the requests that waited for the run. Some of them may have left the queue. */
 export interface ModelDelivery {
   readonly key: string
   readonly fence: number

@@ -32,7 +32,7 @@ export class ModelUpgrades {
   upgrade(session: ModelSession, command: UpgradeLock): void {
     const { id, fence, timeout, at } = command
     const state = this.#state
-    const lock = this.#lockOf(session, command)
+    const lock = this.#lockOrAnswer(session, command)
     if (lock === undefined) return
     const { key } = lock
     const others = state.locks.filter((other) => other.key === key && other !== lock)
@@ -79,7 +79,7 @@ export class ModelUpgrades {
 
   /** Applies the command `downgrade`. */
   downgrade(session: ModelSession, command: DowngradeLock): void {
-    const lock = this.#lockOf(session, command)
+    const lock = this.#lockOrAnswer(session, command)
     if (lock === undefined) return
     if (hasFixedMode(lock)) {
       this.#output.refuse(session, command.id, 'BAD_MESSAGE')
@@ -100,7 +100,8 @@ export class ModelUpgrades {
     const state = this.#state
     const isOfScope = (item: PlainLock | PlainRequest) =>
       item.session === session.id && item.scope === scope
-    // At most one call of a scope waits. A set has a request for each key.
+    // At most one call of a scope waits, so these requests are one call, and get one answer. A set
+    // has a request for each key.
     const requests = state.requestsOf(session.id).filter(isOfScope)
     for (const request of requests) {
       for (const list of [state.waitingRequests, state.upgrades])
@@ -122,8 +123,8 @@ export class ModelUpgrades {
   }
 
   /**
-   * The waiting upgrade of the key, if its lock is the only lock of the key and the table is not
-   * quiet.
+   * The waiting upgrade of the key, if the lock to be upgraded is the only lock of the key and the
+   * table is not quiet.
    */
   readyOn(key: string): PlainRequest | undefined {
     if (this.#state.locks.filter((lock) => lock.key === key).length !== 1) return undefined
@@ -170,8 +171,8 @@ export class ModelUpgrades {
     this.#answerUpgrade(this.#state.findSession(lock.session)!, upgrade.id, answer)
   }
 
-  /** The lock that the command names. Answers the command if the session has no such lock. */
-  #lockOf(session: ModelSession, command: UpgradeLock | DowngradeLock) {
+  /** The lock that the command names. If the session has no such lock, answers the command. */
+  #lockOrAnswer(session: ModelSession, command: UpgradeLock | DowngradeLock) {
     const lock = this.#state.findLock(session.id, command.fence)
     if (lock !== undefined) return lock
     session.lastId = command.id
@@ -194,7 +195,7 @@ export class ModelUpgrades {
     removeFirst(this.#state.upgrades, (waiter) => waiter === upgrade)
   }
 
-  /** A failed upgrade of this lock. The failure lists the other holders of the key. */
+  /** The answer to a failed upgrade of this lock, with the other holders of the key. */
   #failure(session: ModelSession, lock: PlainLock, code: 'LOCK_HELD' | 'LOCK_TIMEOUT') {
     const isSet = false
     return this.#state.failureWithHolders(session, [lock.key], isSet, code, lock.fence)

@@ -1,9 +1,9 @@
 /**
- * Finds deadlocks in the whole table by the assumptions in PROTOCOL.md. A scope is one task of a
- * session. An upgrade makes a shared lock exclusive. A scope that waits releases none of its locks,
- * and a lock whose upgrade waits is not released. Every other lock will be released. So the check
- * repeatedly removes those other locks, and the requests that can then be granted. A request that
- * remains can never be granted.
+ * Finds deadlocks in the whole table, under the assumptions in PROTOCOL.md. A scope is one task of
+ * a session. An upgrade makes a shared lock exclusive. A scope that waits releases none of its
+ * locks, and a lock whose upgrade waits is not released. Every other lock will be released. So the
+ * check repeatedly removes those other locks, and the requests that can then be granted. A request
+ * that remains can never be granted.
  */
 import type { Command, LockTable } from '@holdfast/server/core'
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
@@ -25,7 +25,7 @@ export function plainTableOf({ keys }: PlainState): PlainTable {
   }
 }
 
-/** Whether a new call could never be granted. A set is one call with a request for each key. */
+/** Whether a new call, which makes these requests, could never be granted. */
 export function isDeadlock(table: PlainTable, newRequests: readonly PlainRequest[]): boolean {
   const isUpgrade = newRequests[0]!.upgradeOf !== undefined
   const stuck = stuckRequests({
@@ -33,7 +33,7 @@ export function isDeadlock(table: PlainTable, newRequests: readonly PlainRequest
     waiting: [...table.waiting, ...(isUpgrade ? [] : newRequests)],
     upgrades: [...table.upgrades, ...(isUpgrade ? newRequests : [])],
   })
-  return stuck.some((request) => isSameRequest(request, newRequests[0]!))
+  return stuck.some((request) => isSameCall(request, newRequests[0]!))
 }
 
 /** The requests and upgrades of a table that can never be granted. */
@@ -48,7 +48,7 @@ export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
     // A set is granted only if each of its requests can be granted.
     const grantable = waiting.filter((request) =>
       waiting
-        .filter((member) => isSameRequest(member, request))
+        .filter((member) => isSameCall(member, request))
         .every((member) => canBeGranted(member, locks, waiting, upgrades)),
     )
     waiting = waiting.filter((request) => !grantable.includes(request))
@@ -57,7 +57,7 @@ export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
   }
 }
 
-/** A command that asks for a lock, for a set, or for an upgrade. */
+/** A command that may be refused because of a deadlock. A `once` has no scope, so never is. */
 export type RequestCommand = Extract<Command, { type: 'lock' | 'lockAll' | 'upgrade' }>
 
 /** The requests that a command makes, as plain values: for a set, one for each key. */
@@ -95,7 +95,10 @@ export function newRequestsOf(command: RequestCommand, table: LockTable): PlainR
   return [{ ...ownFields, key, mode, permits, capacity, set: undefined }]
 }
 
-/** Whether this request, while it waits, prevents the release of this lock. */
+/**
+ * Whether this request, while it waits, prevents the release of this lock. An upgrade has the scope
+ * of its lock.
+ */
 function preventsRelease(request: PlainRequest, lock: PlainLock): boolean {
   if (request.session !== lock.session) return false
   return request.scope === undefined
@@ -108,7 +111,8 @@ function locksAwaitedBy(upgrade: PlainRequest, locks: readonly PlainLock[]): Pla
   return locks.filter((lock) => lock.key === upgrade.key && lock.fence !== upgrade.upgradeOf)
 }
 
-function isSameRequest(a: PlainRequest, b: PlainRequest): boolean {
+/** Whether the requests belong to one call. A set is one call with a request for each key. */
+function isSameCall(a: PlainRequest, b: PlainRequest): boolean {
   return a.session === b.session && a.id === b.id
 }
 
@@ -126,5 +130,6 @@ function canBeGranted(
   const held = locks.filter((lock) => lock.key === key)
   if (held.length === 0) return true
   if (mode === 'exclusive' || held.some((lock) => lock.mode !== mode)) return false
-  return mode === 'shared' || held.reduce((sum, lock) => sum + lock.permits!, permits) <= capacity
+  const permitsInUse = held.reduce((sum, lock) => sum + lock.permits!, 0)
+  return mode === 'shared' || permitsInUse + permits <= capacity
 }

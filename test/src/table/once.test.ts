@@ -49,7 +49,7 @@ describe('table: once', () => {
     expect(driver.complete('a', 1)).to.include('answer b#1 result f1 undefined')
   })
 
-  it('the next caller runs after the lock was released or stolen, or its session ended', () => {
+  it('the next caller runs if a run ends without complete: by unlock, a steal or the end of its session', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c', 'd', 'stealer')
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
@@ -74,6 +74,7 @@ describe('table: once', () => {
     const driver = openResumable(new TableDriver(), 'a', 'b')
     driver.once('a', 'k')
     driver.once('b', 'k')
+    // The first `once` of `b` still waits, so its repetition has no effect.
     expect(driver.once('b', 'k', { id: 1 })).to.deep.equal([])
     driver.complete('a', 1, { value: '7' })
     const repeat = () => driver.once('b', 'k', { id: 1 })
@@ -136,7 +137,7 @@ describe('table: kept results of once', () => {
     expect(driver.once('c', 'k')).to.deep.equal(['queued c#2 k'])
   })
 
-  it('forgetResult with a fence that is not the fence of the kept result changes nothing', () => {
+  it('forgetResult with the fence of another run changes nothing', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.once('a', 'k')
     driver.once('b', 'k')
@@ -200,6 +201,7 @@ describe('table: kept results of once', () => {
   })
 
   it('a snapshot that lacks a result is refused', () => {
+    // The fence of the run names the result.
     const kept = { item: 'kept', fence: 9, keep: 1, ownerBroker: '', since: 0 }
     expect(() => restore([kept as SnapshotItem])).to.throw('refers to the result 9')
   })
