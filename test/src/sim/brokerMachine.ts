@@ -294,7 +294,7 @@ export class BrokerMachine implements LogOracleBroker {
       path: this.path,
       appendFaults: this.isSpared ? noAppendFaults : log.plan,
       onEntry: (entry, deliver) => log.logOracle.deliver(this, entry, deliver),
-      onStop: () => log.logOracle.stoppedReading(this),
+      onStoppedReading: () => log.logOracle.stoppedReading(this),
       // The engine may lose `entry` only if `next` shows the broker that an entry was lost.
       drops: {
         mayDrop: (entry, next) => log.logOracle.provesLoss(next, entry),

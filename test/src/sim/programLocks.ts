@@ -41,7 +41,7 @@ export class ProgramLocks {
   async hold(lock: Lock, ttl: number | undefined): Promise<void> {
     const { random } = this.#context
     let isHoldOver = false
-    // Above 300 ms, a third of the ttl is at least 100 ms.
+    // The limit of 300 ms keeps the interval at 100 ms or more.
     if (ttl !== undefined && ttl > 300 && random.chance(0.3)) {
       const interval = Math.floor(ttl / 3)
       this.#autoRefresh(lock, interval, () => isHoldOver)
@@ -76,6 +76,7 @@ export class ProgramLocks {
     try {
       await lock.autoRefresh({ interval, timeout: interval })
     } catch (error) {
+      // An error after the hold is not checked.
       if (!isHoldOver()) this.#context.callOracle.expectLoss(error, 'autoRefresh', 'LOCK_TIMEOUT')
     }
   }
@@ -93,12 +94,12 @@ export class ProgramLocks {
     }
   }
 
-  /** Forgets a lock that has ended without `unlock`, with its scope or its `withLock`. */
+  /** Forgets a lock that ended with its scope or its `withLock`, so without a call of `unlock`. */
   forget(heldLock: HeldLock): void {
     this.#heldLocks.delete(heldLock)
   }
 
-  /** Must be called before the program closes its session, which returns all locks. */
+  /** Must be called before the program closes its session, because the close returns all locks. */
   returnAll(): void {
     for (const heldLock of this.#heldLocks) heldLock.isReturned = true
   }

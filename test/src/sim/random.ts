@@ -1,7 +1,7 @@
 /**
- * Repeatable random numbers. Every part of a simulation has its own stream of numbers. The label of
- * a stream contains the seed and the name of the part. So the removal of a part, such as a fault,
- * does not change the numbers of other parts. This makes it possible to shrink a failing run.
+ * Repeatable random numbers. Every part of a simulation has its own stream of numbers, with a label
+ * that contains the seed and the name of the part. The removal of a part, such as a fault, thus
+ * leaves the numbers of other parts as they were. So a failing run can be shrunk.
  *
  * The generator is sfc32, which is small, fast and random enough for the choice of faults.
  */
@@ -13,7 +13,7 @@ export class Random {
   #counter = 1
 
   constructor(label: string) {
-    // The hash is FNV-1a. The constants of `#b` and `#c` only make the parts of the state differ.
+    // The hash is FNV-1a. The constants of `#b` and `#c` only make the three fields differ.
     let hash = 0x811c9dc5
     for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193)
     this.#a = hash | 0

@@ -1,8 +1,8 @@
 /**
  * An oracle (a check of a simulated run) of the answers on one connection of a hostile client. The
- * broker answers a query, a watch or a stats request immediately: these answers come in the order
- * of the requests, each once. An acknowledgement counts only messages that the broker has handled.
- * A query reports every lock. Each of several identical watches reports every event.
+ * broker answers a query, a watch or a stats request immediately: each such request gets one
+ * answer, in the order of the requests. An acknowledgement counts only messages that the broker has
+ * handled. A query reports every lock. Each of several identical watches reports every event.
  */
 import { maxQueryItems } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'
@@ -20,6 +20,7 @@ export interface Message {
 }
 
 interface ReceivedMessage extends Message {
+  /** In a part of an answer: whether a further part follows. */
   readonly more?: boolean
   readonly code?: string
   readonly heldCount?: number
@@ -37,7 +38,7 @@ interface PendingRequest {
   readonly prefix: string | undefined
   /** The largest number of locks in the answer. */
   readonly limit: number
-  /** Whether all expected locks had been granted when the client sent the request. */
+  /** Whether the client had got all locks of `expectCount` when it sent the request. */
   readonly areAllLocksGranted: boolean
 }
 
@@ -56,19 +57,20 @@ export class ResponseOracle {
   /** The requests without their immediate answer, in the order in which the client sent them. */
   #pending: PendingRequest[] = []
   #isWelcomed = false
-  /** The number of locks in the received parts of the present answer. */
+  /** The number of locks in the parts of the present answer so far. */
   #foundCount = 0
+  /** The arguments of `expectCount`. */
   #expectedCount: { readonly prefix: string; readonly count: number } | undefined
-  /** The number of expected locks that the broker has granted. */
+  /** The number of locks that the broker has granted. */
   #grantedCount = 0
   #watches: readonly number[] = []
   /** The watches that have reported the present event. */
   #reported = new Set<number>()
-  /** The present event, by its kind and its fence; '' before the first event. */
-  #event = ''
+  /** The kind and the fence of the present event; '' before the first event. */
+  #eventId = ''
   /**
-   * Whether all watches had begun when the present event came. The first state of a later watch may
-   * already contain the event.
+   * Whether all watches had begun when the present event came. The answer to a later watch may
+   * already contain the event, which the watch then does not report.
    */
   #concernsAllWatches = false
 
@@ -138,7 +140,7 @@ export class ResponseOracle {
     const request = this.#pending[0]
     if (request === undefined || request.id !== id || answerTypes[request.type] !== type) {
       const expectedAnswer =
-        request === undefined ? 'nothing' : `${answerTypes[request.type]} ${request.id}`
+        request === undefined ? 'any request' : `${answerTypes[request.type]} ${request.id}`
       this.#violated('the broker answers in order', `${type} ${id} before ${expectedAnswer}`)
       return
     }
@@ -170,24 +172,24 @@ export class ResponseOracle {
 
   #eventReceived(watch: number, { event, fence }: { event: string; fence: number }): void {
     if (!this.#watches.includes(watch)) return
-    const eventName = `${event} ${fence}`
-    if (eventName !== this.#event) {
+    const eventId = `${event} ${fence}`
+    if (eventId !== this.#eventId) {
       this.#checkEvent()
-      this.#event = eventName
+      this.#eventId = eventId
       this.#concernsAllWatches = !this.#pending.some(({ type }) => type === 'watch')
       this.#reported = new Set()
     }
     this.#reported.add(watch)
   }
 
-  /** Checks that every watch has reported the present event, because the next event has begun. */
+  /** Called when the next event begins. Every watch must have reported the present event. */
   #checkEvent(): void {
-    if (this.#event === '' || !this.#concernsAllWatches) return
+    if (this.#eventId === '' || !this.#concernsAllWatches) return
     if (this.#reported.size < this.#watches.length) {
       const missing = this.#watches.filter((id) => !this.#reported.has(id))
       this.#violated(
         'every watch reports every event',
-        `${missing.length} watches did not report ${this.#event}`,
+        `${missing.length} watches did not report ${this.#eventId}`,
       )
     }
   }

@@ -39,8 +39,10 @@ export class Revoker {
   }
 
   /**
-   * Revokes a random candidate. Reads the table of the broker, because the answer to a query does
-   * not show which sessions are suspended (disconnected).
+   * Revokes a random candidate.
+   *
+   * @param table The lock table of the brokers. A query would not show which sessions are suspended
+   *   (disconnected).
    */
   #revokeLock(table: Omit<LockTable, 'apply'>): void {
     const { random, oracles } = this.#deps
@@ -51,7 +53,7 @@ export class Revoker {
       }
     }
     if (candidates.length === 0) return
-    // An upgraded lock has a newer fence, which `revoke` must name.
+    // An upgrade gives a lock a new fence, which `revoke` must name.
     const { key, presentFence: fence, session } = random.pick(candidates)
     oracles.report.count(
       session.suspended ? 'revoked from a disconnected holder' : 'revoked from a connected holder',

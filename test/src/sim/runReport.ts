@@ -1,7 +1,7 @@
 /**
- * The report of a run: the first broken rule, if any, and how often each kind of event happened in
- * the simulated world. The counts are part of the report, because a run without interesting events
- * proves nothing.
+ * The report of a run: the first broken rule, if any, and counts of what happened in the simulated
+ * world, such as grants. The report has the counts because a run in which little happens proves
+ * nothing.
  */
 
 export interface Violation {
@@ -10,7 +10,7 @@ export interface Violation {
   readonly detail: string
   /** The world time at which the rule was broken, in ms. */
   readonly time: number
-  /** How many events had happened in the world when the rule was broken. */
+  /** How many events of the event queue of the world had begun when the rule was broken. */
   readonly event: number
 }
 
@@ -23,7 +23,7 @@ export class RunReport {
     this.#now = now
   }
 
-  /** Adds `by` to the count of this kind of event. */
+  /** Adds `by` to the count of this kind. */
   count(kind: string, by = 1): void {
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + by)
   }

@@ -46,12 +46,12 @@ export async function runScope(
     if (error !== failure)
       callOracle.violated('a scope rejects with the error of its task', `${error}`)
   }
-  await calls.settled
-  // If the session ended meanwhile, the broker may not have released the locks yet. A client with a
-  // new session has another session id.
+  await calls.unawaitedCall
+  // The broker may release the locks of an ended session later. If the client has begun a new
+  // session meanwhile, the id differs.
   const { state, leaseLeft } = session
-  if (state === 'connected' && leaseLeft > 0 && session.id === firstId)
-    oracles.holderOracle.scopeEnded(calls.ended)
+  const hasSameSession = state === 'connected' && leaseLeft > 0 && session.id === firstId
+  if (hasSameSession) oracles.holderOracle.scopeEnded(calls.endedLocks)
 }
 
 class ScopeCalls {
@@ -61,12 +61,12 @@ class ScopeCalls {
   /** The locks from `lockAll`, even those of only one key. Their mode cannot change. */
   readonly #sets = new WeakSet<Lock>()
   /** The locks that ended with the scope. */
-  readonly ended: HeldLock[] = []
+  readonly endedLocks: HeldLock[] = []
   #isEnded = false
   /** Whether a call got `DEADLOCK` and the task then gave up, as most tasks would. */
   #hasGivenUp = false
-  /** Settles with the call that the task does not await; already settled without such a call. */
-  settled: Promise<void> = Promise.resolve()
+  /** The call that the task does not await; already resolved if there is no such call. */
+  unawaitedCall: Promise<void> = Promise.resolve()
 
   constructor(context: CallContext, programLocks: ProgramLocks) {
     this.#context = context
@@ -82,7 +82,7 @@ class ScopeCalls {
     }
     if (!random.chance(0.2)) return
     // The task does not await its last call, which may still wait when the scope ends.
-    this.settled = this.#lock(scope)
+    this.unawaitedCall = this.#lock(scope)
     if (random.chance(0.5)) await this.#context.work()
   }
 
@@ -97,7 +97,7 @@ class ScopeCalls {
     const { random } = this.#context
     const step = random.pickWeighted(stepWeights)
     const heldLocks = [...this.#heldLocks].filter(({ lock }) => lock.held)
-    const changeable = heldLocks.filter(
+    const changeableLocks = heldLocks.filter(
       ({ lock }) => lock.mode !== 'permits' && !this.#sets.has(lock),
     )
     switch (step) {
@@ -122,18 +122,18 @@ class ScopeCalls {
           scope.lock(key, { ...options, capacity: usualCapacity }),
         )
       case 'together': {
-        const optionalCalls = random.chance(0.5) ? [this.#lock(scope)] : []
-        const upgradeCalls = changeable
+        const extraLockCalls = random.chance(0.5) ? [this.#lock(scope)] : []
+        const upgradeCalls = changeableLocks
           .slice(0, 1)
           .map((heldLock) => upgrade(heldLock, this.#context))
-        await Promise.all([...optionalCalls, ...upgradeCalls, this.#lock(scope)])
+        await Promise.all([...extraLockCalls, ...upgradeCalls, this.#lock(scope)])
         return
       }
       case 'upgrade':
-        if (changeable.length > 0) await upgrade(random.pick(changeable), this.#context)
+        if (changeableLocks.length > 0) await upgrade(random.pick(changeableLocks), this.#context)
         return
       case 'downgrade':
-        if (changeable.length > 0) await downgrade(random.pick(changeable), this.#context)
+        if (changeableLocks.length > 0) await downgrade(random.pick(changeableLocks), this.#context)
         return
       case 'unlock': {
         if (heldLocks.length === 0) return
@@ -148,7 +148,7 @@ class ScopeCalls {
     return this.#request((key, options) => scope.lock(key, options))
   }
 
-  /** @param timeout The timeout of the call, if `send` does not use the timeout of its options. */
+  /** @param timeout The timeout that the oracle checks; by default the timeout in the options. */
   async #request(
     send: (key: string, options: Options) => Promise<Lock>,
     timeout?: number,
@@ -195,7 +195,7 @@ class ScopeCalls {
   #endLock(heldLock: HeldLock): void {
     heldLock.isReturned = true
     this.#programLocks.forget(heldLock)
-    this.ended.push(heldLock)
+    this.endedLocks.push(heldLock)
   }
 }
 

@@ -9,11 +9,12 @@
  * For the first two rules, `table/naiveDeadlock.ts` copies the lock table, and repeatedly removes
  * the requests that can be granted. The requests that remain are in a deadlock.
  *
- * A request or lock of several keys (a set) has one object for each key, and the first of them is
- * primary. To count a set once, the oracle counts only primary objects. `extras` has the fields
- * that only a few requests, locks and keys have (see `core/lockExtras.ts`). The extras of a request
- * or lock name its scope. The extras of a key have its requests and locks in scopes, and its
- * waiting upgrade, which would make a shared lock exclusive.
+ * A request or lock of several keys (a set) has one object for each key. The first of these objects
+ * is primary. To count a set once, the oracle counts only primary objects.
+ *
+ * `extras` has the fields that only a few requests, locks and keys have (see `core/lockExtras.ts`).
+ * The extras of a request or lock name its scope. The extras of a key list its waiting upgrade
+ * (which makes a shared lock exclusive), and locks and requests of waiting scopes.
  */
 import type { Command, Effect, LockTable, Request } from '@holdfast/server/core'
 import {
@@ -27,9 +28,9 @@ import { plainState } from '../table/tableToPlain.js'
 import type { RunReport } from './runReport.js'
 
 /**
- * The oracle checks all waiting requests after this many commands, and at once after each effect
- * that can cause a deadlock (see `startsWaitThatCanDeadlock`). More checks would be too slow. A
- * late check still finds a deadlock that the table has missed: the deadlock does not go away.
+ * The oracle checks all waiting requests after each effect that can cause a deadlock (see
+ * `startsWaitThatCanDeadlock`). Otherwise it checks them once in this many commands, because more
+ * checks would be too slow. A late check still finds a missed deadlock, which does not go away.
  */
 const checkEvery = 32
 
@@ -61,8 +62,8 @@ export class ScopeOracle {
   }
 
   /**
-   * Checks that the refused request would be in a deadlock. A refusal leaves the table unchanged,
-   * so the method can check the request in the present table.
+   * Checks that the requests of the refused command (for a set, one for each key) would be in a
+   * deadlock. A refusal leaves the table unchanged, so the check can use the present table.
    */
   #checkRefusal(table: LockTable, command: RequestCommand): void {
     this.#report.count('deadlock refused')
@@ -119,7 +120,7 @@ function startsWaitThatCanDeadlock(effect: Effect): boolean {
   return extras?.scope !== undefined || upgradedLock !== undefined
 }
 
-/** Only a table in which a scope or an upgrade waits can have a deadlock. */
+/** Whether an upgrade waits or a key lists scopes. Otherwise a deadlock is impossible. */
 function canHaveDeadlock(table: LockTable): boolean {
   for (const { extras } of table.keys.values())
     if (extras?.upgrade !== undefined || extras?.scopes !== undefined) return true

@@ -1,11 +1,12 @@
 /**
- * An oracle (a check of a simulated run) of the time at which one process of a broker ends sessions
- * and locks. A session ends when its client has been silent for the lease, or disconnected for the
- * grace of the session. A lock ends when its ttl, which starts at the grant and at each refresh, is
- * over. When the broker proposes an end, the oracle checks that the end is due. For this check, the
- * oracle uses the network traffic and the time that the process ran. A stop of the process (as by
- * SIGSTOP) ends no session. A session whose connection the broker closed keeps its whole lease. A
- * broker that takes over sessions starts every deadline anew.
+ * An oracle (a check of a simulated run) of the time at which a broker ends sessions and locks.
+ * Each process of a broker, from start to exit, has its own oracle. A session ends when its client
+ * has been silent for the lease, or disconnected for the grace of the session. A lock ends when its
+ * ttl, which starts at the grant and at each refresh, is over. When the broker proposes an end, the
+ * oracle checks that the end is due. For this check, the oracle uses the network traffic and the
+ * time that the process ran. A stop of the process (as by SIGSTOP) ends no session. A session whose
+ * connection the broker closed keeps its whole lease. A broker that takes over sessions starts
+ * every deadline anew.
  */
 import type { Command, Effect, Lock, LockTable, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
@@ -23,7 +24,7 @@ const idleLeaseFactor = 2
 
 interface SessionRecord {
   connection: Connection | undefined
-  /** When the network broke the connection. */
+  /** When the broker learned that the connection had ended, unless the broker closed it. */
   droppedAt: ProcessTime | undefined
   /** Whether the broker closed the connection. */
   wasClosedByBroker: boolean
@@ -47,7 +48,7 @@ export interface BrokerView {
 export class SessionOracle {
   readonly #report: RunReport
   readonly #broker: BrokerView
-  /** Gives a lower and an upper bound of a time, because a broker can miss parts of a stop. */
+  /** Gives bounds of times, because the broker may not notice every part of a stop. */
   readonly #stopwatch: Stopwatch
   readonly #records = new Map<string, SessionRecord>()
   /** When the broker last read a frame from each connection. */
@@ -93,8 +94,8 @@ export class SessionOracle {
   closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    // The process may have stopped between the drop and now. Each counted stop widens the bounds of
-    // `Stopwatch.since`, so the record counts all stops since the last frame.
+    // The connection may have dropped before a stop of the process. So `droppedAt` has the number
+    // of stops at the last frame: then `since` widens its bounds for all stops since that frame.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.read(), stops: record.lastReceived?.stops ?? 0 }
   }
@@ -107,7 +108,7 @@ export class SessionOracle {
     return this.#records.get(id)?.droppedAt !== undefined && grace < lease
   }
 
-  /** The broker begins to serve, and starts the full deadlines of all its sessions. */
+  /** The broker begins to serve, and all deadlines of its sessions begin anew. */
   served(): void {
     for (const session of this.#broker.table?.sessions.values() ?? []) {
       if (!this.#isOwned(session)) continue
@@ -197,7 +198,7 @@ export class SessionOracle {
     this.#recordOf(id).lastReceived = this.#stopwatch.read()
   }
 
-  /** @param keep Whether the session keeps its lease, because the broker closed the connection. */
+  /** @param keep Whether the broker closed the connection. Then the session keeps its lease. */
   #suspended(id: string, keep: boolean): void {
     const record = this.#recordOf(id)
     // Before its welcome, a connection has no session, so `closedAtBroker` did not record the drop.
@@ -269,7 +270,8 @@ export class SessionOracle {
         `${session.id} sent a frame`,
       )
     }
-    // A client that was not welcomed does not know of the session, which may thus end early.
+    // The sessions of a leaving broker may end early. So may a session without a welcome, because
+    // its client does not know of the session.
     if (isLeaving || lastReceived === undefined) return
     const silentForMs = this.#stopwatch.since(lastReceived).max
     if (silentForMs >= session.lease) return
@@ -350,9 +352,9 @@ export class SessionOracle {
   }
 
   /**
-   * Whether an unread frame with this text, by default any frame, had arrived from the session
-   * before this turn. Frames on a connection that the broker has closed do not count, because the
-   * broker may have stopped reading from that connection long before.
+   * Whether a frame of the session, which contains this text, arrived before this turn and is still
+   * unread. Frames on a connection that the broker has closed do not count, because the broker may
+   * have stopped reading from that connection long before.
    */
   #hasUnread({ id }: Session, text = ''): boolean {
     const { turnBegan } = this.#broker.process

@@ -1,6 +1,7 @@
 /**
- * Draws the properties of a shared command log from a seed, for worlds with several brokers. This
- * plan has its own random numbers, so a seed has the same clients for any number of brokers.
+ * Draws from a seed what only worlds with several brokers have: the brokers, their shared command
+ * log and its faults. These random numbers are independent of those of `Plan`, so a seed has the
+ * same clients for any number of brokers.
  */
 import type { Plan } from './plan.js'
 import type { Random } from './random.js'
@@ -54,8 +55,8 @@ export interface SharedPlan extends AppendFaults {
    */
   readonly spared: number | undefined
   /**
-   * Whether a client sends many messages twice. The world also has this client if
-   * `Plan.hasDuplicatingClient` is true.
+   * Whether the world has a client that sends many messages twice, even if
+   * `Plan.hasDuplicatingClient` is false.
    */
   readonly hasDuplicatingClient: boolean
 }
@@ -80,12 +81,12 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     failing: drawProbability(),
     doubled: drawProbability(),
     faults,
-    // Spares no broker in a world with tight buffers, in which a broker may disconnect a client
-    // without a fault.
+    // A client of a spared broker must never be disconnected. With tight buffers, a broker may
+    // disconnect a client without a fault, so no broker is spared.
     spared: random.chance(0.4) && !plan.hasTightBuffers ? random.int(0, brokers - 1) : undefined,
     hasDuplicatingClient: random.chance(0.3),
   }
-  // `faults` is already in `shared`, and this draw must be the last (see `LogFaultKind`).
+  // Changes the `faults` of `shared`. This draw must be the last (see `LogFaultKind`).
   if (!isFaultless && random.chance(0.2)) faults.dropFromLog = 1
   return shared
 }

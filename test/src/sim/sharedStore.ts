@@ -40,7 +40,7 @@ export class SharedStore {
     return this.#position
   }
 
-  /** The position up to which entries were removed. */
+  /** The entries up to and including this position were removed. */
   get compactedTo(): number {
     return this.#compactedTo
   }
@@ -66,8 +66,8 @@ export class SharedStore {
   }
 
   /**
-   * Returns the first entry after a position; undefined if no such entry exists yet, or if the
-   * store may have removed this entry.
+   * Returns the first entry after a position; undefined if no such entry exists yet, or if later
+   * positions were compacted.
    */
   next(position: number): StoredEntry | undefined {
     if (position < this.#compactedTo) return undefined
@@ -77,7 +77,7 @@ export class SharedStore {
   /**
    * Calls `listener` for every present and future entry after a position.
    *
-   * @returns a function that ends the calls; undefined if entries after the position were removed
+   * @returns a function that ends the calls; undefined if later positions were compacted
    */
   listen(after: number, listener: EntryListener): (() => void) | undefined {
     if (after < this.#compactedTo) return undefined
@@ -93,7 +93,7 @@ export class SharedStore {
     return true
   }
 
-  /** Removes the entries up to a position, and all snapshots except the newest two. */
+  /** Removes the entries up to and including a position, and all but the newest two snapshots. */
   compact(position: number): void {
     this.#snapshots = this.#snapshots.slice(-2)
     this.#compactedTo = Math.max(this.#compactedTo, position)

@@ -10,7 +10,7 @@ const maxRuns = 300
 
 export class Shrinker {
   readonly #seed: number
-  /** The rule that the failed run breaks. If it breaks none: '', so that no change is kept. */
+  /** The rule that the failed run breaks; '', which is no rule, if the run breaks none. */
   readonly #rule: string
   #options: SimulationOptions
   #best: Result
@@ -25,7 +25,7 @@ export class Shrinker {
 
   /** @returns the smallest run that breaks the same rule, and its options */
   async run(): Promise<{ result: Result; options: SimulationOptions }> {
-    // Even without a change, `#try` makes later runs end their faults at the violation's event.
+    // Without a change, `#try` only lets later runs end their faults at the event of the violation.
     await this.#try({})
     await this.#tryFewerFaults()
     await this.#tryFewerClients()
@@ -36,12 +36,12 @@ export class Shrinker {
   }
 
   async #tryFewerClients(): Promise<void> {
-    const allClients =
-      this.#options.clients ?? Array.from({ length: this.#best.clients }, (_, i) => i)
+    const clientCount = this.#best.clients
+    const allClients = this.#options.clients ?? Array.from({ length: clientCount }, (_, i) => i)
     for (const client of allClients) {
-      const clients = new Set(this.#options.clients ?? allClients)
-      clients.delete(client)
-      if (clients.size > 0) await this.#try({ clients })
+      const remaining = new Set(this.#options.clients ?? allClients)
+      remaining.delete(client)
+      if (remaining.size > 0) await this.#try({ clients: remaining })
     }
   }
 
@@ -55,7 +55,7 @@ export class Shrinker {
     }
   }
 
-  /** Ends the faults after fewer events. The run may still break the rule later. */
+  /** Reduces `events`, the number of events until the faults end. The rule may break later. */
   async #tryFewerEvents(): Promise<void> {
     for (const fraction of [0.5, 0.75, 0.9, 0.97]) {
       await this.#try({ events: Math.floor(this.#options.events * fraction) })

@@ -51,7 +51,7 @@ const expectedCountsOfOneBroker = [
   'gradual snapshot',
 ]
 
-/** The same for all worlds with three brokers. */
+/** As above, for the worlds with three brokers. */
 const expectedCountsOfCluster = [
   'broker declared dead',
   'broker left',
@@ -72,7 +72,7 @@ const expectedCountsOfCluster = [
   'gradual snapshot',
 ]
 
-/** The same for all worlds with three cells. */
+/** As above, for the worlds with three cells. */
 const expectedCountsOfCells = [
   'granted in cell 1',
   'granted in cell 2',
@@ -140,12 +140,11 @@ const fixedWorlds = [
       60, 68, 69, 74, 75, 76, 77, 91, 93, 94, 98, 99, 100, 103, 104, 115, 123, 124, 126,
     ],
   },
-  // The connection of a `hello` closed before the command log had ordered the `hello`. Then the
-  // lease did not begin anew.
+  // The lease did not begin anew after a `hello` whose connection closed before the command log had
+  // ordered the `hello`.
   { seed: 54_230, events: 676, faults: [0, 2, 3, 4, 6, 7, 10, 12, 13, 14, 15, 16, 24] },
-  // The broker disconnected a client without a grace, so the session had to last until its lease
-  // was over. But the socket closed before a later turn suspended the session, so the session ended
-  // at once.
+  // The broker disconnected a session without a grace, which then had to last for its lease. But
+  // the session ended at once, because its socket closed before the broker suspended the session.
   { seed: 227, events: 1_300, faults: [0, 1, 2, 3, 4] },
   // The connection dropped when the request began to wait, so the client could not learn that the
   // request waits. The bug was in an oracle (a check of the run).
@@ -210,13 +209,13 @@ describe('simulation', () => {
         onProgress: isFullRun ? print : undefined,
       })
       if (failed?.violation !== undefined) {
-        const { seed, violation, events } = failed
+        const { seed, violation, events: eventCount } = failed
         const { brokers = 1, cells } = options
         const kind = cells === undefined ? `--brokers ${brokers}` : `--cells ${cells}`
         const command = `npm run sim -- ${kind} --seed ${seed}`
         throw new Error(
           `"${violation.rule}" is broken: ${violation.detail}\n` +
-            `at event ${violation.event} of ${events}; ` +
+            `at event ${violation.event} of ${eventCount}; ` +
             `repeat with: ${command} --events ${options.events}\n${failed.lines.join('\n')}`,
         )
       }

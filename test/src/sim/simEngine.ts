@@ -26,6 +26,8 @@ const answerTimeoutMs = 600
 const streamTimeoutMs = 1_500
 /** The longest time until the store stores a `doubled` entry again, in ms. */
 const maxRepeatMs = 3_000
+/** The size of each packet. It does not matter, because no code reads the bytes of these pipes. */
+const packetBytes = 0
 
 /**
  * The probabilities that an append has no answer (`silent`), reports a failure (`failing`), or is
@@ -48,17 +50,17 @@ export interface SimEngineDeps {
   readonly appendFaults: AppendFaults
   /** Called with each entry; must call `deliver` to deliver the entry to the broker. */
   readonly onEntry: (entry: StoredEntry, deliver: () => void) => void
-  /** Called when the broker drops the entries that it has received and not handled yet. */
-  readonly onStop?: (() => void) | undefined
-  /** Set for the engine that serves the log to a broker. Engines of snapshots drop no entries. */
+  /** Called when the broker stops reading, and discards the entries that it has not handled yet. */
+  readonly onStoppedReading?: (() => void) | undefined
+  /** Undefined for an engine that drops no entries, such as that of a snapshot. */
   readonly drops?: DropRules | undefined
 }
 
 /** Which entries an engine may drop, and how it delivers the entry after a dropped one. */
 export interface DropRules {
   /**
-   * Whether an entry may be dropped: only if the next entry shows the broker that an entry is
-   * missing. Otherwise the broker could not notice the loss, and would act on a wrong table.
+   * Whether an entry may be dropped. True only if the `next` entry shows the broker that an entry
+   * is missing. Otherwise the broker would not notice the loss, and would act on a wrong table.
    */
   mayDrop(entry: StoredEntry, next: StoredEntry): boolean
   /**
@@ -77,7 +79,7 @@ interface StoreConnection {
 export class SimEngine implements Engine {
   readonly #deps: SimEngineDeps
   /** For each call that waits for its answer, the function that rejects the call. */
-  readonly #calls = new Set<(error: Error) => void>()
+  readonly #rejections = new Set<(error: Error) => void>()
   readonly #streams = new Set<Stream>()
   #connection: StoreConnection
   #isClosed = false
@@ -114,16 +116,16 @@ export class SimEngine implements Engine {
       ? noAppendFaults
       : this.#deps.appendFaults
     const isSilent = random.chance(silent)
-    const fails = random.chance(failing)
+    const isFailing = random.chance(failing)
     // Half of the failed appends are stored all the same.
-    const isStored = !fails || random.chance(0.5)
+    const isStored = !isFailing || random.chance(0.5)
     const repeatAfterMs = random.chance(doubled) ? random.between(0, maxRepeatMs) : undefined
     return this.#call(
       'append',
       ({ store, world }) => {
         if (isStored) store.append(entry)
         if (repeatAfterMs !== undefined) world.after(repeatAfterMs, () => store.append(entry))
-        if (fails) throw new Error('the outcome is unknown')
+        if (isFailing) throw new Error('the outcome is unknown')
       },
       isSilent,
     )
@@ -148,7 +150,7 @@ export class SimEngine implements Engine {
     return {
       stop: () => {
         stream.stop()
-        this.#deps.onStop?.()
+        this.#deps.onStoppedReading?.()
       },
     }
   }
@@ -174,7 +176,7 @@ export class SimEngine implements Engine {
   async close(): Promise<void> {
     this.#isClosed = true
     for (const stream of [...this.#streams]) stream.stop()
-    for (const fail of [...this.#calls]) fail(new Error('the engine was closed'))
+    for (const fail of [...this.#rejections]) fail(new Error('the engine was closed'))
   }
 
   /**
@@ -188,20 +190,20 @@ export class SimEngine implements Engine {
     const connection = this.#connection
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void): void => {
-        if (!this.#calls.delete(fail)) return
+        if (!this.#rejections.delete(fail)) return
         process.clock.clearTimer(timer)
         finish()
       }
       const fail = (error: Error): void => settle(() => reject(error))
-      this.#calls.add(fail)
+      this.#rejections.add(fail)
       const timer = process.clock.setTimer(() => {
         this.#reconnect(connection)
         fail(new Error(`${name}: no answer`))
       }, answerTimeoutMs)
-      connection.up.send(0, () => {
+      connection.up.send(packetBytes, () => {
         const answer = outcomeOf(() => serve(this.#deps))
         if (isSilent) return
-        connection.down.send(0, () => {
+        connection.down.send(packetBytes, () => {
           process.receive(() => {
             settle(() => ('value' in answer ? resolve(answer.value) : reject(answer.error)))
           })
@@ -275,20 +277,23 @@ class Stream {
   start(): void {
     const { store, process, listener } = this.#deps
     const { up, down } = this.#deps.connection()
-    const [after, start] = [this.#position, ++this.#starts]
-    const isCurrent = (): boolean => start === this.#starts && !this.#isStopped
+    const after = this.#position
+    const startNumber = ++this.#starts
+    const isCurrent = (): boolean => startNumber === this.#starts && !this.#isStopped
     this.#hasReceived = true
     if (this.#watchdog === undefined) this.#watch()
-    up.send(0, () => {
+    up.send(packetBytes, () => {
       this.#unlisten?.()
       if (!isCurrent()) return
       this.#unlisten = store.listen(after, (entry) => {
         if (process.isDead) this.#unlisten?.()
-        else down.send(0, () => process.receive(() => isCurrent() && this.#deliver(entry)))
+        else {
+          down.send(packetBytes, () => process.receive(() => isCurrent() && this.#deliver(entry)))
+        }
       })
       if (this.#unlisten !== undefined) return
       // The store has removed entries that this stream still needs.
-      down.send(0, () => {
+      down.send(packetBytes, () => {
         process.receive(() => {
           if (!isCurrent()) return
           this.stop()
@@ -347,8 +352,8 @@ export class SimEngineSource implements EngineSource {
       ? this.#deps.onEntry
       : (_: StoredEntry, deliver: () => void) => deliver()
     const drops = isForLog ? this.#deps.drops : undefined
-    const onStop = isForLog ? this.#deps.onStop : undefined
-    const engine = new SimEngine({ ...this.#deps, onEntry, drops, onStop })
+    const onStoppedReading = isForLog ? this.#deps.onStoppedReading : undefined
+    const engine = new SimEngine({ ...this.#deps, onEntry, drops, onStoppedReading })
     this.logEngine ??= engine
     return engine
   }
