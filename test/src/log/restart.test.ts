@@ -1,8 +1,8 @@
 /**
  * Tests a broker with a journal. A real process runs the broker, is killed, and is started again.
- * The journal is a command log on disk, from which the broker restores its lock table. All answers
- * that clients received must still be true: each session has the same locks, fences (numbers of the
- * grants) and places in the queues.
+ * The journal is a command log on disk, from which the broker restores its lock table. Each session
+ * must keep what the broker has confirmed: the locks, their fences (numbers of the grants) and the
+ * places in the queues.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -66,12 +66,12 @@ describe('journal: a broker that is killed', () => {
     await start()
     const [alice, bob, carol] = [await openSession(), await openSession(), await openSession()]
     const lock = await alice.lock('orders:42', { metadata: { why: 'test' } })
-    // The broker writes the requests of a session to the journal in order. So when the broker
-    // grants the lock `bob`, the journal has the waiting request of this session.
+    // The broker writes the requests of a session to the journal in order. So once the second
+    // request of a session is granted, the journal has the first request, which waits.
     const requestOfBob = bob.lock('orders:42')
-    await bob.lock('bob')
+    await bob.lock('orders:43')
     const requestOfCarol = carol.lock('orders:42')
-    await carol.lock('carol')
+    await carol.lock('orders:44')
     const resumed = [alice, bob, carol].map((session) => nextEvent(session, 'resumed'))
     await kill()
     await start()
@@ -89,7 +89,7 @@ describe('journal: a broker that is killed', () => {
     expect((await requestOfCarol).fence).to.be.greaterThan(lockOfBob.fence)
   })
 
-  it('exits 0 after a SIGTERM, and continues with its locks after a start', async () => {
+  it('exits with code 0 after a SIGTERM, and continues with its locks after a start', async () => {
     await start()
     const alice = await openSession()
     const lock = await alice.lock('k')
@@ -127,7 +127,8 @@ describe('journal: a broker that is killed', () => {
         }
       })
       for (let round = 0; round < quickOrFull(3, 20); round++) {
-        // Kills the broker after a random number of grants, at least five.
+        // Kills the broker after a random number of grants, at least five. Each call of `stats`
+        // only waits for an answer, while the workers go on.
         const grantsAtKill = counts.grants + 5 + random.below(40)
         while (counts.grants < grantsAtKill) await workers[0]!.stats()
         const resumed = workers.map((session) => nextEvent(session, 'resumed'))

@@ -1,10 +1,10 @@
 /**
  * Tests the self-lease and the failure detector of brokers that share a command log, the record of
  * all changes of locks. The brokers are the members of the log. The self-lease is the time for
- * which a broker knows that it is still a member. An own entry returns when the log delivers the
- * entry to the broker that appended it. This extends the self-lease. The failure detector of
- * another broker declares a silent member dead. With any delays, the self-lease of a member must
- * end before the member is declared dead.
+ * which a broker knows that it is still a member. An own entry is an entry that the broker appended
+ * itself. The entry returns when the log delivers it to this broker, and extends the self-lease.
+ * The failure detector of another broker declares a silent member dead. With any delays, the
+ * self-lease of a member must end before the member is declared dead.
  */
 import { FailureDetector, heartbeatMsFor, SelfLease } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -13,14 +13,14 @@ import { type Random, runRandomTest } from '../support/counts.js'
 /** The dead time: a member that is silent for longer may be declared dead. */
 const deadMs = 6_000
 /**
- * The self-lease for this dead time, which is shorter by 1 % for different clock rates, and by 2 %
- * and 1 ms as a margin.
+ * The self-lease is shorter than the dead time: by 1 % for different clock rates, and by 2 % and
+ * 1 ms as a margin.
  */
 const selfLeaseMs = 5_819
 
 describe('self-lease', () => {
-  // `onSent` gets the number of an own entry and the time of its sending. `onOwnEntry` gets the
-  // number of an entry that has come back, and gives this time.
+  // `onSent` gets the number and the sending time of an own entry. `onOwnEntry` gets the number of
+  // a returned entry, and returns its sending time.
   it('begins when an own entry returns, and counts from the sending of the entry', () => {
     const selfLease = new SelfLease(deadMs)
     expect(selfLease.isOver(0)).to.equal(true)
@@ -62,9 +62,9 @@ describe('self-lease', () => {
 })
 
 /**
- * Lets an own entry return every second from `from` to `to`. Returns each member that the detector
- * reports as dead, with the time of the report. The arguments of `FailureDetector.onOwnEntry` are
- * the number of the returned entry, the number of the last sent entry, and the time.
+ * Lets an own entry return every second from `from` to `to`. Returns the time and the member of
+ * each report that a member is dead. The arguments of `FailureDetector.onOwnEntry` are the number
+ * of the returned entry, the number of the last sent entry, and the time.
  *
  * @param n The number of the first entry.
  */
@@ -82,7 +82,7 @@ function reportsOf(
 }
 
 describe('failure detector', () => {
-  it('reports a silent member when, after the dead time, a further own entry has returned', () => {
+  it('suspects a silent member at an own entry after the dead time, and reports the member at the next', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     // 6,000 ms are not longer than the dead time. So the detector suspects b at 7,000 ms, and
     // reports b at the next own entry.
@@ -105,6 +105,7 @@ describe('failure detector', () => {
     detector.onEntryOf('b', 7_500)
     detector.onEntryOf('c', 7_500)
     expect(detector.hasSuspects).to.equal(false)
+    // At 14,000 ms, both have been silent for 6.5 s, and the detector only suspects them.
     expect(reportsOf(detector, 8_000, 14_000)).to.deep.equal([])
     expect(reportsOf(detector, 15_000, 15_000)).to.deep.equal([
       [15_000, 'b'],
@@ -135,7 +136,7 @@ describe('failure detector', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 3_000)
     detector.onEntryOf('b', 22_999)
-    // From 23,000 ms, the silence is longer than 6 s at 30,000 ms. The report follows 1 s later.
+    // Counted from 23,000 ms, the silence exceeds 6 s at 30,000 ms. The report follows 1 s later.
     const [reported] = reportsOf(detector, 23_000, 40_000)
     expect(reported).to.deep.equal([31_000, 'b'])
   })

@@ -50,7 +50,8 @@ describe('replicated log: snapshots', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     a.source.cut()
-    // Broker `b` declares broker `a` dead. Meanwhile, broker `b` appends more than 20 heartbeats.
+    // Broker `b` declares broker `a` dead. Meanwhile, broker `b` appends more than 20 entries, its
+    // heartbeats.
     await cluster.passTime(30_000)
     expect(cluster.store.snapshots.length).to.be.greaterThan(0)
     expect(b.log.status.members).to.deep.equal([b.brokerName])
@@ -59,8 +60,8 @@ describe('replicated log: snapshots', () => {
   it('are tried again after a failure, which is reported as a problem', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog(every20Entries)
-    // An engine connects a broker with the log. From now on, no new engine can be opened. Each
-    // snapshot needs a new engine, but the broker keeps its own.
+    // An engine connects a broker with the log. From now on, no new engine can be opened. So every
+    // snapshot fails, because it needs a new engine. The engine of the broker stays open.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     const submitCommands = async (): Promise<void> => {
@@ -96,7 +97,7 @@ describe('replicated log: snapshots', () => {
     expect(cluster.store.snapshots.length).to.equal(2)
   })
 
-  it('are loaded by a broker that was cut off until missed entries were compacted', async () => {
+  it('are loaded by a broker that missed compacted entries while it was cut off', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     const formerName = b.brokerName
@@ -112,6 +113,7 @@ describe('replicated log: snapshots', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
     expect(b.brokerName).not.to.equal(formerName)
     expect(a.log.status.members).to.deep.equal([a.brokerName, b.brokerName])
+    // The command `restart` has passed the sessions of the former name to the new name.
     expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
@@ -123,7 +125,7 @@ describe('replicated log: snapshots', () => {
       a.log.submit(fenceFloorCommand(i))
       await cluster.settle()
     }
-    // The broker resigns, and the connection breaks again before the snapshot arrives.
+    // Each call takes 100 ms, so 150 ms are enough to resign, but not to load the snapshot.
     b.source.faults.delayMs = 100
     b.source.mend()
     await cluster.passTime(150)
@@ -135,7 +137,7 @@ describe('replicated log: snapshots', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
-  describe('if a chunk of the newest snapshot is damaged', () => {
+  describe('if a part of the newest snapshot is damaged', () => {
     /** A cluster of one broker. The newest snapshot in the store is damaged. */
     async function damagedCluster(): Promise<[Cluster, RecordingStateMachine]> {
       const cluster = new Cluster()
@@ -171,7 +173,7 @@ describe('replicated log: snapshots', () => {
       expect(error.code).to.equal('INVALID_OPTION')
     })
 
-    it('the next snapshot is made from the table of the broker instead, and the damage is counted', async () => {
+    it('the broker makes the next snapshot from its own table, and counts a failed snapshot', async () => {
       const [cluster, a] = await damagedCluster()
       for (let i = 50; i < 75; i++) {
         a.log.submit(fenceFloorCommand(i))

@@ -11,7 +11,7 @@ import { fenceFloorCommand, RecordingTable } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 import type { ThreadOptions } from './programs/snapshotThread.js'
 
-describe('snapshot in a thread', () => {
+describe('snapshot thread', () => {
   let dir: string
   let log: ReplicatedLog
   beforeEach(() => {
@@ -31,7 +31,7 @@ describe('snapshot in a thread', () => {
     const source = new MemorySource(store)
     const file = join(dir, 'snapshot.json')
     const thread = new URL('./programs/snapshotThread.js', import.meta.url)
-    // Each thread needs the entries at the time of its start.
+    // A getter, because each thread gets the entries that the log has when the thread starts.
     const get = (): { thread: URL; options: ThreadOptions } => ({
       thread,
       options: { entries: [...store.entries], file, fault },
@@ -56,7 +56,7 @@ describe('snapshot in a thread', () => {
     expect(condition()).to.equal(true)
   }
 
-  it('contains the table as of the announced position, or of a later position', async () => {
+  it('writes the table as of the position that the log reports, or as of a later position', async () => {
     const { table } = await start()
     await submitUntil(() => log.status.snapshot !== undefined, table)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))

@@ -54,8 +54,10 @@ class VanishingStorage {
     this.port = Number(new URL(proxy.url).port)
   }
 
-  static async inFrontOf(stage: Stage, port: number): Promise<VanishingStorage> {
+  /** Starts a proxy of the storage at this port. The proxy runs until the end of the test. */
+  static async start(stage: Stage, port: number): Promise<VanishingStorage> {
     let storage: VanishingStorage
+    // Handles what the storage sends.
     const down: Filter = (bytes, connection) => storage.#onAnswer(bytes, connection)
     const proxy = await TcpProxy.to(port, () => ({ down }))
     stage.onCleanUp(() => proxy.close())
@@ -91,8 +93,8 @@ describe('log: the start of a broker', function () {
   let logCount = 0
 
   /**
-   * How long an engine tries to open the log, and how long the checks of PostgreSQL may take, in
-   * ms. The default of each time is 10 s.
+   * How long an engine tries to open the log, and how long a chore may take, in ms. A chore is a
+   * long call to PostgreSQL, here a check. The default of each time is 10 s.
    */
   const shortWaits = { openTimeoutMs: 300, choreMs: 200 }
 
@@ -138,13 +140,14 @@ describe('log: the start of a broker', function () {
   for (const [name, { port, newEngine }] of Object.entries(storages)) {
     for (const mode of modes) {
       it(`ends with one message, and may be tried again, if ${name} ${mode} at any point`, async () => {
-        const storage = await VanishingStorage.inFrontOf(stage, port())
+        const storage = await VanishingStorage.start(stage, port())
+        // The first start succeeds, and shows how many answers a start needs.
         await startLog(newEngine(storage.port), nodeEnvironment)
-        const total = storage.answerCount
-        expect(total).to.be.greaterThan(5)
+        const neededAnswers = storage.answerCount
+        expect(neededAnswers).to.be.greaterThan(5)
         let failedStarts = 0
         // A quick run tests every third point.
-        for (let point = 0; point < total; point += quickOrFull(3, 1)) {
+        for (let point = 0; point < neededAnswers; point += quickOrFull(3, 1)) {
           storage.vanishAfter(point, mode)
           const start = startLog(newEngine(storage.port, shortWaits), fastEnvironment)
           const error = await start.then(

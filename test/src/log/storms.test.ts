@@ -14,6 +14,8 @@ import { plainState } from '../table/tableToPlain.js'
 import { Cluster, type Member } from './cluster.js'
 
 const keys = ['k', 'l', 'm']
+/** The fake clock advances in steps of this time. */
+const clockStepMs = 100
 
 /** A client that resumes its session at a random broker after each lost connection. */
 class Wanderer {
@@ -68,15 +70,15 @@ class Wanderer {
       formerClient === undefined ? options : formerClient.resumeHello(options),
     )
     await cluster.settle()
-    // A broker without frames waits for the log. The next `act` tries again.
+    // A broker that has sent nothing waits for the log. The next `act` tries again.
     if (socket.closedWith !== undefined || socket.frames.length === 0) {
       socket.drop()
       return
     }
     this.client = broker.clientOn(socket)
     this.#hasDropped = false
-    // In a new session, the request ids begin again. In a resumed session, any message confirms
-    // that the client has the new secret of the session.
+    // In a new session, the request ids begin again. After a resume, any message proves that the
+    // client has received `welcome`, with the secret for the next resume.
     if (!this.client.welcome.resumed) this.#id = 0
     else this.client.say({ type: 'ack', ids: [] })
   }
@@ -116,10 +118,7 @@ function causeFailure(cluster: Cluster, { source }: Member, random: Random): () 
   return random.pick(failures)()
 }
 
-/**
- * The state of a table without undefined fields. A stored answer that comes from a snapshot lacks
- * them, and another answer has them.
- */
+/** The state of a table without undefined fields, which a stored answer loses in a snapshot. */
 function jsonState(table: Parameters<typeof plainState>[0]): object {
   return JSON.parse(JSON.stringify(plainState(table))) as object
 }
@@ -150,7 +149,7 @@ async function runStorm(random: Random): Promise<{ takeovers: number; opened: nu
     if (repairs.length > 0 && random.chance(0.05))
       repairs.splice(random.below(repairs.length), 1)[0]!()
     for (const wanderer of wanderers) if (random.chance(0.6)) await wanderer.act(cluster)
-    await cluster.passTime(random.below(400), 100)
+    await cluster.passTime(random.below(400), clockStepMs)
     expectAgreement(brokers)
   }
   for (const repair of repairs) repair()
@@ -158,9 +157,9 @@ async function runStorm(random: Random): Promise<{ takeovers: number; opened: nu
   // The wanderers go on, so that the brokers have sessions after the storm.
   for (let step = 0; step < 100; step++) {
     for (const wanderer of wanderers) await wanderer.act(cluster)
-    await cluster.passTime(200, 100)
+    await cluster.passTime(200, clockStepMs)
   }
-  await cluster.passTime(1_000, 100)
+  await cluster.passTime(1_000, clockStepMs)
   const entriesOfStorm = cluster.store.allTexts.join('')
   const [first, ...others] = brokers.map(({ broker }) => broker)
   const { members } = first!.logStatus!
@@ -172,7 +171,7 @@ async function runStorm(random: Random): Promise<{ takeovers: number; opened: nu
     expect(members).to.include(ownerBroker)
   for (const { client } of wanderers) client?.socket.drop()
   // Each session ends 5 s (its lease) after its last message. 12 s are surely enough.
-  await cluster.passTime(12_000, 100)
+  await cluster.passTime(12_000, clockStepMs)
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
   const countOf = (text: string): number => entriesOfStorm.split(text).length - 1

@@ -70,9 +70,9 @@ describe('a broker whose self-lease has ended', () => {
     const alice = await cluster.connectClient(a, { grace: 'lease' })
     await cluster.lock(alice, { id: 1, key: 'k', ttl: 8_000 })
     a.source.cut()
-    // The ttl is over at broker `a`. Broker `b` has declared broker `a` dead, and now owns the
-    // session.
     await cluster.passTime(9_500)
+    // The ttl is over at broker `a`. But broker `b` has declared broker `a` dead, and now owns the
+    // session.
     a.source.mend()
     await cluster.passTime(3_000)
     // Broker `b` counts the ttl again from its takeover. Broker `a` must not end the lock.
@@ -90,10 +90,11 @@ describe('a broker that has become a member again', () => {
     await cluster.lock(alice, { id: 1, key: 'k', ttl: 20_000 })
     a.source.cut()
     b.source.cut()
-    // Both self-leases end. The lease of 15 s begins again when the brokers are members again.
+    // Both self-leases end.
     await cluster.passTime(7_000)
     a.source.mend()
     b.source.mend()
+    // The lease, by default 15 s, begins again when the brokers are members again.
     await cluster.passTime(14_000)
     expect([...b.broker.table.sessions.keys()]).to.deep.equal([alice.session])
     await cluster.passTime(4_000)
@@ -140,11 +141,12 @@ describe('a broker with an unreachable log', () => {
 
   it('refuses new requests and sessions if its queue is long, and disconnects a client that sends more', async () => {
     const cluster = new Cluster()
-    const a = await cluster.startBroker({ limits: { locksPerSession: 300_000 } })
+    const a = await cluster.startBroker()
     const [alice, bob] = [await cluster.connectClient(a), await cluster.connectClient(a)]
     a.source.cut()
     // A client sends `ack` for answers that it received, and the broker queues one command for
-    // each `ack`. From 100,000 queued commands on, the broker refuses new requests.
+    // each `ack`. From 100,000 queued commands on, the broker refuses new requests. So
+    // Alice sends 103,000 acks, and later 103,000 more.
     const ack = { type: 'ack', ids: [] }
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
     // The broker limits its work in one turn of the event loop, so it needs several turns.

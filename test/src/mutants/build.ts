@@ -107,9 +107,9 @@ function symbolOf(mutant: Mutant): string {
 function moduleOf(mutant: Mutant, modules: readonly Module[]): Module {
   const folder = mutant.in.includes('/') ? mutant.in.slice(0, mutant.in.indexOf('/') + 1) : ''
   const symbol = symbolOf(mutant)
-  const [nameInModule = symbol] = symbol.split('.')
-  // `declares` is slow, because it parses the whole module. This test first excludes most modules.
-  const declaration = new RegExp(`(class|function\\*?|const|let|var) ${nameInModule}\\b`)
+  const [topLevelName = symbol] = symbol.split('.')
+  // Excludes most modules before `declares`, which is slow because it parses the whole module.
+  const declaration = new RegExp(`(class|function\\*?|const|let|var) ${topLevelName}\\b`)
   const candidates = modules.filter(
     ({ file, code }) => file.startsWith(folder) && declaration.test(code) && declares(code, symbol),
   )

@@ -22,7 +22,7 @@ const nameKinds = ['identifier', 'shorthand_property_identifier']
  * Returns the code without comments and with single quotes, because patterns are compared with code
  * of this form. Each line keeps its number.
  */
-export function withoutStyle(code: string): string {
+export function normalize(code: string): string {
   const root = rootOf(code)
   const edits: Edit[] = []
   for (const comment of root.findAll({ rule: { kind: 'comment' } })) {
@@ -45,8 +45,8 @@ export function declares(code: string, symbol: string): boolean {
 
 /** Returns those symbols of a module that have exactly one match of the pattern. */
 export function symbolsWith(code: string, find: string): string[] {
-  const symbols = rootOf(withoutStyle(code)).children().flatMap(declarationsIn).flatMap(symbolsOf)
-  const pattern = withoutStyle(find)
+  const symbols = rootOf(normalize(code)).children().flatMap(declarationsIn).flatMap(symbolsOf)
+  const pattern = normalize(find)
   return symbols.filter(([, node]) => matchesIn(node, pattern).length === 1).map(([name]) => name)
 }
 
@@ -58,11 +58,11 @@ export function symbolsWith(code: string, find: string): string[] {
  *   that the module lacks.
  */
 export function changeIn(code: string, symbol: string, { find, replace }: Change): string {
-  const normalizedCode = withoutStyle(code)
+  const normalizedCode = normalize(code)
   const root = rootOf(normalizedCode)
   const nodes = nodesOf(root, symbol)
   if (nodes.length === 0) throw new Error(`No symbol ${symbol} in this module`)
-  const matches = nodes.flatMap((node) => matchesIn(node, withoutStyle(find)))
+  const matches = nodes.flatMap((node) => matchesIn(node, normalize(find)))
   if (matches.length !== 1) {
     throw new Error(
       `The pattern \`${find}\` matches ${matches.length} times in ${symbol}, not once: ` +

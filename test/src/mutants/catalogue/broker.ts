@@ -47,7 +47,7 @@ const connections: Mutant[] = [
     in: 'Connections.onAborted',
     find: 'this.#suspendSession($CONNECTION, true)',
     replace: 'this.#suspendSession($CONNECTION, false)',
-    why: 'The broker keeps the session of an aborted connection only for its grace, not for its lease.',
+    why: 'When the broker aborts a connection, it keeps the session only for the grace, not for the lease.',
   },
   {
     name: 'overtaken-resume-wins',
@@ -88,7 +88,7 @@ const deadlines: Mutant[] = [
     find: '$REAL_NOW - this.#pausedMs',
     replace: 'this.now()',
     testFile: 'server/timekeeper',
-    why: 'The broker checks leases by the time in messages, which may include a part of a pause.',
+    why: 'The broker checks leases by the time in messages, which may count a part of a pause as elapsed.',
   },
   {
     name: 'deadlines-before-input',
@@ -172,21 +172,21 @@ const messages: Mutant[] = [
     in: 'Outbound.#welcome',
     find: 'snapshotChunks($HELD, $WAITING)',
     replace: 'snapshotChunks([], $WAITING)',
-    why: 'The snapshot that a resumed session gets leaves out its locks.',
+    why: 'A resumed session gets a snapshot without its locks.',
   },
   {
     name: 'snapshot-without-waiting-requests',
     in: 'Outbound.#welcome',
     find: 'snapshotChunks($HELD, $WAITING)',
     replace: 'snapshotChunks($HELD, [])',
-    why: 'The snapshot that a resumed session gets leaves out its waiting requests.',
+    why: 'A resumed session gets a snapshot without its waiting requests.',
   },
   {
     name: 'paused-query-skips-key',
     in: 'keysOf',
     find: 'yield $SEARCH.costPerStep + $SKIPPED_COST;',
     replace: '{ yield $SEARCH.costPerStep + $SKIPPED_COST; $SEARCH.next() }',
-    why: 'A query that continues after a pause leaves out one key.',
+    why: 'A query that continues in a later turn of the event loop leaves out one key.',
   },
   {
     name: 'only-last-equal-watch-told',
@@ -200,7 +200,7 @@ const messages: Mutant[] = [
     in: 'SessionWatches.#removeGroup',
     find: 'this.#setCoveredIndexed($GROUP, $PLACE, true)',
     replace: 'undefined',
-    why: 'The broker sends a watch no events after a wider watch of the same session has ended.',
+    why: 'After a wider watch has ended, a narrower watch of the same session gets no events.',
   },
   {
     name: 'watch-told-of-older-events',

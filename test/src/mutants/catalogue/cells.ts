@@ -1,7 +1,8 @@
 /**
  * Mutants (planted bugs) of cells: which cell has a key, what brokers refuse, and what the client
  * does when a session of a cell ends. Each cell is an independent broker with a part of the keys.
- * The tag of a key is the text in its braces; keys with the same tag belong to one cell.
+ * The hash of a key is its slot, and each cell has a range of slots. The tag of a key is the text
+ * in its braces. If a key has a tag, only the tag is hashed.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -54,7 +55,7 @@ export const cellMutants: readonly Mutant[] = [
     in: 'client/CellSession.cellOf',
     find: 'cellOfSlot($SLOT, $COUNT)',
     replace: 'Math.max(1, cellOfSlot($SLOT, $COUNT) - 1)',
-    why: 'The client sends a request to a cell whose number is one too low.',
+    why: 'The client sends a request for a key of cell 2 or 3 to the cell before.',
     cells,
   },
   {

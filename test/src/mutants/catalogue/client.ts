@@ -43,7 +43,7 @@ const clocks: Mutant[] = [
     in: 'LeaseMonitor.extend',
     find: 'expiryFrom($SENT, $LEASE)',
     replace: 'expiryFrom(this.#scheduler.now(), $LEASE)',
-    why: 'A holder counts its lease from the receipt of an ack, not from the sending of the message.',
+    why: 'A holder counts its lease from the receipt of an ack, not from the sending of the message that the ack confirms.',
   },
   {
     name: 'client-lease-check-never-moves-forward',
@@ -51,7 +51,7 @@ const clocks: Mutant[] = [
     find: '!isEarlyEnough',
     replace: 'scheduled === undefined',
     testFile: 'client/holding',
-    why: 'The client does not end its session at the end of the grace if the lease ends later.',
+    why: 'The check of the lease never moves to an earlier time, so a session with a long lease outlives its grace.',
   },
   {
     name: 'client-sends-no-heartbeat',
@@ -75,7 +75,7 @@ const clocks: Mutant[] = [
     find: '!$LISTENER.isIdle',
     replace: 'false',
     testFile: 'client/heartbeat',
-    why: 'The client counts the idle lease although it has asked for a lock since its pong.',
+    why: 'The client relies on the idle lease although it has requested a lock since its pong.',
   },
   {
     name: 'client-asks-for-idle-lease-when-busy',
@@ -114,7 +114,7 @@ const losses: Mutant[] = [
     in: 'createMessageHandlers',
     find: '$HELD_LOCKS.lose([$LOCK], $$$REASON)',
     replace: 'undefined',
-    why: 'A holder believes in a lock although the broker has sent that the lock is lost.',
+    why: 'A holder believes in a lock although the broker has reported its loss.',
   },
   {
     name: 'client-signal-not-aborted',
