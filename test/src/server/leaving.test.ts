@@ -1,8 +1,9 @@
 /**
  * Tests the end of a session, and how long a session and its locks outlive its connection.
  * - After `bye` the broker ends the session immediately.
- * - After a drop the session lives for its grace, which the client requests in its hello.
- * - After an abort by the broker the session lives until its lease ends.
+ * - If the connection drops, the session lives for its grace. The client requests the grace in its
+ *   hello.
+ * - If the broker aborts the connection, the session lives until its lease ends.
  * The lease is the time that the broker keeps a session without a message of its client. The ttl of
  * a lock is the time after which the lock expires. A fence is the number of a grant.
  */
@@ -11,8 +12,8 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client, passTimeAnsweringPings } from './harness.js'
 import { slowLog } from './logs.js'
 
-/** Whether a client has received a grant since its messages were last taken. */
-function isGranted(client: Client): boolean {
+/** Takes the new messages of a client. Returns whether a grant is among them. */
+function gotGrant(client: Client): boolean {
   return client.takeMessages().some(({ type }) => type === 'granted')
 }
 
@@ -38,7 +39,7 @@ describe('leaving: a bye', () => {
   it('releases the locks in the same turn in spite of a grace, and closes with 1000', () => {
     const { holder, waiter } = holderAndWaiter({ grace: 'lease' })
     holder.say({ type: 'bye' })
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
     expect(holder.socket.closedWith).to.include({ code: closeCodes.goodbye.code })
   })
 
@@ -54,43 +55,44 @@ describe('leaving: a bye', () => {
     const { harness, holder, fence } = holderAndWaiter()
     holder.say({ type: 'unlock', id: 2, fence }, { type: 'bye' })
     expect(holder.takeMessages()).to.deep.equal([{ type: 'unlocked', id: 2 }])
+    // Only the session of the waiter remains.
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 })
 
 describe('leaving: a connection that a draining broker closes', () => {
   /** A holder and a waiter. The draining broker has begun to close the connection of the holder. */
-  const dismissedHolderAndWaiter = () => {
+  const closingHolderAndWaiter = () => {
     const scene = holderAndWaiter()
     const { broker, environment } = scene.harness
-    const [connection] = broker.connections
+    const [holderConnection] = broker.connections
     const drainMs = 0
     broker.startDraining(drainMs)
-    broker.dismiss(connection!)
+    broker.dismiss(holderConnection!)
     environment.endTurn()
     return scene
   }
 
   it('releases the locks as soon as the client has answered the close', () => {
-    const { harness, holder, waiter } = dismissedHolderAndWaiter()
+    const { harness, holder, waiter } = closingHolderAndWaiter()
     harness.environment.advance(999)
-    // The client answers the close in time, which ends the connection. The broker would terminate
-    // the socket 1 ms later.
+    // The client's answer ends the connection, 1 ms before the broker would terminate the socket.
     holder.socket.drop()
     harness.environment.endTurn()
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('keeps the locks for the lease if the client does not answer the close', () => {
-    const { harness, holder, waiter } = dismissedHolderAndWaiter()
+    const { harness, holder, waiter } = closingHolderAndWaiter()
     harness.environment.advance(1_000)
     expect(holder.socket.isTerminated).to.equal(true)
+    // A terminated socket closes.
     holder.socket.drop()
     // With the 1,000 ms above, this is 1 ms less than the default lease of 15 s.
     harness.environment.advance(13_999)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
     harness.environment.advance(1)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 })
 
@@ -99,7 +101,7 @@ describe('leaving: a connection that drops', () => {
     const { harness, holder, waiter } = holderAndWaiter()
     holder.socket.drop()
     harness.environment.endTurn()
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('releases its locks when the grace is over, and not before', () => {
@@ -107,9 +109,9 @@ describe('leaving: a connection that drops', () => {
     harness.environment.advance(1_000)
     holder.socket.drop()
     harness.environment.advance(2_999)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
     harness.environment.advance(1)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('never keeps its session beyond the lease, which runs from the last message', () => {
@@ -117,9 +119,9 @@ describe('leaving: a connection that drops', () => {
     harness.environment.advance(5_000)
     holder.socket.drop()
     harness.environment.advance(999)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
     harness.environment.advance(1)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('keeps its session beyond the grace for as long as the process of the broker was stopped', () => {
@@ -129,11 +131,11 @@ describe('leaving: a connection that drops', () => {
     harness.environment.advanceWithoutTimers(60_000)
     // The grace does not run during the stop, so 2,000 ms of the grace are left. But the broker
     // counts a stop only from the time when its next timer was due. This time is up to 250 ms after
-    // the start of the stop. So the grace may end up to 250 ms early.
+    // the start of the stop. So the grace may end early, by up to 250 ms.
     harness.environment.advance(1_700)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
     harness.environment.advance(300)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 })
 
@@ -146,9 +148,9 @@ describe('leaving: a connection that the broker aborts', () => {
     expect(holder.socket.closedWith?.code).to.equal(4400)
     holder.socket.drop()
     harness.environment.advance(5_999)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
     harness.environment.advance(1)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('keeps the locks until the lease ends, although the grace is shorter', () => {
@@ -156,21 +158,21 @@ describe('leaving: a connection that the broker aborts', () => {
     holder.say('junk')
     holder.socket.drop()
     harness.environment.advance(5_999)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
     harness.environment.advance(1)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('keeps the locks for the lease after an invalid WebSocket frame', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
     holder.socket.sayInvalidFrame()
     harness.environment.advance(1_000)
-    expect(holder.socket.isTerminated, 'after a second').to.equal(true)
+    expect(holder.socket.isTerminated, 'no answer to the close for a second').to.equal(true)
     holder.socket.drop()
     harness.environment.advance(4_999)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
     harness.environment.advance(1)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('withdraws the waiting requests of a session without a grace, because no grant can reach the client', () => {
@@ -182,7 +184,7 @@ describe('leaving: a connection that the broker aborts', () => {
   })
 })
 
-/** A silent client leaves its connection open, but sends at most pongs. */
+/** A silent client sends nothing, or only pongs, on its open connection. */
 describe('leaving: a silent client', () => {
   it('loses its session with 4410 when the lease ends, and the next waiter gets the lock', () => {
     const { harness, holder, waiter } = holderAndWaiter({ lease: 6_000 })
@@ -190,7 +192,7 @@ describe('leaving: a silent client', () => {
     expect(holder.socket.closedWith).to.equal(undefined)
     harness.environment.advance(1)
     expect(holder.socket.closedWith?.code).to.equal(4410)
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('renews its lease by a pong', () => {
@@ -217,7 +219,7 @@ describe('leaving: a silent client', () => {
     harness.environment.fireTimers()
     harness.sayAndEndTurn(holder.socket, { type: 'pong', n: 1 })
     harness.environment.advance(1_999)
-    expect(isGranted(waiter)).to.equal(false)
+    expect(gotGrant(waiter)).to.equal(false)
   })
 
   it('gets no ack after the broker has submitted the end of the session to the command log', () => {
@@ -247,7 +249,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(waiter.takeMessages()).to.deep.equal([])
     harness.environment.advance(1)
     expect(holder.takeMessages()).to.deep.equal([{ type: 'lost', fence, reason: 'expired' }])
-    expect(isGranted(waiter)).to.equal(true)
+    expect(gotGrant(waiter)).to.equal(true)
   })
 
   it('counts from the time of the grant, which is `at` in `granted`', () => {
@@ -287,7 +289,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
-  it('ends the lock in cleanExpiredLocks if the timer of the broker is late, and only once', () => {
+  it('is enforced by cleanExpiredLocks if the timer is late, once for each lock', () => {
     const harness = new BrokerHarness()
     const holder = harness.openSession()
     holder.acquire('a', { ttl: 1_000 })

@@ -30,7 +30,7 @@ describe('the error message of a limit', () => {
     expect(valuesInMessages).to.deep.equal(['7', '256', '1,000', '65,536', '268,435,456'])
   })
 
-  it('does not load locale data, which would stop the broker for over 10 ms', () => {
+  it('does not load locale data, because loading this data would stop the broker for over 10 ms', () => {
     const message = withoutLocales(() => limitMessage('waitersPerKey', 1_000))
     expect(message).to.equal(
       '1,000 requests wait for this key, the maximum; try again later (waitersPerKey)',

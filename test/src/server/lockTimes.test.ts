@@ -51,13 +51,13 @@ describe('the times of a lock in queries and watches', () => {
     const since = harness.environment.clock.wall()
     const lock = `{"key":"k","mode":"exclusive","session":"${holder.session}","name":"ann","fence":${fence},"since":${since}}`
     reader.say({ type: 'query', id: 1 })
-    const counts = '"waiting":[],"heldCount":1,"waitingCount":0,"more":false'
+    const restOfAnswer = '"waiting":[],"heldCount":1,"waitingCount":0,"more":false'
     expect(reader.socket.frames.at(-1)).to.equal(
-      `{"type":"found","id":1,"held":[${lock}],${counts}}`,
+      `{"type":"found","id":1,"held":[${lock}],${restOfAnswer}}`,
     )
   })
 
-  it('count down, and a refresh restarts the time of the ttl, but not of the maxHold', () => {
+  it('count down, and a refresh restarts the ttl, but not the maxHold', () => {
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 3_000 })
     passTimeAnsweringPings(harness, 400, holder, reader)
     const times = { ttl: 1_000, ttlRemaining: 600, maxHold: 3_000, maxHoldRemaining: 2_600 }
@@ -72,9 +72,10 @@ describe('the times of a lock in queries and watches', () => {
     expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({ ...times, ...newTtl })
   })
 
-  it('are in a page of a query, in the initial state of a watch, and in a query by `Broker.find`', () => {
+  it('are in a page of a query, in the initial state of a watch, and in `Broker.remainingTimesOf`', () => {
     holder.acquire('k', { ttl: 1_000 })
     passTimeAnsweringPings(harness, 100, holder, reader)
+    // A query with `after` asks for a page.
     expect(timeFieldsOf(query(reader, { after: '' })[0]!)).to.deep.equal(timesWithTtl(1_000, 900))
     reader.say({ type: 'watch', id: 2 })
     expect(timeFieldsOf(reader.socket.takeMessagesOfType('watching')[0]!.held[0]!)).to.deep.equal(
@@ -107,7 +108,7 @@ describe('the times of a lock in queries and watches', () => {
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 9_000 })
     holder.refresh(fence, { ttl: 2_000 })
     holder.unlock(fence)
-    // The lock and the unlock have an event. A refresh has no event.
+    // The lock and the unlock each cause an event. A refresh causes no event.
     const events = reader.socket.takeMessagesOfType('event').map(({ event }) => event as HeldInfo)
     expect(events.map(timeFieldsOf)).to.deep.equal(
       [1_000, 2_000].map((ttl) => ({ ...timesWithTtl(ttl, undefined), maxHold: 9_000 })),
@@ -142,10 +143,12 @@ describe('the times of a lock in queries and watches', () => {
       const readers = [1, 2, 3].map(() => harness.openSession({ lease: 60_000 }))
       for (const { socket } of readers) socket.say({ type: 'query', id: 1 })
       let turns = 0
-      for (let answers = 0; answers < 3; turns++) {
+      let completeAnswers = 0
+      while (completeAnswers < 3) {
+        turns++
         harness.environment.endOneTurn()
         const parts = readers.flatMap(({ socket }) => socket.takeMessagesOfType('found'))
-        answers += parts.filter(({ more }) => !more).length
+        completeAnswers += parts.filter(({ more }) => !more).length
       }
       return turns
     }
@@ -153,8 +156,8 @@ describe('the times of a lock in queries and watches', () => {
   })
 })
 
-describe('the times of a lock in a cluster', () => {
-  it('are known only at the broker that owns the session, and begin anew when another broker takes over', async () => {
+describe('the remaining times of a lock in a cluster', () => {
+  it('are known only at the broker that owns the session, and begin anew when another broker takes over the session', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [

@@ -8,8 +8,8 @@ type StateMachine = Parameters<Log['start']>[0]
 type Command = Parameters<Log['submit']>[0]
 
 /**
- * Makes a log that keeps submitted commands until the test calls `deliver`. Then the log applies
- * the oldest `count` commands, or all without a `count`. `pending` counts the kept commands.
+ * Makes a log that keeps submitted commands. `deliver(count)` applies the oldest `count` commands,
+ * and `deliver()` applies all. `pending` counts the kept commands.
  */
 export function slowLog(): { log: Log; deliver: (count?: number) => void; pending: () => number } {
   let stateMachine: StateMachine | undefined

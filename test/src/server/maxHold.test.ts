@@ -74,6 +74,7 @@ describe('maxHold', () => {
     const harness = new BrokerHarness({ limits: { maxHoldMs: 1_000 } })
     const holder = harness.openSession({ lease: 60_000, grace: 'lease' })
     expect(holder.welcome.maxHoldMs).to.equal(1_000)
+    // The limit applies to a lock without a maxHold, and to a lock with a longer maxHold.
     const fences = [holder.acquire('k'), holder.acquire('l', { maxHold: 5_000 })]
     holder.socket.drop()
     const resumed = harness.connectWithHello(holder.resumeHello({ attempt: 1 }))

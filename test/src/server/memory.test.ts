@@ -1,9 +1,9 @@
 /**
  * Tests the broker's memory account: the count of the bytes that the broker keeps for its clients.
- * The count is hardly ever below the bytes on the heap. The count returns to its first value when
- * all sessions have ended. Beyond `memoryBytes` the broker refuses new sessions and locks, and
- * serves the existing sessions and locks. A fence is the number of a grant. The grace is the time
- * that a session outlives its connection.
+ * The count is hardly ever below the bytes on the heap. When all sessions have ended, the count is
+ * the same as for an empty broker. Beyond `memoryBytes` the broker refuses new sessions and locks,
+ * and serves the existing sessions and locks. A fence is the number of a grant. The grace is the
+ * time that a session outlives its connection.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -17,8 +17,8 @@ import { BrokerHarness, type Client } from './harness.js'
 const program = fileURLToPath(new URL('programs/weigh.js', import.meta.url))
 
 /**
- * A broker whose memory limit is `roomBytes` above the bytes that it uses after `prepare`. Returns
- * the client that `prepare` made.
+ * Makes a broker whose memory limit is `roomBytes` above the bytes that the broker uses after
+ * `prepare`. Also returns the client that `prepare` made.
  */
 function brokerWithRoom(
   roomBytes: number,
@@ -40,10 +40,10 @@ function outcomes(client: Client): string[] {
 }
 
 describe('memory: the account', () => {
-  it('counts about the bytes on the heap or more, and at most eight times as many', async function () {
+  it('counts at least about the bytes on the heap, and at most eight times as many', async function () {
     this.timeout(60_000)
     const run = promisify(execFile)
-    // `count` chooses its first number in a quick run. A quick run measures half the data, only
+    // A quick run uses the first number of `quickOrFull`. So the run measures half the data, only
     // every fourth kind of data (the stride), and accepts larger errors.
     const [scale, stride] = [String(quickOrFull(0.5, 1)), String(quickOrFull(4, 1))]
     const { stdout } = await run(process.execPath, ['--expose-gc', program, scale, stride])
@@ -58,12 +58,13 @@ describe('memory: the account', () => {
       expect(counted, `${name}: ${heapBytes} on the heap`).to.be.above(
         heapBytes * quickOrFull(0.6, 0.9),
       )
-      // The factor is high because stored refusals share one answer, which counts for each of them.
+      // The factor is high because stored refusals share one answer. The account counts this answer
+      // for each refusal.
       expect(counted, `${name}: ${heapBytes} on the heap`).to.be.below(heapBytes * 8)
     }
   })
 
-  it('returns to its first value when all sessions have ended', () => {
+  it('returns to the count of an empty broker when all sessions have ended', () => {
     const harness = new BrokerHarness()
     const empty = harness.broker.memory.usedBytes
     const clients = Array.from({ length: 3 }, () =>
@@ -73,6 +74,7 @@ describe('memory: the account', () => {
     slowReader.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2, prefix: 'k' })
     slowReader.socket.bufferedBytes = 100_000
     holder.acquire('k', { mode: 'shared', metadata: 'm', ttl: 60_000 })
+    // The broker refuses this request, and stores the answer.
     waiter.lock('k', { timeout: 0 })
     waiter.lock('k', { metadata: 'waits' })
     waiter.say({ type: 'query', id: 9 })
@@ -84,7 +86,7 @@ describe('memory: the account', () => {
       client.socket.drop()
     }
     expect(table.bytes).to.equal(0)
-    // The table keeps the state of an unused key for a while.
+    // The table keeps an unused key for a while. Only the account counts this key.
     expect(memory.usedBytes - table.keys.idleBytes).to.equal(empty)
   })
 
@@ -102,8 +104,9 @@ describe('memory: the account', () => {
       return harness.broker.memory.usedBytes - bytesBefore
     }
     const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
-    // The 20 locks have 40 events: each lock starts and ends. Each of the nine further watchers
-    // adds the unread bytes of its socket, and less than 200 bytes for each event.
+    // The 20 locks have 40 events: each lock starts and ends. The unread bytes of a socket count
+    // from its first event. Each of the nine further watchers adds these bytes, and less than 200
+    // bytes for each event.
     expect(withTenWatchers - withOneWatcher).to.be.below(9 * (70_000 + 40 * 200))
     expect(withOneWatcher).to.be.above(40 * 3_000)
   })
@@ -113,7 +116,7 @@ describe('memory: the account', () => {
     const client = harness.openSession()
     const bytesBefore = harness.broker.memory.usedBytes
     client.socket.unreadBytes = 60_000
-    // So many control frames use up the work budget of the connection, and the broker pauses it.
+    // 1,000 control frames use up the work budget of the connection, so the broker pauses it.
     client.socket.sayControlFrames(1_000)
     harness.environment.endOneTurn()
     expect(client.socket.isPausedByBroker).to.equal(true)
@@ -132,7 +135,7 @@ describe('memory: the account', () => {
     const bytesBefore = harness.broker.memory.usedBytes
     watcher.socket.isClientReading = false
     const fence = busy.acquire('k', { metadata: 'm'.repeat(4_000) })
-    // A refresh has no event.
+    // A refresh has no event, so the refreshes add no output.
     for (let i = 0; i < 10; i++) busy.refresh(fence)
     busy.unlock(fence)
     for (let i = 0; i < 5; i++) busy.unlock(busy.acquire('k', { metadata: 'm'.repeat(4_000) }))
@@ -147,8 +150,8 @@ describe('memory: the account', () => {
 // A room of -1 byte means that the broker already uses one byte more than its limit.
 describe('memory: beyond memoryBytes', () => {
   const prepare = (harness: BrokerHarness): Client => {
-    // These connections make the limit so high that the tests exceed it by less than an eighth.
-    // Beyond an eighth, the broker would also close connections.
+    // The memory of these connections raises the limit, so that the tests exceed the limit by less
+    // than an eighth. Beyond an eighth, the broker would also close connections.
     for (let i = 0; i < 100; i++) harness.connect()
     const client = harness.openSession({ grace: 'lease' })
     client.lock('held', { ttl: 60_000 })
@@ -192,11 +195,12 @@ describe('memory: beyond memoryBytes', () => {
   })
 
   it('the broker grants a waiting request', () => {
-    const { harness, client } = brokerWithRoom(-1, (eachHarness) => {
-      const holder = prepare(eachHarness)
-      eachHarness.openSession().lock('held')
+    const prepareWithWaiter = (target: BrokerHarness): Client => {
+      const holder = prepare(target)
+      target.openSession().lock('held')
       return holder
-    })
+    }
+    const { harness, client } = brokerWithRoom(-1, prepareWithWaiter)
     const waiterConnection = [...harness.broker.connections].at(-1)!
     client.say({ type: 'unlock', id: 2, fence: 1 })
     expect(harness.broker.table.heldCount).to.equal(1)
@@ -236,7 +240,7 @@ describe('memory: beyond memoryBytes', () => {
   it('the broker aborts connections with 16 KiB of unread output if its memory exceeds the limit by an eighth', () => {
     const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
     const other = harness.openSession()
-    // The other client has less than 16 KiB unread. The first 250,000 bytes fit into the room.
+    // The other client has less than 16 KiB unread. The room is enough for 250,000 bytes.
     other.socket.bufferedBytes = 10_000
     client.socket.bufferedBytes = 250_000
     // The broker counts the unread output of a connection when it answers a request.
@@ -253,7 +257,7 @@ describe('memory: beyond memoryBytes', () => {
 describe('memory: the limit memoryBytes', () => {
   it('is half of the heap by default, and can be off', () => {
     const { memoryBytes } = settingsFrom({}).limits
-    // The heap of Node has more than 200 MiB on every machine that runs the tests.
+    // The heap limit of Node is more than 200 MiB on every machine that runs the tests.
     expect(memoryBytes).to.be.above(100 * 1024 * 1024)
     expect(settingsFrom({ profile: 'public' }).limits.memoryBytes).to.equal(memoryBytes)
     const limits = { memoryBytes: Number.POSITIVE_INFINITY }

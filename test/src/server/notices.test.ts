@@ -102,7 +102,7 @@ describe('contended notices', () => {
     expect(types.slice(-2)).to.deep.equal(['snapshot', 'contended'])
   })
 
-  it('come for each of 1,200 locks of one key once, in several turns', () => {
+  it('come once for each of 1,200 locks of one key, in several turns', () => {
     const { harness, clients } = setUp(4)
     const [busy, ...holders] = clients as [Client, Client, Client, Client]
     for (const holder of holders) {

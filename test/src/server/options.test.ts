@@ -94,6 +94,7 @@ describe('options', () => {
     expect(settingsFrom({ quietStart: false }).quietStart).to.equal(0)
   })
 
+  // By default, `lease.min` is 2,000, `lease.default` is 15,000, and `lease.max` is 300,000.
   const refused: [BrokerOptions, RegExp][] = [
     [
       { limits: { connections: 0 } },
@@ -153,9 +154,9 @@ describe('options: the error of listen', () => {
 
   it('says whether the port is in use or the machine does not have the address', async () => {
     const { port } = await stage.startBroker()
-    // Without these options, the broker would refuse to listen on 192.0.2.1, beyond loopback.
-    const [authenticate, allowInsecure] = [() => 'ann', true]
-    const { broker } = await stage.startBroker({ authenticate, allowInsecure })
+    // Without these options, the broker would refuse to listen beyond loopback.
+    const options = { authenticate: () => 'ann', allowInsecure: true }
+    const { broker } = await stage.startBroker(options)
     const usedPortError = await expectRejection(broker.listen({ port }), 'UNAVAILABLE')
     expect(usedPortError.message).to.equal(
       `Cannot listen on 127.0.0.1:${port}: another program is using the port, perhaps another Holdfast broker: stop that program, or set \`port\` to another port`,
@@ -203,6 +204,7 @@ describe('the upgrade policy', () => {
   it('refuses requests to an address beyond loopback, unless authenticate or allowUnauthenticated is set', () => {
     const toNetworkAddress = request(undefined, '192.168.1.7')
     const { headers } = toNetworkAddress
+    // The policy treats an unknown local address as an address beyond loopback.
     const withoutAddress = { headers, socket: {} } as unknown as IncomingMessage
     for (const upgrade of [toNetworkAddress, withoutAddress]) {
       expect(refusalStatus(policyFor({}), upgrade)).to.equal('403 Forbidden')
@@ -267,7 +269,7 @@ describe('the upgrade policy', () => {
     ).to.equal('nothing')
   })
 
-  it('forbids receiving tokens without TLS, unless allowInsecure or a proxy is set', () => {
+  it('forbids receiving tokens without TLS, unless allowInsecure or trustedProxies is set', () => {
     const check = (options: BrokerOptions, hasTls: boolean) =>
       refusalOf(() => policyFor({ authenticate, ...options }).checkHost('0.0.0.0', hasTls))
     const [withTls, withoutTls] = [true, false]

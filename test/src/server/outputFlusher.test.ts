@@ -26,9 +26,9 @@ describe('the output of a turn', () => {
     watcher.say({ type: 'watch', id: 1, key: 'k' })
     harness.environment.endTurn()
     writtenTo.length = 0
-    // Unlike `say`, `socket.say` does not end the turn. The broker encodes the event for the
-    // watcher only when it writes the event. So the watcher comes last, although the watcher sends
-    // a message before the bystander. The broker does not answer an `unwatch` of an unknown watch.
+    // Unlike `say`, `socket.say` does not end the turn. The watcher sends before the bystander, but
+    // comes last, because the broker encodes the event only when it writes the event. The `unwatch`
+    // of an unknown watch has no answer.
     holder.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'unwatch', watch: 2 })
     bystander.socket.say({ type: 'stats', id: 1 })
@@ -36,7 +36,7 @@ describe('the output of a turn', () => {
     expect(writtenTo).to.deep.equal(['holder', 'bystander', 'watcher'])
     watcher.takeMessages()
     writtenTo.length = 0
-    // An answer of this turn does not overtake the event of the same connection.
+    // The answer to the watcher does not overtake its event.
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
     watcher.socket.say({ type: 'stats', id: 3 })
     bystander.socket.say({ type: 'stats', id: 2 })
@@ -67,10 +67,11 @@ describe('the output of a turn', () => {
       bystander.socket.say({ type: 'stats', id })
       environment.endOneTurn()
     }
-    // A write takes 1 ms.
+    // A write to a watcher takes 1 ms.
     const watchersPerTurn = turnBudget.encodingMs
-    const turn = ['bystander', ...Array<string>(watchersPerTurn).fill('watcher')]
-    expect(writtenTo).to.deep.equal(['holder', ...turn, ...turn, ...turn, ...turn, ...turn])
+    const writesOfTurn = ['bystander', ...Array<string>(watchersPerTurn).fill('watcher')]
+    const writesOfFiveTurns = Array<string[]>(5).fill(writesOfTurn).flat()
+    expect(writtenTo).to.deep.equal(['holder', ...writesOfFiveTurns])
     for (const watcher of watchers) {
       expect(watcher.takeMessages().filter(({ type }) => type === 'event')).to.have.length(1)
     }

@@ -19,15 +19,15 @@ function brokerWithLocks(
   const hello = { lease: 60_000 }
   const holder = harness.openSession(hello)
   holder.lockMany(locks, (i) => ({ key: `held/${i}` }))
-  // The requests exceeded the budgets of their turns, which reduces later budgets for a while. With
-  // a low `workPerSecond`, some requests still wait.
+  // Lets the work budgets recover, because the requests exceeded them. With a low `workPerSecond`,
+  // also lets the broker handle the requests that still wait.
   harness.environment.advance(5_000)
   holder.takeMessages()
   expect(harness.broker.table.heldCount).to.equal(locks)
   return { harness, busy: harness.openSession(hello), other: harness.openSession(hello) }
 }
 
-/** Queries with the ids from 1. Each query lists at most one lock. */
+/** Queries with the ids from 1. Each query lists at most one lock, but counts all that match. */
 const queries = (length: number, fields = {}): object[] =>
   Array.from({ length }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...fields }))
 
@@ -118,14 +118,15 @@ describe('pacing', function () {
 
   it('counts control frames against the limit workPerSecond', () => {
     const { harness, busy } = brokerWithLocks(500, { limits: lowWorkLimit })
+    // Refills the budget, from which the hello took units.
     harness.environment.advance(2_000)
     let frames = 0
     for (; frames < 10_000 && !busy.socket.isPausedByBroker; frames += 10) {
       busy.socket.sayControlFrames(10)
       harness.environment.endTurn()
     }
-    // Without a pause, the broker does as much work as the limit allows in a second. Then the
-    // connection is paused for at most a second.
+    // Before the pause, the broker does the work that the limit allows in a second. The pause then
+    // lasts at most a second.
     expect(frames * costs.controlFrame).to.be.within(9_000, 10_100)
     harness.environment.advance(1_000)
     expect(busy.socket.isPausedByBroker).to.equal(false)
@@ -185,6 +186,7 @@ describe('pacing', function () {
     const { harness } = brokerWithLocks(5_000, { limits: lowWorkLimit })
     const slow = harness.openSession({ lease: 60_000 })
     const fence = slow.acquire('mine', { ttl: 1_000 })
+    // `acquire` has used the id 1.
     slow.socket.say(...queries(100).map((query, i) => ({ ...query, id: 100 + i })))
     harness.environment.advance(1)
     expect(slow.socket.isPausedByBroker).to.equal(true)
@@ -202,7 +204,8 @@ describe('pacing', function () {
   it('spreads the work of a frame over several seconds if the work exceeds workPerSecond', () => {
     const { harness } = brokerWithLocks(5_000, { limits: lowWorkLimit })
     const slow = harness.openSession({ lease: 60_000 })
-    // Each query costs about 320 units, so the limit allows about 31 queries a second.
+    // Each query costs about 320 units, so the limit allows about 31 queries a second. The broker
+    // handles the first 31 at once.
     slow.socket.say(...queries(300))
     harness.environment.advance(1)
     expect(slow.socket.takeMessagesOfType('found').length).to.be.within(25, 35)
@@ -218,20 +221,20 @@ describe('pacing', function () {
     leaving.acquire('left')
     leaving.socket.say(...queries(100), { type: 'bye' })
     leaving.socket.drop()
-    // When a connection has closed, a real socket passes on its frames even if the socket is
-    // paused. The fake socket passes on its frames only when it resumes.
+    // After a close, a real socket passes on the frames that have arrived, even if the socket is
+    // paused. The fake socket passes on these frames only after `resume`.
     leaving.socket.resume()
     expect(harness.broker.table.sessions.has(leaving.session)).to.equal(true)
     harness.environment.endTurn()
     expect(harness.broker.table.sessions.has(leaving.session)).to.equal(false)
-    // The connections of the holder and of the two clients of `brokerWithLocks` remain.
+    // The three connections of `brokerWithLocks` remain.
     expect(harness.broker.connections.size).to.equal(3)
   })
 
   it('handles the messages before an invalid frame, and then closes the connection', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
-    // Reads the socket again, so that the invalid frame arrives while the queries before it wait.
+    // Resumes the socket, so that the invalid frame arrives while the queries before it wait.
     busy.socket.resume()
     busy.socket.say('{"type":')
     harness.environment.endTurn()

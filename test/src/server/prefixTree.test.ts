@@ -16,7 +16,7 @@ const text = fc
   .array(fc.constantFrom('a', 'b', '\ud83d'), { maxLength: 6 })
   .map((units) => units.join(''))
 
-/** A value in the tree, which contains its own text. */
+/** A value in the tree, with the text under which the tree stores the value. */
 interface Value {
   readonly text: string
 }
@@ -36,7 +36,7 @@ function extensionsOf(tree: PrefixTree<Value>, prefix: string): string[] {
   const found: string[] = []
   tree.visitExtensionsOf(prefix, (value) => {
     found.push(value.text)
-    // Visits also the longer texts that begin with this text.
+    // `true`: also visits the longer texts that begin with this text.
     return true
   })
   return found.sort()
@@ -44,19 +44,19 @@ function extensionsOf(tree: PrefixTree<Value>, prefix: string): string[] {
 
 describe('a prefix tree', () => {
   it('finds the same prefixes and extensions of a text as a search through all texts', () => {
-    const step = fc.record({ text, isDeleted: fc.boolean() })
+    const step = fc.record({ text, isDeletion: fc.boolean() })
     const property = fc.property(fc.array(step, { maxLength: 40 }), text, (steps, key) => {
       const tree = new PrefixTree<Value>()
       const texts = new Set<string>()
-      for (const { text: changed, isDeleted } of steps) {
-        if (isDeleted) {
+      for (const { text: changed, isDeletion } of steps) {
+        if (isDeletion) {
           tree.delete(changed)
           texts.delete(changed)
         } else {
           tree.set(changed, { text: changed })
           texts.add(changed)
         }
-        expect(tree.get(changed)?.text).to.equal(isDeleted ? undefined : changed)
+        expect(tree.get(changed)?.text).to.equal(isDeletion ? undefined : changed)
       }
       const shortestFirst = [...texts].sort((a, b) => a.length - b.length)
       const prefixes = shortestFirst.filter((candidate) => key.startsWith(candidate))

@@ -48,8 +48,8 @@ function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
       .sort()
       .at(-1)!
     // If one key has all locks of a full page, the next page may have further locks of this key.
-    const isWithinKey = held.length === limit && held.every(({ key }) => key === after)
-    start = isWithinKey ? { after, afterFence: held.at(-1)!.fence } : { after }
+    const mayKeyHaveMore = held.length === limit && held.every(({ key }) => key === after)
+    start = mayKeyHaveMore ? { after, afterFence: held.at(-1)!.fence } : { after }
   }
 }
 
@@ -63,8 +63,8 @@ const heldInOrder = (held: readonly HeldInfo[]) =>
 const waitingInOrder = (waiting: readonly WaitingInfo[]) => [...waiting].sort(byKey)
 
 /**
- * Among these keys are two, after `a/2`, whose order by UTF-16 code units differs from their order
- * by code points.
+ * The two keys after `a/2` have one order by UTF-16 code units, and the opposite order by code
+ * points.
  */
 const keys = ['a', 'a/1', 'a/2', 'a/\uffe8', 'a/\u{1f600}', 'b', 'b/1']
 
@@ -89,8 +89,8 @@ describe('the pages of a query', function () {
         fc.constantFrom('', 'a', 'a/', 'b', 'none'),
         fc.boolean(),
         (requests, prefix, quietStart) => {
-          // During a quiet start the broker grants only steals, which must be exclusive. So most
-          // keys have only requests that wait.
+          // During a quiet start the broker grants only steals, so most keys have only requests
+          // that wait. A steal must be exclusive.
           const harness = new BrokerHarness(quietStart ? { quietStart: true } : {})
           const sessions = Array.from({ length: 4 }, () => harness.openSession())
           for (const { session, key, mode, steal } of requests) {
@@ -104,13 +104,13 @@ describe('the pages of a query', function () {
             const held = pages.flatMap((page) => page.held)
             expect(held, `limit ${limit}`).to.deep.equal(heldInOrder(withoutPages.held))
             const counts = new Map<string, number>()
-            const firstOfEachKey = waitingInOrder(withoutPages.waiting).filter(({ key }) => {
+            const firstRequests = waitingInOrder(withoutPages.waiting).filter(({ key }) => {
               const count = (counts.get(key) ?? 0) + 1
               counts.set(key, count)
               return count <= limit
             })
             const waiting = pages.flatMap((page) => page.waiting)
-            expect(waiting, `limit ${limit}`).to.deep.equal(firstOfEachKey)
+            expect(waiting, `limit ${limit}`).to.deep.equal(firstRequests)
             for (const page of pages) {
               expect(page.held.length).to.be.at.most(limit)
               expect(page.waiting.length).to.be.at.most(limit)
@@ -122,7 +122,7 @@ describe('the pages of a query', function () {
     )
   })
 
-  it('do not count the locks of a key that the page before has listed completely', () => {
+  it('do not count the locks of a key that the previous page has listed completely', () => {
     const harness = new BrokerHarness()
     const client = harness.openSession()
     const fences = ['a', 'b', 'c'].map((key) => client.acquire(key))
@@ -137,12 +137,13 @@ describe('the pages of a query', function () {
     const driver = TableDriver.withSessions('s')
     // The fences are 1 and 2 for `a`, and 3 to 5 for `b`.
     for (const key of ['a', 'a', 'b', 'b', 'b']) driver.lock('s', key, { mode: 'shared' })
-    const builder = new PageBuilder({ after: 'a', afterFence: 1 }, 2)
+    const limit = 2
+    const builder = new PageBuilder({ after: 'a', afterFence: 1 }, limit)
     for (const keyState of driver.table.keys.values()) builder.addKey(keyState)
     driver.unlock('s', 2)
     const { keys: pageKeys, heldCount } = builder.build((key) => driver.table.keys.get(key))
     // The count includes the second lock of `a`, which was added before the unlock.
-    const onlyB = [{ key: 'b', afterFence: 0, held: 2, waiting: 0 }]
+    const onlyB = [{ key: 'b', afterFence: 0, held: limit, waiting: 0 }]
     expect([pageKeys, heldCount]).to.deep.equal([onlyB, 4])
   })
 })

@@ -40,7 +40,7 @@ function usedHeap(): number {
  */
 function measure(name: string, prepare: (harness: BrokerHarness) => () => unknown): Measurement {
   // The first run is not measured, because code that runs for the first time needs memory itself.
-  // The closure keeps the first broker alive, whose collection would distort the figures.
+  // `fillUnmeasured` keeps the first broker alive. Its collection would distort the figures.
   const fillUnmeasured = prepare(new BrokerHarness())
   fillUnmeasured()
   const harness = new BrokerHarness()
@@ -218,8 +218,8 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
         watcher.socket.bufferedBytes = 70_000
       }
       const busy = harness.openSession()
-      // These 70,000 bytes take no heap, so they must not be part of the result. The events of this
-      // lock make the broker count the bytes before the measurement begins.
+      // The account counts `bufferedBytes` at the next event of a watcher. These bytes take no
+      // heap, so the events of this lock make the account count them before the measurement.
       busy.unlock(busy.acquire('k'))
       dropOutput(busy)
       return () => {
