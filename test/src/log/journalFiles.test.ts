@@ -22,6 +22,7 @@ import { journalLog } from '@holdfast/server'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
+import { needs } from '../support/needs.js'
 import { fenceFloorCommand, RecordingTable } from './logSuite.js'
 
 const withoutLmdb = fileURLToPath(new URL('./programs/withoutLmdb.js', import.meta.url))
@@ -69,6 +70,27 @@ describe('journal: its files', () => {
     }
     expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
+  })
+
+  describe('of another user', () => {
+    needs('root')
+
+    it('are reported as unreadable, and not as damaged', async () => {
+      await useJournal()
+      for (const path of [folder, join(folder, 'a'), dir]) chmodSync(path, 0o755)
+      // The user `nobody`
+      process.seteuid!(65_534)
+      let error: unknown
+      try {
+        error = await useJournal().catch((reason: unknown) => reason)
+      } finally {
+        process.seteuid!(0)
+      }
+      expect(error).to.be.instanceOf(HoldfastError)
+      expect((error as HoldfastError).message).to.match(
+        /journal cannot be opened \(EACCES: permission denied/,
+      )
+    })
   })
 
   it('lose the permissions that an earlier version of Holdfast gave to other users', async () => {

@@ -139,11 +139,17 @@ export class LogOracle {
     const { positionInLog } = broker
     const received = this.#received.get(broker)!
     const entry = received.find(({ position }) => position > positionInLog)
-    entry?.applied.push(JSON.stringify(command))
+    if (entry !== undefined) entry.applied.push(JSON.stringify(command))
+    else {
+      const detail = `${broker.name} at ${positionInLog}: ${command.type} of no received entry`
+      this.#report.violated('all brokers apply the same commands', detail)
+    }
   }
 
   /** A broker has dropped the entries that it has received and not handled. */
   stoppedReading(broker: LogOracleBroker): void {
+    // The same unit of work may have handled earlier entries.
+    this.checkHandled(broker)
     const received = this.#received.get(broker)!
     // An entry after a loss makes the broker stop, so the check still needs this entry.
     this.#received.set(broker, received[0]?.isAfterLoss === true ? [received[0]] : [])

@@ -240,7 +240,7 @@ export class SessionOracle {
   proposed(command: Command, isLeaving: boolean): void {
     const { table, ownerBroker } = this.#broker
     if (table === undefined || ownerBroker === undefined) return
-    // The table ignores a command with an old `attachEpoch` or `generation`, so it needs no check.
+    // The table ignores a command with an old epoch or generation, so it needs no check.
     if (command.type === 'end' && command.reason === 'expired') {
       const session = table.sessions.get(command.session)
       if (session?.attachEpoch !== command.attachEpoch) return

@@ -116,6 +116,7 @@ export class ModelSessions {
 
   /** Makes `ownerBroker` the owner of a session, whose deadlines start again in full. */
   #takeOwnership(session: ModelSession, ownerBroker: string): void {
+    if (session.ownerBroker !== ownerBroker) session.ownerEpoch += 1
     session.ownerBroker = ownerBroker
     if (this.#state.mayHaveDeadlines(session))
       this.#deps.effect({ kind: 'deadlinesRestarted', session: session.id })

@@ -169,8 +169,7 @@ export class CommandMaker {
     if (kind === 'open') return undefined
     /** The fields of a timer's command. */
     const timerFields = { at: this.#now, session: id }
-    /** The broker whose timer it is. Sometimes not the owner broker of the session. */
-    const timerBroker = pick % 7 === 0 ? brokers[pick % brokers.length]! : session.ownerBroker
+    const ownerEpoch = ownerEpochOf(session, pick)
     // A wrong step sometimes names an earlier connection.
     const attachEpoch = session.attachEpoch - (isWrong && pick % 3 === 0 ? 1 : 0)
     /** The fields of a client's command. */
@@ -241,14 +240,14 @@ export class CommandMaker {
         const fence = pickFence(session, state, pick, isWrong && pick % 2 === 0)
         const target = state.keys.flatMap((key) => key.holders).find((held) => held.fence === fence)
         const generation = (target?.generation ?? 0) - (isWrong ? 1 : 0)
-        return { type: 'expire', ...timerFields, fence, generation, ownerBroker: timerBroker }
+        return { type: 'expire', ...timerFields, fence, generation, ownerEpoch }
       }
       case 'endHold':
         return {
           type: 'endHold',
           ...timerFields,
           fence: pickFence(session, state, pick, isWrong),
-          ownerBroker: timerBroker,
+          ownerEpoch,
         }
       case 'ack': {
         const answeredIds = session.answers?.map(([answeredId]) => answeredId) ?? []

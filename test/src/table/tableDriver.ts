@@ -308,11 +308,11 @@ export class TableDriver {
 
   /**
    * Proposes that a lock expires. The lock need not have a ttl. The table ignores the proposal if
-   * the lock is gone, or if the generation or the owner broker differs.
+   * the lock is gone, or if the generation or the owner epoch differs.
    *
    * @param options `generation`: the generation of the lock when a broker set the timer. The
-   * generation rises when a refresh starts the ttl again. Default 0. `ownerBroker`: the broker that
-   * set the timer. Default: the owner of the session.
+   * generation rises when a refresh starts the ttl again. Default 0. `ownerEpoch`: the owner
+   * epoch of the session when the broker set the timer. Default: the present one.
    */
   expire(
     session: string,

@@ -14,7 +14,7 @@ import {
   statSync,
 } from 'node:fs'
 import { constants } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
 import { claim, type OwnershipHandle } from '../../platform/ownership.js'
 import { restrictToOwner } from '../../platform/privateFiles.js'
@@ -130,7 +130,7 @@ function checkFreeSpace(path: string): void {
  */
 function checkSize(path: string): void {
   const { size } = statSync(path)
-  const file = openSync(path, 'r')
+  const file = openDataFile(path)
   const metaBytes = Buffer.alloc(metaPage.bytes)
   let newest: { transaction: bigint; bytes: bigint } | undefined
   try {
@@ -152,6 +152,15 @@ function checkSize(path: string): void {
   }
   if (newest === undefined || BigInt(size) < newest.bytes)
     throw damagedJournal(`${path} is truncated`)
+}
+
+/** @throws {HoldfastError} `UNAVAILABLE` if this user may not read the file, for example. */
+function openDataFile(path: string): number {
+  try {
+    return openSync(path, 'r')
+  } catch (cause) {
+    throw openingError(dirname(path), cause)
+  }
 }
 
 /**
@@ -185,8 +194,10 @@ export function inUseError(path: string): HoldfastError {
 /** The error for a journal that LMDB cannot open, because of the system or because of damage. */
 export function openingError(path: string, cause: unknown): HoldfastError {
   const reason = reasonOf(cause)
-  if (!systemErrors.has((cause as { code?: unknown } | undefined)?.code))
-    return damagedJournal(reason)
+  const { code, errno } = (cause ?? {}) as { code?: unknown; errno?: unknown }
+  // An error of Node has the negative number as its `errno`.
+  const number = typeof errno === 'number' ? -errno : code
+  if (typeof number !== 'number' || !systemErrors.has(number)) return damagedJournal(reason)
   return unusableError(path, `cannot be opened (${reason})`, cause, 'UNAVAILABLE')
 }
 

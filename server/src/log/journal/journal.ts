@@ -163,7 +163,7 @@ class JournalLog implements Log {
     this.#waiting.push(command)
     if (this.#isWorking) return
     this.#isWorking = true
-    nodeEnvironment.endOfTurn(() => this.#commitAndApply())
+    nodeEnvironment.endOfTurn(() => this.#work())
   }
 
   async close(): Promise<void> {
@@ -203,6 +203,16 @@ class JournalLog implements Log {
       this.#sequence = sequence
       this.#checksum = checksum
       this.#bytesSinceSnapshot += size
+    }
+  }
+
+  /** Commits and applies. An unexpected error stops the journal, so that `close` does not hang. */
+  async #work(): Promise<void> {
+    try {
+      await this.#commitAndApply()
+    } catch (error) {
+      this.#fail(this.#ioError(error))
+      throw error
     }
   }
 

@@ -14,7 +14,10 @@ export type EntrySteps = Generator<undefined, void, undefined>
  * so the engine cannot deliver entries faster than this broker handles them.
  */
 const maxWaitingCharacters = 16 * 1024 * 1024
-/** If the entries of a turn take less time than this, in ms, the queue does not count the time. */
+/**
+ * If the entries of a turn take less time than this, in ms, the queue does not ask for the end of
+ * the turn. The time then counts for the next turn, too.
+ */
 const ignoredMs = 1
 
 interface WaitingEntry {
@@ -32,8 +35,8 @@ export class EntryQueue {
   #isRunning = false
   /** Whether the handling of the first waiting entry has begun. */
   #isMidEntry = false
-  /** The time that is left for entries in this turn of the event loop, in ms. */
-  #msLeft: number
+  /** The time that entries have taken in this turn of the event loop, in ms. */
+  #usedMs = 0
   /** Whether this turn has no time left, so that the other entries wait for the next turn. */
   #isTurnOver = false
   /** Whether `#beginTurn` will be called at the end of this turn. */
@@ -41,7 +44,6 @@ export class EntryQueue {
 
   constructor(environment: Pick<LogEnvironment, 'clock' | 'endOfTurn' | 'turnMs'>) {
     this.#environment = environment
-    this.#msLeft = turnMsOf(environment)
   }
 
   /** Whether the queue has handled some steps of an entry, but not all. */
@@ -71,17 +73,16 @@ export class EntryQueue {
   /** Handles entries until none waits, or until this turn has no time left. */
   #run(): void {
     const { clock, endOfTurn } = this.#environment
-    const began = clock.monotonic()
-    let usedMs = 0
+    const turnMs = turnMsOf(this.#environment)
+    const began = clock.monotonic() - this.#usedMs
     this.#isRunning = true
     while (this.#waiting.length > 0 && this.#mayStep()) {
       this.#step()
-      usedMs = clock.monotonic() - began
-      this.#isTurnOver = usedMs >= this.#msLeft
+      this.#usedMs = clock.monotonic() - began
+      this.#isTurnOver = this.#usedMs >= turnMs
     }
     this.#isRunning = false
-    this.#msLeft -= usedMs
-    if (this.#isNextTurnOrdered || (!this.#isTurnOver && usedMs < ignoredMs)) return
+    if (this.#isNextTurnOrdered || (!this.#isTurnOver && this.#usedMs < ignoredMs)) return
     this.#isNextTurnOrdered = true
     endOfTurn(this.#beginTurn)
   }
@@ -105,7 +106,7 @@ export class EntryQueue {
   readonly #beginTurn = (): void => {
     this.#isNextTurnOrdered = false
     this.#isTurnOver = false
-    this.#msLeft = turnMsOf(this.#environment)
+    this.#usedMs = 0
     this.#run()
   }
 }
