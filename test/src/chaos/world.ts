@@ -160,9 +160,9 @@ export class World {
       const position = (await this.store.position(logName)) + 1
       const engine = this.store.newEngine(logName)
       try {
-        // The second argument is the configuration of the brokers: log format 2, and no cluster
+        // The second argument is the configuration of the brokers: log format 3, and no cluster
         // name.
-        await makeSnapshot(engine, { format: 2, deadMs, cluster: '' }, position, Date.now())
+        await makeSnapshot(engine, { format: 3, deadMs, cluster: '' }, position, Date.now())
       } finally {
         await engine.close()
       }

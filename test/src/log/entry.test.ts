@@ -139,7 +139,7 @@ describe('the queue of commands for the next entries', () => {
 })
 
 describe('snapshot of a replicated log', () => {
-  const config = { format: 2, deadMs: 6_000, cluster: '' }
+  const config = { format: 3, deadMs: 6_000, cluster: '' }
   const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
 
   /**

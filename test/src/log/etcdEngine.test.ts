@@ -25,9 +25,9 @@ describe('log: the engine on etcd and its keys', function () {
     expect(clusterError.message).to.equal(
       `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east": choose another prefix`,
     )
-    const formatError = await expectRejection(open({ format: 3 }), 'INVALID_OPTION')
+    const formatError = await expectRejection(open({ format: 4 }), 'INVALID_OPTION')
     expect(formatError.message).to.include(
-      'has a log of format 2, but this Holdfast needs format 3',
+      'has a log of format 3, but this Holdfast needs format 4',
     )
     // The longer prefix is another log, although the keys of both logs begin with the same text.
     const longerPrefix = stage.newEngine({ prefix: `${stage.prefix}x` })

@@ -39,7 +39,7 @@ export class Reader {
  * a broker is declared dead. The deadline of a call to etcd is a fifth of `deadMs`, but at most
  * 1 s, as here. With a smaller `deadMs`, calls would fail on a slow machine.
  */
-export const logConfig = { format: 2, deadMs: 6_000, cluster: '' }
+export const logConfig = { format: 3, deadMs: 6_000, cluster: '' }
 
 export class EtcdStage {
   #cluster: EtcdCluster | undefined

@@ -225,7 +225,7 @@ describe('log: a faulty PostgreSQL', function () {
     expect((await open({ cluster: "it's" })).message).to.equal(
       `The schema ${postgres.schema} in PostgreSQL belongs to the cluster "", not "it's": choose another schema`,
     )
-    expect((await open({ format: 9 })).message).to.match(/has a log of format 2/)
+    expect((await open({ format: 9 })).message).to.match(/has a log of format 3/)
   })
 
   it('is reported if a chunk of the snapshot is missing', async () => {

@@ -105,7 +105,7 @@ export class Cluster {
       onEntry,
     })
     // The store accepts only the config with which the brokers have opened it.
-    const config = { format: 2, deadMs, cluster: '' }
+    const config = { format: 3, deadMs, cluster: '' }
     // The process ends even if the snapshot fails. The next compaction starts another process.
     process.receive(() => {
       makeSnapshot(engine, config, store.position, clock.wall()).then(

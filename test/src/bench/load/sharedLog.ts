@@ -47,7 +47,7 @@ export class BareRoundTrip {
   static async open(endpoints: readonly string[], prefix: string): Promise<BareRoundTrip> {
     const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
     // The settings that all brokers of a log must share. Without brokers, any values are valid.
-    await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
+    await engine.open({ format: 3, deadMs: 6_000, cluster: '' })
     const roundTrip = new BareRoundTrip(engine)
     engine.follow(0, {
       entry: (_, entry) => roundTrip.#onEntry(entry),

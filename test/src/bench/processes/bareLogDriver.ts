@@ -29,7 +29,7 @@ const etcdAddress = { endpoints: endpoints.split(',') }
 const client = new EtcdClient(etcdAddress, nodeEnvironment.clock)
 const engine = new EtcdEngine({ ...etcdAddress, prefix: 'bare' }, nodeEnvironment)
 // The settings that all brokers of a log must share. Without brokers, any values are valid.
-await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
+await engine.open({ format: 3, deadMs: 6_000, cluster: '' })
 
 /** The number of commands that wait for the next entry. */
 let waiting = 0
