@@ -59,7 +59,8 @@ export async function connectIn(
       environment.random,
     )
   const settings = { ...checkedOptions.settings, cell }
-  // On a platform without `newTask`, the client uses `endOfTurn`, which may use a microtask.
+  // On a platform without `newTask`, `endOfTurn` is the best substitute. It may run the callback in
+  // a microtask of the present task.
   const newTask = environment.newTask ?? environment.endOfTurn
   /** The events that wait until the caller has the session; undefined if events need not wait. */
   let waitingEvents: (() => void)[] | undefined

@@ -1,7 +1,8 @@
 /**
  * The events of a `CellSession`, which is one session over several cells. Cells are independent
  * brokers or clusters, each with its own part of the keys. A `CellSession` emits the events of the
- * sessions in its cells, each with the number of the cell as one more argument.
+ * sessions in its cells, with the number of the cell as the last argument. `closed` concerns all
+ * cells and has no number.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { EventNames, LostLock } from '../session/sessionEvents.js'

@@ -115,8 +115,8 @@ export class CellPool {
         throw new HoldfastError('SESSION_CLOSED')
       }
       this.#openSessions.set(cell, session)
-      // Before `onOpen`, so that the pool forgets the closed session before any listener that
-      // `onOpen` adds runs. A `session(cell)` call in such a listener then opens a new session.
+      // This listener is added before those of `onOpen`, so that it runs first. A `session(cell)`
+      // call in the other listeners then opens a new session.
       session.once('closed', () => this.#forget(cell))
       this.#options.onOpen(session, cell)
       return session

@@ -62,8 +62,8 @@ import { mergeLockResults, mergeNonLockResults, mergePages, mergeStats } from '.
 /** The options of `scope` of a `CellSession`. */
 export interface CellScopeOptions extends ScopeOptions {
   /**
-   * The tag of all keys of the scope. A tag is the part of a key in braces, such as `order:42` of
-   * the key `{order:42}:items`. All keys with one tag are in one cell.
+   * The tag of all keys of the scope. The key `{order:42}:items` has the tag `order:42`, the part
+   * in braces. All keys with one tag are in one cell.
    */
   readonly tag: string
 }
@@ -95,7 +95,7 @@ export interface CellSessionDeps {
 
 /**
  * A session over several cells. Each method does the same as the method of `Session` with the same
- * name, except for the differences that the comment of the method names.
+ * name. Where a method differs, its comment says so.
  */
 export class CellSession extends SessionEmitter<CellEvents> {
   readonly #pool: CellPool
@@ -113,7 +113,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     this.cells = count
     this.#pool = new CellPool({
       count,
-      open: (cell, signal) => open(cell, this.#tokens.onOpening(cell), signal),
+      open: (cell, signal) => open(cell, /* token */ this.#tokens.onOpening(cell), signal),
       onOpen: (session, cell) => this.#onOpen(session, cell),
     })
     this.#tokens = new CellTokens(this.#pool, token)
@@ -237,8 +237,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
     const callbackOfRun = callback as () => unknown
-    // With `{}`, `session.once` always treats the name as a key. With undefined, `session.once`
-    // adds a listener if the name is an event that only a `Session` has, such as `disconnected`.
+    // The call always passes options, so that `session.once` treats each name as a key. Without
+    // options, `session.once` would add a listener for `disconnected`, an event of `Session` only.
     return this.#inCellOf(name, options, (session) =>
       session.once(name, callbackOfRun, options ?? {}),
     )
@@ -263,8 +263,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `scope` of a session, in the cell of the tag. The broker refuses keys of another cell with
-   * `INVALID_KEY`. The brokers find deadlocks only between scopes of the same cell.
+   * Like `scope` of a session, in the cell of the tag. For a key of another cell, the call in the
+   * scope rejects with `INVALID_KEY`. Brokers find deadlocks only between scopes of the same cell.
    */
   async scope<T>(
     callback: (scope: Scope) => T | PromiseLike<T>,
@@ -275,9 +275,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
-    // The tag serves as a key here. The slot of a key without braces is the hash of the whole key,
-    // and the slot of a key with a tag is the hash of the tag. So all keys of the scope have the
-    // slot of this key.
+    // The tag serves as a key here. A key with a tag has the slot of its tag, so all keys of the
+    // scope are in the cell of this key.
     return this.#inCellOf(tag, undefined, (session) => session.scope(callback, { name }))
   }
 
@@ -295,10 +294,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
     if (key !== undefined)
       return this.#inCellOf(key, undefined, (session) => queryCell(session, options))
     const { afterFence, ...optionsWithoutFence } = options
-    // `afterFence` is given if the previous page left out some locks of its last key, which is the
-    // value of `after`. The next page begins with these locks. Only the cell of this key has such
-    // locks, so only its query gets `afterFence`.
-    // `after` is a text here, because `checkQuery` refuses `afterFence` without `after`.
+    // With `afterFence`, the page begins with the locks of the key `after` that the previous page
+    // left out. Only the cell of this key gets `afterFence`, because no other cell has its locks.
+    // `checkQuery` refuses `afterFence` without `after`, so `after` is a text here.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
     const answers = await this.#pool.inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
@@ -422,7 +420,7 @@ function checkedFirstKey(
   options: LockSetOptions,
 ): string {
   const { key, special } = checkLockSet(keys, options, method).params
-  // The checked parameters of a set always have `items`.
+  // `key` is the first key. The items of the set, with all its keys, are in `special.items`.
   const strayItem = special!.items!.find((item) => slotOf(item.key) !== slotOf(key))
   check(
     strayItem === undefined,

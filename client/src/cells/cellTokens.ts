@@ -4,28 +4,28 @@
  * cell. A new token must reach all open sessions, and also the sessions that are being opened.
  */
 
-/** The session of a cell. */
-interface AuthenticatedSession {
+/** The part of the session of a cell that `CellTokens` uses. */
+interface TokenSession {
   /** Rejects if the broker refuses the token; the session then keeps its former token. */
   authenticate(token: string): Promise<void>
 }
 
-/** The pool of the sessions of all cells. */
-interface AuthenticatedPool {
-  readonly openSessions: readonly AuthenticatedSession[]
+/** The part of `CellPool` that `CellTokens` uses. */
+interface SessionPool {
+  readonly openSessions: readonly TokenSession[]
 }
 
 export class CellTokens {
-  readonly #pool: AuthenticatedPool
+  readonly #pool: SessionPool
   /** The token for new sessions: of the last `authenticate`, or otherwise of `connect`. */
   #token: string | undefined
-  /** The token with which the newest session of a cell was opened, by the number of the cell. */
+  /** For the number of each cell, the token with which its newest session was opened. */
   readonly #tokensAtOpening = new Map<number, string | undefined>()
   /** Resolves when the newest call of `authenticate` has settled. */
   #lastAuthentication: Promise<void> = Promise.resolve()
 
   /** @param token The token of `connect`. */
-  constructor(pool: AuthenticatedPool, token: string | undefined) {
+  constructor(pool: SessionPool, token: string | undefined) {
     this.#pool = pool
     this.#token = token
   }
@@ -37,11 +37,11 @@ export class CellTokens {
   }
 
   /**
-   * Call when the new session of a cell is open. If `authenticate` was called while the session was
-   * being opened, sends the newest token to the session. If the broker refuses that token, the
-   * session keeps the former token.
+   * Call when the new session of a cell is open. Waits for pending calls of `authenticate`. If the
+   * token has changed since `onOpening`, sends the new token to the session. If the broker refuses
+   * the new token, the session keeps the former token.
    */
-  async onOpen(session: AuthenticatedSession, cell: number): Promise<void> {
+  async onOpen(session: TokenSession, cell: number): Promise<void> {
     const tokenAtOpening = this.#tokensAtOpening.get(cell)
     await this.#lastAuthentication
     if (this.#token === undefined || this.#token === tokenAtOpening) return

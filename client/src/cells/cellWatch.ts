@@ -13,8 +13,8 @@ import type { WatchOptions } from '../transport/messages.js'
 import type { CellPool } from './cellPool.js'
 
 /**
- * An event of a watch of cells. Each cell sends the state of its own keys first, and again after
- * each reconnect to this cell. `cell` is the number of the cell, from 1. If a cell refuses the
+ * An event of a watch of cells. Each cell first sends the state of its keys, and sends the state
+ * again after each reconnect. `cell` is the number of the cell, from 1. If a cell refuses the
  * watch, the watch goes on in the other cells.
  */
 export type CellWatchEvent =
@@ -50,18 +50,20 @@ function watchCell(
   selection: WatchOptions,
   callback: CellWatchCallback,
 ): () => void {
-  let isClosed = false
+  /** Whether the watch of this cell is over. */
+  let isOver = false
   /** Ends the watch of the session; does nothing while the session is not open. */
   let stop = () => {}
   // Called when the session of the cell could not be opened, or has ended. `error` is undefined if
   // the caller has closed the session; then the callback gets no event.
   const onSessionEnded = (error: HoldfastError | undefined) => {
-    if (isClosed || error === undefined || pool.isClosed) return
-    isClosed = true
+    if (isOver || error === undefined || pool.isClosed) return
+    isOver = true
     callSafely(() => callback({ event: 'refused', error, cell }))
   }
   pool.session(cell).then((session) => {
-    if (isClosed) return
+    if (isOver) return
+    // `boolean`, because only the caller of `watchCells` knows whether the selection has `queue`.
     const watch = session.watch</* HasQueue */ boolean>(selection, (event) => {
       // The other events need no cell number, because their key determines the cell.
       callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
@@ -73,7 +75,7 @@ function watchCell(
     }
   }, onSessionEnded)
   return () => {
-    isClosed = true
+    isOver = true
     stop()
   }
 }

@@ -65,7 +65,8 @@ export async function connectCellsIn(
  * @throws HoldfastError `INVALID_OPTION`
  */
 function checkCells(cells: unknown): number {
-  // Each slot, with all its keys, belongs to one cell. A cell without slots would be unused.
+  // The slots are divided among the cells. If there were more cells than slots, a cell would have
+  // no slot, and so no keys.
   check(
     Array.isArray(cells) && cells.length >= 1 && cells.length <= slotCount,
     `cells must be an array of 1 to ${slotCount} arrays of URLs`,

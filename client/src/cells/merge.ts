@@ -45,8 +45,7 @@ function mergeOptionalCounters(
   if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
   const newestFirst = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
-  // A cell that hides its newest deadlock from this client sends no `newestDeadlock`, but still
-  // lists older ones. So its list decides. Old brokers send `newestDeadlock` without a list.
+  // The list `deadlocks` includes `newestDeadlock`. Old brokers send only `newestDeadlock`.
   const deadlocks = newestFirst(
     statsOfCells.flatMap((stats) => stats.deadlocks ?? stats.newestDeadlock ?? []),
   )
@@ -88,8 +87,8 @@ export function mergeNonLockResults(
 }
 
 /**
- * Merges the answers to a query for locks that does not ask for pages. The merged answer has the
- * first `limit` locks and the first `limit` waiting requests, cell after cell.
+ * Merges the answers to a query for locks, if the query asks for no pages. The merged answer has
+ * the first `limit` locks and the first `limit` waiting requests, cell after cell.
  */
 export function mergeLockResults(answers: readonly QueryResult[], limit: number): QueryResult {
   return {
@@ -156,8 +155,8 @@ function isIncomplete({ held, waiting, heldCount, waitingCount }: QueryResult): 
 }
 
 /**
- * The only key of a page with at least `limit` locks or waiting requests, if the cell has further
- * items. The further items may belong to the same key. Undefined for other pages.
+ * The only key of a page, if this key may be oversized; otherwise undefined. The key may be
+ * oversized if the page is full and the cell has further items, which may belong to the same key.
  */
 function oversizedKeyOf(page: QueryResult, limit: number): string | undefined {
   const { held, waiting } = page

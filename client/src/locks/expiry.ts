@@ -41,8 +41,8 @@ export function expiryBySample(
   at: number,
   periodMs: number,
 ): Expiry {
-  // `msFromReceipt` is longer or shorter than the period if the period began after or before the
-  // receipt. The safety margin is always that of the whole period.
+  // From the receipt to the end of the period. The period may have begun before or after the
+  // receipt, but the safety margin is always that of the whole period.
   const msFromReceipt = at - received + periodMs
   return shift(sent, safeDuration(msFromReceipt, /* marginPeriodMs */ periodMs))
 }
@@ -98,8 +98,7 @@ export interface PendingRefresh {
  *
  * When the broker confirms a refresh, the ttl counts from the sending of that refresh. Until then
  * the client does not know whether the broker has received the refresh. So the client uses the
- * earlier of two expiries: without and with the refresh. A refresh with a shorter ttl may make the
- * expiry earlier.
+ * earlier of two expiries: without the refresh, and with the refresh, whose ttl may be shorter.
  */
 export class TtlExpiry {
   #ttl: number | undefined
@@ -120,9 +119,9 @@ export class TtlExpiry {
 
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
-   * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. The
-   * former expiry is still safe: the broker may have received a refresh since then, but with the
-   * same ttl a refresh only makes the broker's expiry later.
+   * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts,
+   * because the former expiry is still safe. A refresh with the same ttl, which the broker may have
+   * received without a confirmation, only makes the broker's expiry later.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
     const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined
@@ -142,7 +141,7 @@ export class TtlExpiry {
     this.confirm(ttl, expiryFrom(refresh.sentAt, ttl))
   }
 
-  /** Removes a refresh that the broker has refused or has not received. */
+  /** Removes a refresh that has a response or has failed. */
   removeRefresh(refresh: PendingRefresh): void {
     const index = this.#pendingRefreshes.indexOf(refresh)
     if (index >= 0) this.#pendingRefreshes.splice(index, 1)

@@ -73,7 +73,7 @@ export class GrantedLock implements Task, RefreshableLock {
   /** Whether the scheduler will call `onDue` at the expiry of this lock. */
   #isScheduled = false
   readonly #owner: GrantedLockOwner
-  /** One listener for each handle that is not unlocked. */
+  /** The handles that are not unlocked. Each handle is a `LossListener`. */
   #lossListeners: readonly LossListener[] = noListeners
   /** The tracer's object for this lock; informed when the lock ends. */
   trace: HoldTrace | undefined
@@ -114,24 +114,24 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.fence
   }
 
-  /** Why the lock was lost; undefined while the session may treat the lock as held. */
+  /** Why the lock was lost; undefined for a lock that was not lost. */
   get lossError(): HoldfastError | undefined {
     return this.#lossError
   }
 
-  addHandle(listener: LossListener): void {
+  addHandle(handle: LossListener): void {
     // Makes a new array and does not call `push`, because V8 allocates 17 slots at the first `push`
     // on an empty array. See the table in `test/bench/README.md`.
     this.#lossListeners =
-      this.#lossListeners === noListeners ? [listener] : [...this.#lossListeners, listener]
+      this.#lossListeners === noListeners ? [handle] : [...this.#lossListeners, handle]
   }
 
   /**
    * Removes a handle. If no other handle is left, unlocks the lock and returns the promise of the
    * unlock request. Otherwise returns a resolved promise.
    */
-  unlockHandle(listener: LossListener): Promise<void> {
-    this.#removeListener(listener)
+  unlockHandle(handle: LossListener): Promise<void> {
+    this.#removeHandle(handle)
     if (this.#lossListeners.length > 0) return Promise.resolve()
     this.#end(/* lossError */ undefined)
     return this.#owner.unlock(this)
@@ -160,17 +160,17 @@ export class GrantedLock implements Task, RefreshableLock {
    * Removes a handle when the scope of the lock ends. A scope is one logical task. Sends no unlock,
    * because the broker releases all locks of the scope.
    */
-  forgetHandle(listener: LossListener): void {
-    this.#removeListener(listener)
+  forgetHandle(handle: LossListener): void {
+    this.#removeHandle(handle)
     if (this.#lossListeners.length > 0) return
     this.#end(/* lossError */ undefined)
     this.#owner.forget(this)
   }
 
-  #removeListener(listener: LossListener): void {
-    const listeners = this.#lossListeners
-    const isOnly = listeners.length === 1 && listeners[0] === listener
-    this.#lossListeners = isOnly ? noListeners : listeners.filter((other) => other !== listener)
+  #removeHandle(handle: LossListener): void {
+    const handles = this.#lossListeners
+    const isOnly = handles.length === 1 && handles[0] === handle
+    this.#lossListeners = isOnly ? noListeners : handles.filter((other) => other !== handle)
   }
 
   refresh(ttl: number | undefined): RefreshRequest {
@@ -194,9 +194,9 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#end(error)
   }
 
-  /** Calls the loss listeners of all handles. */
+  /** Informs all handles. */
   notifyLoss(): void {
-    for (const listener of this.#lossListeners) listener.onLost(this.#lossError!)
+    for (const handle of this.#lossListeners) handle.onLost(this.#lossError!)
   }
 
   /** The scheduler calls this method when the expiry has passed. */
@@ -261,8 +261,8 @@ export class GrantedLock implements Task, RefreshableLock {
   onRefreshed(refresh: RefreshRequest): void {
     this.#getOrMakeTtlExpiry().confirmRefresh(refresh)
     this.#updateExpiry()
-    // If the client treats the lock as lost, no caller will unlock it. But the broker has refreshed
-    // the lock, so the session still holds the lock at the broker, and the client unlocks it.
+    // The broker has refreshed the lock, so the session still holds the lock there. No caller
+    // unlocks a lock that the client treats as lost, so the client itself unlocks it.
     if (this.#lossError !== undefined) void this.#owner.unlock(this)
   }
 
@@ -272,7 +272,6 @@ export class GrantedLock implements Task, RefreshableLock {
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
-  /** Returns `#ttlExpiry`. If it is undefined, makes the `TtlExpiry` first. */
   #getOrMakeTtlExpiry(): TtlExpiry {
     this.#ttlExpiry ??= new TtlExpiry()
     return this.#ttlExpiry

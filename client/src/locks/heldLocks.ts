@@ -117,10 +117,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 
   /**
    * Call when the broker has confirmed, after a resume, that the session still holds this lock.
-   * Takes the ttl from the broker's snapshot, but not the mode and the present fence. These two
-   * come with the answers to upgrades and downgrades, which the broker repeats after a resume. The
-   * mode in the snapshot may be older than such an answer, or may come from an upgrade whose caller
-   * has given up.
+   * Takes only the ttl from the broker's snapshot. The mode and the present fence come from the
+   * answers to upgrades and downgrades, which the broker repeats after a resume. The mode in the
+   * snapshot may be older than such an answer, or may come from an upgrade whose caller has given
+   * up.
    */
   confirm(lock: GrantedLock, { ttl, at }: BrokerLock): void {
     if (ttl === undefined) return
@@ -181,8 +181,8 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
    */
   lose(locks: readonly GrantedLock[], reason?: BrokerLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
-      // The longest hold of these locks is not over: before the client handles a message, the
-      // client itself ends each lock whose longest hold is over.
+      // Without a reason from the broker, the longest hold is not the reason: before the client
+      // handles a message, the client itself ends each lock whose longest hold is over.
       const lossReason = reason ?? likelyReason(ttl, /* isHoldOver */ false)
       const lossText = Object.hasOwn(lossTexts, lossReason)
         ? lossTexts[lossReason]
@@ -214,9 +214,9 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 
   /**
-   * Computes when a period of a new lock expires; the period is the ttl or the longest hold. Of two
-   * expiries, neither is later than the expiry at the broker, so the function returns the later:
-   * - The first counts from the sending of the request. In fact the period began later.
+   * Computes when a period of a new lock expires; the period is the ttl or the longest hold.
+   * Returns the later of two expiries; neither is later than the expiry at the broker:
+   * - The first counts from the sending of the request, before the period began.
    * - The second counts from `at`, when the period began by the broker's clock.
    */
   #expiryOf(request: LockRequest, periodMs: number, at: number | undefined): Expiry | undefined {
@@ -227,10 +227,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 
   /**
-   * The expiry of a period that began when the broker's clock showed `at`. The result is never
-   * later than the expiry of a period that begins now. Undefined without `at` or without a clock
-   * sample. Also undefined if the broker's clock cannot have reached `at` yet, because `at` is then
-   * wrong.
+   * The expiry of a period that began when the broker's clock showed `at`. Because `at` has passed,
+   * the result is never later than the expiry of a period that begins now. Undefined without `at`
+   * or without a clock sample. Also undefined if the broker's clock cannot have reached `at` yet,
+   * because `at` is then wrong.
    */
   #expiryByBroker(periodMs: number, at: number | undefined): Expiry | undefined {
     const { clockSample } = this
@@ -243,9 +243,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 
 /**
  * The likely reason of a loss that the broker could not report, for instance while the connection
- * was gone. For a lock with a ttl, the result is `expired`, even if the longest hold is over. A
- * lock without a ttl, whose longest hold is not over, ends within its session only by a steal or a
- * revocation. For both, the result is `stolen`.
+ * was gone:
+ * - `expired` for each lock with a ttl, even if the longest hold is over
+ * - `maxHold` for a lock without a ttl, if the longest hold is over
+ * - `stolen` otherwise. The lock was stolen or revoked, and the client cannot know which.
  */
 export function likelyReason(ttl: number | undefined, isHoldOver: boolean): BrokerLossReason {
   if (ttl !== undefined) return 'expired'

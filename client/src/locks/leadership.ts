@@ -52,8 +52,7 @@ export function checkCampaign(
   options: CampaignOptions,
   requestsAndLocks: RequestsAndLocks,
 ): CheckedLock {
-  // The caller chose the key. So the key must not have the reserved prefix, which is only for keys
-  // that `session.locks` makes from names.
+  // Refuses the reserved prefix, which only the keys that `session.locks` makes from names have.
   checkUsableKey(key, /* isName */ false)
   refuseUnknownOptions('campaign', options, campaignOptionNames)
   const { value, timeout, signal, metadata } = options
@@ -69,8 +68,8 @@ export function checkCampaign(
 
 /**
  * Refuses a campaign of a session that is already a candidate or the leader of this election. The
- * broker cannot check this, because the broker may not know yet that the client has aborted the
- * former campaign. After such an abort, a new campaign is correct.
+ * broker cannot check this. After the client has aborted a campaign, the next one is correct, but
+ * the broker may not know the abort yet.
  *
  * @throws HoldfastError `INVALID_OPTION`
  */
