@@ -30,14 +30,14 @@ export interface LockScope {
   /** Called when the handle is unlocked or lost. */
   onEnded(): void
   /**
-   * When the earlier calls of the scope have been answered, calls `send`, which sends a request.
+   * When the former calls of the scope have been answered, calls `send`, which sends a request.
    * The returned promise rejects when the signal is aborted or the timeout is over, even before
    * `send` is called.
    */
   inTurn<T>(
-    send: () => Promise<T>,
     signal: AbortSignal | undefined,
     timeout: number | undefined,
+    send: () => Promise<T>,
   ): Promise<T>
 }
 
@@ -53,7 +53,7 @@ export class Lock implements LossListener {
   #abortController: AbortController | undefined
   /** The loss that was reported to this handle, or that came before this handle was made. */
   #reportedLoss: HoldfastError | undefined
-  /** The promise of the first `unlock`. */
+  /** The promise of the first `unlock`, or of the release when the scope ended. */
   #unlocking: Promise<void> | undefined
   /** Called once, when this handle is unlocked or the lock is lost. */
   #endListeners: readonly (() => void)[] = noListeners
@@ -94,9 +94,9 @@ export class Lock implements LossListener {
   }
 
   /**
-   * The fencing token: the number of the grant, which rises with every grant. An upgrade is a
-   * grant, so an upgrade changes the fence. A protected resource must refuse a request whose
-   * fencing token is lower than a token that the resource has seen.
+   * The fencing token: the number of the grant. Each grant has a higher number than all earlier
+   * grants. An upgrade is a grant, so an upgrade changes the fence. A protected resource must
+   * refuse a request whose fencing token is lower than a token that the resource has seen.
    */
   get fence(): number {
     return this.#grantedLock.presentFence
@@ -104,8 +104,9 @@ export class Lock implements LossListener {
 
   /**
    * Whether this handle holds the lock at this moment. Each read compares the expiry of the lock
-   * with the clock. So the value is false before the broker can grant the lock to another session,
-   * even if this process was suspended for a time.
+   * with the clock, which also works after this process was suspended. For the client the lock
+   * expires earlier than for the broker. So the value is false before the broker can grant the
+   * expired lock to another session.
    */
   get held(): boolean {
     this.#grantedLock.scheduler.runExpired()
@@ -113,8 +114,8 @@ export class Lock implements LossListener {
   }
 
   /**
-   * How long the lock may still be held until `maxHold` or the operator's limit ends it, in ms;
-   * `Infinity` without a limit. A refresh does not prolong this time.
+   * How long until `maxHold` or the operator's limit ends the lock, in ms; `Infinity` without a
+   * limit. A refresh does not prolong this time.
    */
   get holdLeft(): number {
     return this.#grantedLock.holdLeft
@@ -154,13 +155,14 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Changes the value that the leader publishes. Only the subclass `Leadership` calls this method.
+   * Changes the value that the leader of an election publishes. Only the subclass `Leadership`
+   * calls this method.
    *
    * @param value JSON text; undefined to publish no value
    */
   protected async changeValue(value: string | undefined): Promise<void> {
     if (!this.held) throw this.#notHeldError()
-    await this.#responseOrLoss(this.#grantedLock.proclaim(value), undefined)
+    await this.#responseOrLoss(this.#grantedLock.proclaim(value))
   }
 
   /**
@@ -170,8 +172,8 @@ export class Lock implements LossListener {
    * of the key.
    *
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
-   * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,
-   * which then has a higher fence.
+   * broker grants the upgrade before the client's cancellation arrives, the client downgrades the
+   * lock, which then has a higher fence.
    *
    * Rejects with one of these codes:
    * - `DEADLOCK`: another lock of the key is being upgraded, so each upgrade would wait for the
@@ -193,7 +195,7 @@ export class Lock implements LossListener {
       if (!this.held) throw this.#notHeldError()
       request.submit()
       const stopListening = onAbort(signal, (error) => request.giveUp(error))
-      const settled = this.#responseOrLoss(request.promise, undefined).catch((error) => {
+      const settled = this.#responseOrLoss(request.promise).catch((error) => {
         // The client treats a lock as lost earlier than the broker does. So the upgrade may still
         // wait at the broker, and the client cancels the upgrade.
         if (this.#currentLoss !== undefined) request.giveUp(this.#notHeldError())
@@ -201,7 +203,7 @@ export class Lock implements LossListener {
       })
       return settled.finally(stopListening)
     }
-    await (this.#scope === undefined ? send() : this.#scope.inTurn(send, signal, timeout))
+    await (this.#scope === undefined ? send() : this.#scope.inTurn(signal, timeout, send))
   }
 
   /**
@@ -216,7 +218,7 @@ export class Lock implements LossListener {
     this.#checkModeChange('shared')
     const request = new DowngradeRequest(this.#grantedLock)
     this.#grantedLock.submit(request)
-    await this.#responseOrLoss(request.promise, undefined)
+    await this.#responseOrLoss(request.promise)
   }
 
   #checkModeChange(newMode: LockMode): void {
@@ -225,7 +227,7 @@ export class Lock implements LossListener {
   }
 
   /** Waits for the response to a request about this lock. Rejects earlier if the lock is lost. */
-  #responseOrLoss(response: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  #responseOrLoss(response: Promise<void>, signal?: AbortSignal): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const onEnd = () => {
         // After an unlock, the broker still answers the request. After a loss, an answer may never
@@ -233,6 +235,7 @@ export class Lock implements LossListener {
         if (this.#currentLoss !== undefined) reject(this.#notHeldError())
       }
       const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))
+      // Removes the listeners before the caller gets the outcome.
       const onSettled = () => {
         stopListening()
         this.#removeEndListener(onEnd)
@@ -250,11 +253,12 @@ export class Lock implements LossListener {
    *
    * In a hidden tab a refresh may be late, because browsers delay the timers of such a tab. The
    * client then refreshes when the broker asks the client for a sign of life. The broker asks after
-   * half the lease, the time for which the broker keeps a session without hearing from its client.
+   * half the lease. The lease is how long the broker keeps a session without hearing from its
+   * client.
    *
    * A caller need not await the promise: an unhandled rejection is not reported, and `signal`
    * reports the loss. Rejects with one of these codes:
-   * - `LOCK_LOST` when the lock is lost.
+   * - `LOCK_LOST` when the lock is lost; `LOCK_NOT_HELD` if the lock was lost before the call.
    * - `LOCK_NOT_HELD` or `LOCK_TIMEOUT`: the error of the first refresh that fails.
    * - `INVALID_INTERVAL`, also if `options` is absent and the lock has no ttl.
    * - `INVALID_TIMEOUT` or `INVALID_OPTION`.
@@ -273,9 +277,9 @@ export class Lock implements LossListener {
     }
     // Always assigned below: `refreshPeriodically` calls its last argument before it returns.
     let onLockEnded: () => void
-    const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (stopRefreshing) => {
+    const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (end) => {
       // After an unlock, `#reportedLoss` is undefined, so `refreshing` resolves.
-      onLockEnded = () => stopRefreshing(this.#reportedLoss)
+      onLockEnded = () => end(this.#reportedLoss)
       this.#addEndListener(onLockEnded)
     })
     return refreshing.finally(() => this.#removeEndListener(onLockEnded))
@@ -364,7 +368,7 @@ export class Lock implements LossListener {
 
   #notHeldError(): HoldfastError {
     const cause = this.#currentLoss
-    // The spread copies `reason` and `note` of the loss.
+    // The first spread copies `reason` and `note` of the loss.
     const errorOptions = { ...cause, ...(cause && { cause }), key: this.key }
     return new HoldfastError('LOCK_NOT_HELD', cause?.message, errorOptions)
   }
@@ -372,8 +376,8 @@ export class Lock implements LossListener {
 
 /**
  * Refreshes the lock until a refresh fails or the caller calls `end`. The interval counts from the
- * sending of a refresh to the sending of the next refresh, which fails after the timeout. So a ttl
- * that is longer than interval plus timeout cannot pass before the next refresh is confirmed.
+ * sending of one refresh to the sending of the next. A refresh that takes longer than the timeout
+ * fails. So the ttl, which is longer than interval plus timeout, passes only if a refresh fails.
  *
  * @param onStart Called once, at the start, with the function `end`. The caller must call
  *   `end(undefined)` when the lock is unlocked, and `end(loss)` when the lock is lost.

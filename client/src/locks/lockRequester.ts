@@ -175,8 +175,8 @@ export class LockRequester implements TimeoutListener {
 }
 
 /**
- * The error of a request whose timeout has passed. A timeout of 0 passes only while the client has
- * no connection. With a connection, the broker ends a request that must not wait.
+ * The error of a request whose timeout has passed. A timeout of 0 can pass only without a
+ * connection. With a connection, the client waits for the broker's immediate answer instead.
  */
 function timeoutError(timeout: number | undefined): HoldfastError {
   return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')

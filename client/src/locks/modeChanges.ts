@@ -153,9 +153,8 @@ export class UpgradeRequest extends ModeRequest {
       // client must downgrade the lock.
       lock.owesDowngrade = true
     }
-    // An unwanted grant with the fence `presentFence` changes nothing. The lock was exclusive
-    // already when the broker got this upgrade, so the broker gave no new fence. The client has
-    // handled the response to the earlier upgrade.
+    // An unwanted upgrade whose response repeats `presentFence` needs no downgrade of its own. An
+    // earlier upgrade had made the lock exclusive, and the client has handled the response to it.
     lock.presentFence = fence
     this.#end()
     this.resolve()

@@ -115,8 +115,8 @@ async function runWithGrant<T>(
     await lock.unlock()
     return value
   } catch (error) {
-    // If `completion` is set, the unlock with the value has failed. Otherwise the run itself has
-    // failed, so a plain unlock follows.
+    // If `completion` is set, the unlock with the value has failed. Otherwise no value was sent, so
+    // a plain unlock follows.
     const { completion } = grantedLock
     if (completion === undefined) await lock.unlock().catch(() => {})
     throw completion === undefined
@@ -132,8 +132,8 @@ async function runWithGrant<T>(
 function endFailedCompletion(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {
-    // The broker has refused the message that carries the value, so this session still holds the
-    // lock, unless the session is closed.
+    // A closed session holds no lock. After any other error the session still holds the lock,
+    // because the broker has refused the message that carries the value.
     if (error.code !== 'SESSION_CLOSED') grantedLock.unlockWithoutValue()
     return error
   }

@@ -51,15 +51,15 @@ export interface TryLockSetOptions {
   /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
   readonly metadata?: unknown
   /**
-   * The lock is lost this long after its grant, in ms, with the reason `'maxHold'`, even if the
-   * lock is refreshed. The operator of the broker may have set a lower limit. Default: the limit of
-   * the operator, if there is one.
+   * The lock is lost this long after its grant, in ms, even if the lock is refreshed. The loss has
+   * the reason `'maxHold'`. The operator of the broker may have set a lower limit. Default: the
+   * limit of the operator, if there is one.
    */
   readonly maxHold?: number | undefined
   /**
    * Called when requests wait behind the lock. The argument has `waiting`, the number of requests
-   * that wait. For a lock on several keys, `waiting` is the number at the key where most requests
-   * wait. Called at most once a second for each lock, and only after the call of `lock` has
+   * that wait. For a lock on several keys, `waiting` counts the requests of the busiest key.
+   * Called at most once a second for each lock, and only after the call that requested the lock has
    * resolved.
    */
   readonly onContended?: ((contended: ContendedNotice) => void) | undefined
@@ -92,7 +92,8 @@ export interface TryLockOptions extends TryLockSetOptions {
   readonly permits?: number | undefined
   /**
    * How many permits all locks of the key may have together, 1 to 1,000,000. All users of a key
-   * must give the same capacity, otherwise the request is rejected with `CAPACITY_MISMATCH`.
+   * must give the same capacity: a request with another capacity is rejected with
+   * `CAPACITY_MISMATCH`.
    */
   readonly capacity?: number | undefined
 }
@@ -144,7 +145,10 @@ export interface CheckedLock {
   readonly signal: AbortSignal | undefined
 }
 
-/** Keys with this prefix are reserved: only `session.locks` makes them; see `webLocks/names.ts`. */
+/**
+ * Only `session.locks` (the Web Locks API) makes keys with this reserved prefix, from lock names;
+ * see `webLocks/names.ts`.
+ */
 export const reservedPrefix = '~name:'
 
 /** Names of options. The values 1 have no meaning. */
@@ -190,9 +194,9 @@ export const noOptions: LockOptions = {}
 /**
  * Checks the arguments of a lock request.
  *
- * @param method The name of the method for the error message.
- * @param isName Whether `session.locks` made the key from a name, so that the reserved prefix is
- *   allowed.
+ * @param method The method's name, for the error message.
+ * @param isName Whether `session.locks` made the key from a lock name, so that the reserved prefix
+ *   is allowed.
  * @throws HoldfastError `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT` or `INVALID_OPTION`
  */
 export function checkLock(
@@ -351,7 +355,7 @@ function checkPermits({
 /**
  * Checks the key of a request.
  *
- * @param isName Whether `session.locks` made the key from a name. Only such keys may have the
+ * @param isName Whether `session.locks` made the key from a lock name. Only such keys may have the
  *   reserved prefix.
  * @throws HoldfastError `INVALID_KEY`
  */
@@ -424,7 +428,8 @@ function metadataText(metadata: unknown): string | undefined {
 }
 
 /**
- * Converts a value to JSON text; undefined stays undefined. Only the broker checks the depth.
+ * Converts a value to JSON text; undefined stays undefined. Only the broker checks how deeply the
+ * value nests.
  *
  * @param name The name of the value in the error message.
  * @throws HoldfastError `INVALID_OPTION` if the value is not a JSON value, or is too large

@@ -30,7 +30,7 @@ export class Reconciler implements PendingLockListener {
   /** The ids of the requests that wait at the broker. */
   readonly #waitingIds = new Set<number>()
   /** The lock requests whose outcome the client does not know yet. */
-  readonly #pendingLocks: LockRequest[] = []
+  readonly #pendingLockRequests: LockRequest[] = []
   /** The fences of the locks whose unlock has no response yet. */
   readonly #pendingUnlocks: number[] = []
 
@@ -58,7 +58,7 @@ export class Reconciler implements PendingLockListener {
 
   /** Each pending lock request calls this method during `settle`. */
   onPendingLock(request: LockRequest): void {
-    this.#pendingLocks.push(request)
+    this.#pendingLockRequests.push(request)
   }
 
   /** Each pending unlock request calls this method during `settle`. */
@@ -73,20 +73,20 @@ export class Reconciler implements PendingLockListener {
    */
   settle(): ReadonlySet<number> {
     for (const request of this.#pendingRequests.all) request.reportPendingLock(this)
-    for (const { id, grantDuringResume } of this.#pendingLocks) {
+    for (const { id, grantDuringResume } of this.#pendingLockRequests) {
       // A part of the snapshot listed the request as waiting, and the grant came after that part.
       if (grantDuringResume !== undefined && this.#waitingIds.delete(id))
         this.#brokerLocks.set(id, grantDuringResume)
     }
-    // The locks that the session holds at the broker, by fence. The code below removes each lock
-    // that the client also holds, has asked to unlock, or still requests.
+    // At first all locks that the session holds at the broker, by fence. The code below removes
+    // each lock that the client also holds, has asked to unlock, or gives to a waiting caller.
     const unclaimed = new Map<number, BrokerLock>()
     for (const lock of this.#brokerLocks.values()) {
       if (!this.lostFences.has(lock.fence)) unclaimed.set(lock.fence, lock)
     }
     const locksGoneAtBroker = this.#heldLocks.all.filter((lock) => !this.#claim(lock, unclaimed))
     for (const fence of this.#pendingUnlocks) unclaimed.delete(fence)
-    for (const request of this.#pendingLocks) this.#settleLock(request, unclaimed)
+    for (const request of this.#pendingLockRequests) this.#settleLock(request, unclaimed)
     // No caller of this session wants the locks that are left in the map.
     for (const fence of unclaimed.keys()) {
       this.#heldLocks.unlockFence(fence)
@@ -96,8 +96,8 @@ export class Reconciler implements PendingLockListener {
   }
 
   /**
-   * Removes a lock of the client from `unclaimed`, and confirms the lock. Returns false if the lock
-   * is not in `unclaimed`.
+   * Removes a lock of the client from `unclaimed`, and takes over the ttl that the broker knows.
+   * Returns false if the lock is not in `unclaimed`.
    */
   #claim(lock: GrantedLock, unclaimed: Map<number, BrokerLock>): boolean {
     const brokerLock = unclaimed.get(lock.fence)

@@ -161,9 +161,9 @@ export class Scope {
   /**
    * Like `lock` of a session, but in this scope. If the scope holds the key in the same or in a
    * stronger mode, resolves with a further handle on the held lock, and ignores the options. If the
-   * scope holds the key by `lockAll`, the handle is on the lock of all keys of that call. The lock
-   * is released when its last handle is unlocked. Permits are re-entrant only in `lockAll`: each
-   * call of `lock` with a capacity gets permits of its own.
+   * held lock comes from `lockAll`, the further handle holds all keys of that call. The lock is
+   * released when its last handle is unlocked. Permits are re-entrant only in `lockAll`: each call
+   * of `lock` with a capacity gets permits of its own.
    *
    * Also rejects with `DEADLOCK` if the lock could never be granted:
    * - This scope would wait for scopes that wait for this scope. The field `cycle` of the error
@@ -184,10 +184,10 @@ export class Scope {
   }
 
   /**
-   * Like `lockAll` of a session, but in this scope. If the scope holds the lock of an
-   * earlier `lockAll` with the same keys, modes and permits, resolves with a further handle on that
-   * lock. The order of the keys does not matter. Otherwise rejects with `DEADLOCK` if the scope
-   * holds any of the keys.
+   * Like `lockAll` of a session, but in this scope. If the scope holds the lock of an earlier
+   * `lockAll` with the same keys, modes and permits, resolves with a further handle on that lock.
+   * The order of the keys does not matter. Otherwise rejects with `DEADLOCK` if the scope holds any
+   * of the keys.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     return this.#lock(checkLockSet(keys, options))
@@ -251,6 +251,7 @@ export class Scope {
     const callController = new AbortController()
     return new Promise<T>((resolve, reject) => {
       const giveUp = (error: HoldfastError) => {
+        // The cause is the reason of the caller's signal, if that signal was aborted.
         callController.abort(error.cause)
         reject(withKey(key, error))
       }
@@ -321,7 +322,7 @@ export class Scope {
   #makeHandle(grantedLock: GrantedLock): Lock {
     const handle = new Lock(grantedLock, /* isSingleflight */ false, {
       onEnded: () => this.#handles.delete(handle),
-      inTurn: (send, signal, timeout) => this.#inTurn(grantedLock.key, signal, timeout, send),
+      inTurn: (signal, timeout, send) => this.#inTurn(grantedLock.key, signal, timeout, send),
     })
     this.#handles.add(handle)
     const { signal } = handle
@@ -338,8 +339,8 @@ export class Scope {
 /**
  * How long a call waits after its timeout has passed, in ms. If the request of the call was sent,
  * `PendingRequests` rejects the call 250 ms after the timeout, unless the broker's own answer
- * arrives before. The time here is longer, so that the scope itself rejects only calls whose
- * request was not sent.
+ * arrives before. `extraWaitMs` is longer than 250 ms, so that the scope itself rejects only calls
+ * whose request was not sent.
  */
 const extraWaitMs = 300
 

@@ -1,17 +1,17 @@
 /**
  * Warns when a session waits for a lock that it holds itself.
  *
- * Locks are not re-entrant: a program that asks for a lock which it holds itself waits for ever.
- * Without a warning the developer cannot see why. The broker cannot reject such a request, because
- * other code of the program may share the session and unlock later. So the client only warns, once
- * for each key.
+ * Outside scopes, locks are not re-entrant: a program that asks for a lock which it holds itself
+ * waits for ever. Without a warning the developer cannot see why. The broker cannot reject such a
+ * request, because other code of the program may share the session and unlock later. So the client
+ * only warns, once for each key.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { Request } from '../requests/requests.js'
 import type { LockParams } from '../transport/messages.js'
 
-/** A request is checked when it has waited this long, in ms, and again after each such time. */
+/** A request is checked when it has waited this long, in ms, and then again at this interval. */
 const checkAfterMs = 5_000
 /** How many keys one session warns for. Further warnings would not help the developer. */
 const maxWarnings = 100

@@ -43,8 +43,8 @@ export class Singleflight {
   async lock({ params, timeout, signal }: CheckedLock): Promise<Lock> {
     const { key } = params
     throwIfAborted(signal, key)
-    // No part before the key contains a line break, so requests that differ in a part have
-    // different request keys.
+    // No part before the key contains a line break, so different parts never make equal request
+    // keys.
     const requestKey = `${params.mode}\n${params.ttl}\n${params.limitAndCallbacks?.maxHold}\n${key}`
     const request = this.#requests.get(requestKey) ?? this.#begin(requestKey, params)
     return new Promise<Lock>((resolve, reject) => {
@@ -65,13 +65,13 @@ export class Singleflight {
       const stopListening = onAbort(signal, giveUp)
       if (timeout !== undefined) this.#scheduler.after(timeoutTask, timeout)
       request.callers.add(timeoutTask)
+      // If the request fails, all its callers reject with its error.
       request.grant.then((grantedLock) => {
         stopWaiting()
         // This callback runs for all callers, directly one after another. So each caller has a
         // handle before the first caller can unlock its handle and free the lock.
         if (request.callers.has(timeoutTask))
           resolve(new Lock(grantedLock, /* isSingleflight */ true))
-        // If the request failed, all its callers reject with the error.
       }, giveUp)
     })
   }

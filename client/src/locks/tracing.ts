@@ -32,8 +32,8 @@ export interface RequestTrace {
 /** Follows one lock from its grant to its end. */
 export interface HoldTrace {
   /**
-   * Calls the callback of `session.withLock`. Here a tracer can make the spans (the timed steps of
-   * a trace) of the callback part of this hold.
+   * Calls the callback of `session.withLock`. Here a tracer can make this hold the parent of the
+   * spans (the timed steps of a trace) that the callback begins.
    */
   run<T>(callback: () => T): T
   /**

@@ -11,7 +11,7 @@ import type { HoldTrace } from './tracing.js'
  * Rejects with `LOCK_LOST` if the callback did not throw, but the lock was lost while the callback
  * ran.
  *
- * @param trace The tracer's object for this lock; undefined without a tracer.
+ * @param trace Follows this lock for the tracer; undefined without a tracer.
  */
 export async function runWithLock<T>(
   lock: Lock,
@@ -34,8 +34,8 @@ export async function runWithLock<T>(
 }
 
 /**
- * Converts the error `LOCK_NOT_HELD` of the unlock after the callback to `LOCK_LOST`, because the
- * lock was lost before the unlock. Returns any other error unchanged.
+ * Returns the error that `runWithLock` throws after its unlock has failed. `LOCK_NOT_HELD` becomes
+ * `LOCK_LOST`, because the lock was lost before the unlock. Any other error stays unchanged.
  */
 function toLockLost(lock: Lock, error: unknown): unknown {
   const wasNotHeld = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
