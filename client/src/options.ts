@@ -72,11 +72,10 @@ export interface ConnectOptions {
    */
   readonly ca?: PlatformOptions['ca']
   /**
-   * URL of an HTTP proxy, which the client then uses for every broker. With false, the client uses
-   * no proxy. Default: the proxy of the environment. This proxy is `HTTPS_PROXY` for `wss://` and
-   * `HTTP_PROXY` for `ws://`; if that variable is not set, `ALL_PROXY`. The proxy of the
-   * environment is not used for brokers that `NO_PROXY` names, nor for loopback addresses. In Node
-   * only, and not together with `WebSocket`.
+   * URL of an HTTP proxy for all brokers, whatever `NO_PROXY` says. With false, the client uses no
+   * proxy. Default: the URL in `HTTPS_PROXY` for `wss://`, or in `HTTP_PROXY` for `ws://`; if that
+   * variable is not set, the URL in `ALL_PROXY`. The default does not apply to brokers that
+   * `NO_PROXY` names, nor to loopback addresses. In Node only, and not together with `WebSocket`.
    */
   readonly proxy?: PlatformOptions['proxy']
   /**
@@ -93,11 +92,10 @@ export interface ConnectOptions {
   readonly WebSocket?: WebSocketConstructor | undefined
 }
 
-/**
- * The checked options of `connect`. `settings` are the options that the client sends in `hello`.
- */
+/** The checked options of `connect`. */
 export interface CheckedConnectOptions {
   readonly urls: readonly string[]
+  /** The options that the client sends in `hello`. */
   readonly settings: SessionSettings
   readonly signal: AbortSignal | undefined
   readonly reconnect: RetryStrategy | false | undefined
@@ -111,7 +109,7 @@ export interface CheckedConnectOptions {
 
 /**
  * The names of the options of `connect`. `checkConnect` refuses an option with another name. The
- * values 1 have no meaning.
+ * value 1 has no meaning.
  */
 export const connectOptionNames: OptionNames<ConnectOptions> = {
   token: 1,
@@ -161,7 +159,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket must be a class')
   const settings = { token, name, lease, grace }
-  // 256 bytes stay free for the field `resume`, which the `hello` of a later connection also has.
+  // 256 bytes stay free for the field `resume`, which the client adds to `hello` at a reconnect.
   // The field usually takes about 120 bytes; the broker chooses the length of the field.
   check(
     utf8Length(messageText('hello', settings)) <= maxHelloBytes - 256,

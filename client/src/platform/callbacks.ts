@@ -62,7 +62,7 @@ export function throwIfAborted(signal: AbortSignal | undefined, key?: string): v
 }
 
 /**
- * Calls the callback when the signal is aborted, but not if the signal is aborted already: call
+ * Calls the callback when the signal is aborted. Does not report an earlier abort: call
  * `throwIfAborted` before. Returns a function that removes the callback. When a signal has no
  * callback any more, the shared listener is removed from the signal.
  */
@@ -83,7 +83,7 @@ function addSharedListener(signal: AbortSignal): SharedListener {
   const callbacks: SharedListener['callbacks'] = new Set()
   const listener = () => {
     for (const callback of [...callbacks]) {
-      // The loop visits a copy of the set. An earlier callback may have removed this callback.
+      // The copy still has this callback if an earlier callback removed this callback from the set.
       if (callbacks.has(callback)) callSafely(() => callback(abortedError(signal)))
     }
   }

@@ -43,7 +43,7 @@ export function shown(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(start) : start
 }
 
-/** @throws HoldfastError with the code `code` unless the value passes `isMs` */
+/** @throws HoldfastError with the given code unless the value passes `isMs` */
 export function checkMs(
   name: string,
   value: unknown,
@@ -60,7 +60,10 @@ export function checkInteger(name: string, value: unknown, min: number, max: num
   throw notAllowed(name, `an integer from ${min} to ${max}`, value)
 }
 
-/** The error for an option: what the option must be, and its value. */
+/**
+ * Makes the error for an option with a wrong value.
+ * @param rule What the option must be, such as `an integer from 1 to 5`.
+ */
 export function notAllowed(
   name: string,
   rule: string,
@@ -104,7 +107,7 @@ export function checkBoolean(name: string, value: unknown): void {
     throw notAllowed(name, 'true or false', value)
 }
 
-/** @throws HoldfastError `INVALID_KEY` unless the value is a key */
+/** @throws HoldfastError `INVALID_KEY` unless the value is a valid key */
 export function checkKey(key: unknown): asserts key is string {
   if (isKey(key)) return
   const rule = 'use 1 to 512 bytes of UTF-8 without control characters'

@@ -15,7 +15,7 @@ export interface Environment {
   readonly random: () => number
   /**
    * Calls the callback after the present code, in a microtask or at the end of the turn of the
-   * event loop. So messages that are sent together share one frame.
+   * event loop. A connection uses this function to send the messages of one turn in one frame.
    */
   readonly endOfTurn: (callback: () => void) => void
   /**
@@ -53,7 +53,7 @@ export function readClocks(clock: Clock): ClockTimes {
  * of a test may replace these functions later. With a fake clock that stands still, the client
  * would treat a lock as held for ever. All functions except `Date.now` are bound, because a browser
  * checks the object on which they are called. The annotation at each `bind` lets a bundler leave
- * out the call if the page does not use the clock. This comment does not spell the annotation,
+ * out the call if the bundle does not use the clock. This comment does not spell the annotation,
  * because rollup warns of an annotation without a call.
  */
 const clock: Clock = {
@@ -62,12 +62,11 @@ const clock: Clock = {
   setTimer: /* @__PURE__ */ setTimeout.bind(globalThis),
   clearTimer: /* @__PURE__ */ clearTimeout.bind(globalThis) as Clock['clearTimer'],
 }
-/** Undefined on a platform without `MessageChannel`. */
 const Channel = globalThis.MessageChannel as typeof MessageChannel | undefined
 const resolvedPromise = Promise.resolve()
 /**
- * The random numbers of the retry delays. An export of its own, so that a page that imports only a
- * retry strategy does not bundle `platformEnvironment`.
+ * The random numbers of the retry delays. An export of its own, so that a program that imports only
+ * a retry strategy does not bundle `platformEnvironment`.
  */
 export const random: () => number = Math.random
 

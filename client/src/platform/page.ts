@@ -1,14 +1,14 @@
 /**
- * Reports that the user leaves the page that runs the client, that the page is shown again or wakes
- * up, and that the network is back. A worker has only some of these events, and Node has none. The
- * code therefore tests which globals exist, and not which platform runs the code.
+ * Reports when the user leaves the client's page, when the page is shown again or wakes up, and
+ * when the network is back. A worker has only some of these events, and Node has none. The code
+ * therefore tests which globals exist, and not which platform runs the code.
  */
 
 /** Receives the events of the page. */
 export interface PageLifecycleListener {
   /** The user leaves the page, for good or for a time. The code of the page may never run again. */
   onLeave(): void
-  /** The page was shown or woken, and its timers may be late; or the network is back. */
+  /** The page was shown or woken (its timers may be late), or the network is back. */
   onWake(): void
 }
 
@@ -38,7 +38,7 @@ function watch(listener: PageLifecycleListener): () => void {
   addEventListener('online', onWake, { signal })
   if (typeof document === 'object') {
     document.addEventListener('resume', onWake, { signal })
-    // Only `visible` is a wake-up. A page that the user leaves also gets this event, as `hidden`.
+    // A page also gets this event when the page becomes hidden, which is not a wake-up.
     document.addEventListener(
       'visibilitychange',
       () => document.visibilityState === 'visible' && onWake(),

@@ -1,10 +1,11 @@
 /**
  * Runs the tasks of a session at their times, with one timer of the platform.
  *
- * A task has one of two kinds of deadlines. A plain task is due at a time of the monotonic clock. A
- * task with an expiry is due as soon as the monotonic clock or the wall clock has reached the time
- * of the expiry. Tasks with an expiry run before plain tasks. The timer may fire late: in a hidden
- * tab, a minute late. So code that depends on an expiry must call `runExpired` first.
+ * A task has one of two kinds of deadlines. A plain task is due at a time of the monotonic clock.
+ * An expiry has one time for the monotonic clock and one time for the wall clock. A task with an
+ * expiry is due as soon as one of the clocks has reached its time. Tasks with an expiry run before
+ * plain tasks. The timer may fire late: in a hidden tab, a minute late. So code that depends on an
+ * expiry must call `runExpired` first.
  */
 import { type Clock, DeadlineHeap, maxDurationMs, type Timer } from '@holdfast/shared'
 import { type ClockTimes, readClocks } from './environment.js'
@@ -41,8 +42,8 @@ export class Scheduler {
   }
 
   /**
-   * When `runExpired` was called last, by the monotonic clock. The client calls `runExpired` at the
-   * start of each frame, so code that handles a frame need not read the clock again.
+   * When `runExpired` was called last, by the monotonic clock. The client calls `runExpired` when a
+   * frame arrives, so code that handles the frame need not read the clock again.
    */
   get checkedAt(): number {
     return this.#checkedAt
@@ -66,12 +67,12 @@ export class Scheduler {
     const { monotonic, wall } = expiry
     // If the new expiry is no earlier than the former expiry, the timer need not change. Without
     // this check, `#arm` would read the clocks each time the session's expiry is extended.
-    const isNoEarlier =
+    const isTimerEarlyEnough =
       monotonic >= (this.#expiriesByMonotonic.dueAt(task) ?? Infinity) &&
       wall >= (this.#expiriesByWall.dueAt(task) ?? Infinity)
     this.#expiriesByMonotonic.set(task, monotonic)
     this.#expiriesByWall.set(task, wall)
-    if (!isNoEarlier) this.#arm()
+    if (!isTimerEarlyEnough) this.#arm()
   }
 
   /** Removes the task, whether it is a plain task or a task with an expiry. */
@@ -103,13 +104,16 @@ export class Scheduler {
     if (this.#timerDueAt < Infinity) this.#applyRef()
   }
 
-  /** Stops the timer, and refuses further tasks. */
+  /** Stops the timer. Tasks that are added later are ignored. */
   stop(): void {
     this.#isStopped = true
     this.#disarm()
   }
 
-  /** Runs every task that is due. The timer calls this method; an early call is harmless. */
+  /**
+   * Runs every task that is due. Called by the timer, and at each `ping` of the broker, because the
+   * timer may be late.
+   */
   runDue(): void {
     this.#disarm()
     this.runExpired()

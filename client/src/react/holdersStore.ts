@@ -31,7 +31,7 @@ export interface Holders {
   readonly heldCount: number
   /** Whether the broker has sent the locks. Always false while a server renders the page. */
   readonly isKnown: boolean
-  /** Why the broker refuses to list the locks, such as `FORBIDDEN`. */
+  /** Why the locks cannot be listed, such as `FORBIDDEN` or `INVALID_KEY`. */
   readonly error: HoldfastError | undefined
 }
 
@@ -57,7 +57,10 @@ export class HoldersStore extends Store<Holders> {
   readonly #registry: StoreRegistry
   readonly #selectionText: string
 
-  /** @param registry The stores of the session, to which the constructor adds this store. */
+  /**
+   * @param registry The stores of the session, to which the constructor adds this store.
+   * @param selectionText The JSON text of the selection, by which the registry finds this store.
+   */
   constructor(
     session: Session,
     selection: HoldersSelection,
@@ -115,7 +118,8 @@ export class HoldersStore extends Store<Holders> {
       this.#heldCount++
       this.#add(event)
     } else if (event.event === 'upgraded') {
-      // The upgraded lock is the only lock of its key. Deletes the lock with the former fence.
+      // An upgrade changes the fence, so the lock is still listed with its former fence. The
+      // upgraded lock is the only lock of its key, so all entries of the key are outdated.
       for (const [id, { key }] of this.#locks) if (key === event.key) this.#locks.delete(id)
       this.#add(event)
     } else if (event.event === 'downgraded' || event.event === 'proclaimed') {

@@ -38,7 +38,7 @@ export interface UsedLock {
   readonly state: LockState
   /** Why the request failed, or how the lock was lost. */
   readonly error: HoldfastError | undefined
-  /** All holders of the key, of this and of other sessions. */
+  /** The locks that this session and other sessions hold on the key. Empty if `watch` is false. */
   readonly holders: readonly HeldInfo[]
   /**
    * Requests the lock with the options of the hook and these options, such as `{ steal: true }`.
@@ -71,7 +71,7 @@ export function useLock(key: string, options: UseLockOptions = {}): UsedLock {
   }, [store, session, key, auto])
   const status = useSyncExternalStore(store.subscribe, store.getSnapshot, () => idleLock)
   const { holders } = useHolders(watch ? { key } : undefined)
-  // Until the effects have run, the store has the status of the former key or session.
+  // After a change of the key or session, the store has the former status until the effects run.
   const { target } = status
   const isOfFormerTarget =
     target !== undefined && (target.session !== session || target.key !== key)
@@ -122,11 +122,11 @@ export interface UsedLeader {
   readonly isMe: boolean
   /** Whether the broker has reported which session leads, or that no session leads. */
   readonly isKnown: boolean
-  /** Why the broker refuses to show the leader, such as `FORBIDDEN`. */
+  /** Why the leader cannot be shown, such as `FORBIDDEN`. */
   readonly error: HoldfastError | undefined
 }
 
-/** Returns the leader of an election with its value, and follows the changes. */
+/** Returns the leader of an election and the value that the leader publishes. Follows changes. */
 export function useLeader(name: string): UsedLeader {
   const { id: sessionId } = useSession()
   const { holders, isKnown, error } = useHolders({ key: name })

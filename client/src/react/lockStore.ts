@@ -1,5 +1,5 @@
 /**
- * Requests the lock of one React component, and keeps it. Releases the lock when the component is
+ * Requests and holds the lock of one React component. Releases the lock when the component is
  * unmounted, and when the key or the `Session` changes.
  */
 import { HoldfastError } from '@holdfast/shared'
@@ -36,9 +36,10 @@ export interface LockTarget {
   readonly key: string
 }
 
-/** A request that has no response yet. */
+/** A request that waits for its grant. */
 interface Attempt {
   readonly controller: AbortController
+  /** Resolves with undefined if the request fails or is withdrawn. */
   readonly granted: Promise<Lock | undefined>
 }
 

@@ -3,8 +3,8 @@
  * file of the client uses Node, except `nodeFrames.ts`. The field `imports` in package.json chooses
  * this file or `browser.ts`.
  *
- * This file makes `ws` use proxies and the certificates of an operator's own authority, and reads
- * why a server has refused the upgrade (the HTTP request with which a WebSocket begins). After the
+ * This file makes `ws` use proxies and the caller's own certificate authorities, and reads why a
+ * server has refused the upgrade (the HTTP request with which a WebSocket begins). After the
  * upgrade, common frames bypass `ws`, because `ws` is slower: see `nodeFrames.ts`. The file also
  * adds `unref`, which lets the process end although a connection is open, and prints warnings.
  */
@@ -19,8 +19,8 @@ import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
 /**
- * Largest frame that the client accepts, in bytes. A broker joins messages into frames of at most
- * 32 KiB. Only a frame with a single message can be longer.
+ * Largest frame that the client accepts, in bytes. A frame of more than 32 KiB has a single
+ * message, because a broker joins messages only up to that length.
  */
 const maxPayload = 1024 * 1024
 /** How much of the body of a refusal the client reads, in characters. */
@@ -78,7 +78,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
     override readonly via: string | undefined
     #socket: Socket | undefined
     #keepsProcessAlive = true
-    /** Whether the proxy that the client uses, and not the server, refused. */
+    /** Whether the client's own proxy refused the connection, and not the server. */
     #isRefusedByClientProxy = false
 
     constructor(url: string, protocols?: string | string[]) {
@@ -107,13 +107,13 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
         readBody(response, (body) => this.#onRefused(response, body))
       })
       this.on('open', () => this.#readFrames())
-      // Ends the connection to the proxy, which a proxy that never answers would not end.
+      // Ends the connection to the proxy, because a proxy that never answers does not end it.
       this.on('close', () => proxyController.abort())
     }
 
     override send(text: string): void {
-      // `ws` sends a text that is too long for `textFrame`. If the connection is not open, `ws`
-      // drops the text or throws an error.
+      // A text that is too long for `textFrame` is left to `ws`. If the connection is not open,
+      // `ws` drops the text or throws an error.
       const frame = this.readyState === this.OPEN ? textFrame(text) : undefined
       if (frame === undefined || this.#socket === undefined) super.send(text)
       else this.#socket.write(frame)
@@ -169,7 +169,7 @@ function readBody(response: Response, callback: (body: string) => void): void {
 /**
  * Returns the proxy for a URL; undefined for no proxy. The option `proxy` replaces the environment
  * variables, which do not apply to loopback addresses.
- * @throws Error if the proxy URL is not `http://` or `https://`; the try to connect then fails
+ * @throws Error if the proxy URL is not `http://` or `https://`; this try to connect then fails
  */
 function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefined {
   if (proxy === false) return undefined
@@ -190,7 +190,7 @@ function checkProxy(proxy: PlatformOptions['proxy']): void {
   if (proxy === undefined || proxy === false) return
   check(typeof proxy === 'string', 'proxy must be a URL as a string, or false')
   const safeUrl = redactUrl(proxy)
-  check(isHttp(proxy), `proxy must begin with http:// or https://: not ${safeUrl}`)
+  check(isHttp(proxy), `proxy must be an http:// or https:// URL, not ${safeUrl}`)
 }
 
 function isHttp(url: string): boolean {
@@ -199,15 +199,18 @@ function isHttp(url: string): boolean {
 
 const certificatePattern = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
-/** Throws if Node cannot read a certificate, which Node would otherwise silently ignore. */
+/**
+ * Refuses certificates that Node cannot read. Without this check, Node would silently ignore them.
+ * @throws HoldfastError `INVALID_OPTION`, also for an entry of `ca` without a certificate
+ */
 function checkCertificates(ca: PlatformOptions['ca']): void {
-  const certificatesByText = [ca].flat().map((pem) => textOf(pem).match(certificatePattern) ?? [])
+  const certificateLists = [ca].flat().map((pem) => textOf(pem).match(certificatePattern) ?? [])
   check(
-    certificatesByText.length > 0 && certificatesByText.every((found) => found.length > 0),
+    certificateLists.length > 0 && certificateLists.every((list) => list.length > 0),
     'ca must be one or more certificates in PEM form',
   )
   try {
-    for (const certificate of certificatesByText.flat()) new X509Certificate(certificate)
+    for (const certificate of certificateLists.flat()) new X509Certificate(certificate)
   } catch (cause) {
     throw new HoldfastError('INVALID_OPTION', 'ca has a certificate that Node cannot read', {
       cause,

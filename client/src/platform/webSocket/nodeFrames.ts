@@ -5,8 +5,8 @@
  * measured gain.
  *
  * `ws` does everything else: the HTTP upgrade, all other frames, and the closing handshake. The
- * client passes each ping and pong to `ws`, and goes on reading. From any other frame on, `ws`
- * reads the connection.
+ * client passes each ping and pong to `ws`, and goes on reading. From the first frame of any other
+ * kind on, `ws` reads the connection.
  *
  * The fast path makes these assumptions about the inside of `ws`:
  *
@@ -21,7 +21,7 @@
 import { isUtf8 } from 'node:buffer'
 import { randomFillSync } from 'node:crypto'
 
-/** The first byte of a frame: a text frame that is a whole message, or a control frame. */
+/** First bytes of frames: of a text frame that is a whole message, of a ping and of a pong. */
 const wholeText = 0x81
 const ping = 0x89
 const pong = 0x8a
@@ -86,8 +86,7 @@ export function textFrame(text: string): Buffer | undefined {
   // If every character has one byte, Node writes the text faster as `latin1` than as UTF-8.
   if (length === text.length) frame.write(text, payloadStart, 'latin1')
   else frame.write(text, payloadStart)
-  // The four bytes of the mask repeat. Masks four bytes in each step, because a loop over single
-  // bytes takes twice as long.
+  // Masks four bytes in each step, because a loop over single bytes takes twice as long.
   let i = payloadStart
   for (; i + maskBytes <= frame.length; i += maskBytes) {
     frame[i]! ^= mask0
@@ -103,21 +102,22 @@ export function textFrame(text: string): Buffer | undefined {
 /** Reads the frames of the broker in place of the data listener of `ws`. */
 export class FrameReader {
   readonly #socket: DataSocket
-  readonly #readByWs: OnData
+  /** The data listener of `ws`. */
+  readonly #wsListener: OnData
   readonly #onText: (text: string) => void
   readonly #onData = (chunk: Buffer): void => this.#read(chunk)
-  /** The chunks of an incomplete frame. */
+  /** The chunks of an incomplete frame; empty between two frames. */
   #chunks: Buffer[] = []
   /** The length of all `#chunks` together. */
   #chunkBytes = 0
-  /** How many bytes must have arrived before the reader looks at `#chunks` again. */
+  /** How many bytes `#chunks` must have before the reader looks at the frame again. */
   #neededBytes = 0
-  /** Whether `ws` reads this and all later frames of the connection. */
+  /** Whether this reader has left the connection to `ws`. */
   #isLeftToWs = false
 
-  private constructor(socket: DataSocket, readByWs: OnData, onText: (text: string) => void) {
+  private constructor(socket: DataSocket, wsListener: OnData, onText: (text: string) => void) {
     this.#socket = socket
-    this.#readByWs = readByWs
+    this.#wsListener = wsListener
     this.#onText = onText
   }
 
@@ -128,10 +128,10 @@ export class FrameReader {
    * @param onText Called with each text that is a whole message.
    */
   static attach(socket: DataSocket, onText: (text: string) => void): void {
-    const [readByWs, otherListener] = socket.listeners('data') as OnData[]
-    if (readByWs === undefined || otherListener !== undefined) return
-    const reader = new FrameReader(socket, readByWs, onText)
-    socket.off('data', readByWs)
+    const [wsListener, otherListener] = socket.listeners('data') as OnData[]
+    if (wsListener === undefined || otherListener !== undefined) return
+    const reader = new FrameReader(socket, wsListener, onText)
+    socket.off('data', wsListener)
     socket.on('data', reader.#onData)
   }
 
@@ -156,7 +156,7 @@ export class FrameReader {
     const lengthByte = data[at + 1]
     // The shortest header has two bytes.
     if (lengthByte === undefined) return this.#waitFor(2, data, at)
-    // The payload is masked, which is invalid, or too long: for this reader or for a control frame.
+    // A larger byte means that the payload is masked, which is invalid, or too long.
     if (lengthByte > (isText ? length16Marker : maxControlBytes)) return this.#leaveToWs(data, at)
     const isShort = lengthByte < length16Marker
     const payloadStart = at + (isShort ? 2 : 4)
@@ -165,7 +165,7 @@ export class FrameReader {
     const frameEnd = payloadStart + (isShort ? lengthByte : data.readUInt16BE(at + 2))
     if (frameEnd > data.length) return this.#waitFor(frameEnd - at, data, at)
     if (!isText) {
-      this.#readByWs.call(this.#socket, data.subarray(at, frameEnd))
+      this.#wsListener.call(this.#socket, data.subarray(at, frameEnd))
       return frameEnd
     }
     const text = data.toString('utf8', payloadStart, frameEnd)
@@ -193,8 +193,8 @@ export class FrameReader {
   #leaveToWs(data: Buffer, at: number): number {
     this.#isLeftToWs = true
     this.#socket.off('data', this.#onData)
-    this.#socket.on('data', this.#readByWs)
-    this.#readByWs.call(this.#socket, data.subarray(at))
+    this.#socket.on('data', this.#wsListener)
+    this.#wsListener.call(this.#socket, data.subarray(at))
     return data.length
   }
 }

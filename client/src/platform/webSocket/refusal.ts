@@ -1,7 +1,8 @@
 /**
  * The error for a refused upgrade. A WebSocket begins as an HTTP request for an upgrade, which the
- * server, or a proxy on the way, may refuse. The error says why and how to fix the cause. Only Node
- * shows the refusal to the client; a browser hides the refusal from its pages.
+ * server, or a proxy on the way, may refuse. The error says why the upgrade was refused, and how to
+ * fix the cause. Only Node shows the refusal to the client; a browser hides the refusal from its
+ * pages.
  */
 import { redactUrl } from '@holdfast/shared'
 
@@ -62,14 +63,15 @@ function serverAdvice(status: number, location: unknown): string {
 }
 
 function proxyAdvice(status: number): string {
-  const credentials = 'give the user name and password of the proxy in its URL'
+  const credentialsAdvice = 'give the user name and password of the proxy in its URL'
+  const otherAdvice = 'check that the proxy allows this host and port'
   // 407 means that the proxy requires credentials.
-  return `; ${status === 407 ? credentials : 'check that the proxy allows this host and port'}`
+  return `; ${status === 407 ? credentialsAdvice : otherAdvice}`
 }
 
 /**
- * Replaces white space and control characters by spaces, because the text is not trusted and may
- * reach a terminal. Cuts a long text.
+ * Replaces each run of white space and control characters by one space, because the text is not
+ * trusted and may reach a terminal. Cuts a long text.
  */
 function printable(text: string): string {
   const line = text.replace(/[\s\p{Cc}\p{Cf}\p{Cs}]+/gu, ' ').trim()
