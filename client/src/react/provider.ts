@@ -35,7 +35,7 @@ export interface OpeningProviderProps {
   readonly children?: ReactNode
 }
 
-/** The properties of a provider with a session of the caller, who also closes the session. */
+/** The properties of a provider whose session the caller opens and closes. */
 export interface SessionProviderProps {
   readonly session: Session
   readonly url?: undefined
@@ -53,8 +53,8 @@ const HoldfastContext = createContext<SessionStore | undefined>(undefined)
  * provider tries again, after the delays of the option `reconnect`. With `session`, the provider
  * uses that session.
  *
- * On a server the provider opens no session, and the hooks return the same values as before a
- * session is open.
+ * On a server the provider opens no session, and the hooks return the values for a session that is
+ * not open yet.
  */
 export function HoldfastProvider(props: HoldfastProviderProps): ReactElement {
   const { url, options, session, children } = props
@@ -64,7 +64,7 @@ export function HoldfastProvider(props: HoldfastProviderProps): ReactElement {
   useEffect(() => {
     newestOptions.current = options
   })
-  // React compares the URLs as text, because the caller may make a new, equal list in each render.
+  // The effect depends on a text, because the caller may make a new, equal list in each render.
   const urlText = url === undefined ? undefined : JSON.stringify(url)
   useEffect(() => {
     if (session !== undefined) return store.follow(session)

@@ -21,9 +21,9 @@ export type ProviderOptions = Omit<ConnectOptions, 'signal'>
 
 /** The result of `useSession`. */
 export interface SessionStatus {
-  /** Undefined in server-side rendering, until the session is open, and after it has ended. */
+  /** Undefined in server-side rendering, until the session is open, and after it is closed. */
   readonly session: Session | undefined
-  /** The id of the session at the broker, which changes when a new session begins. */
+  /** The broker's id of the session. Changes when the client could not resume the session. */
   readonly id: string | undefined
   readonly state: SessionState
   /**
@@ -100,7 +100,7 @@ export class SessionStore extends Store<SessionStatus> {
         error,
       })
     }
-    // The events `resumed` and `newSession` have no error.
+    // The events `resumed` and `newSession` pass no error, so the error of the status is cleared.
     const onConnected = () => update()
     session.on('disconnected', update)
     session.on('resumed', onConnected)
@@ -186,7 +186,7 @@ class SessionOpener {
   }
 }
 
-/** The option `reconnect`, with the same default as in `connect`. */
+/** Returns the strategy of the option `reconnect`. The default is the same as in `connect`. */
 function strategyOf({ reconnect }: ProviderOptions): RetryStrategy {
   if (reconnect === false) return []
   return reconnect ?? exponentialBackoff({ initial: 100, max: 5_000, jitter: 'full' })

@@ -4,19 +4,21 @@
  * acknowledges them. So after a resume, which continues the session on a new connection, the broker
  * can repeat a response that was lost with the former connection.
  *
- * A *stored request* is a request whose response the broker stores. The *window* has at most 512 of
- * these requests. While the window is full, the client sends no further stored request. A request
- * is in the window from its sending until the broker confirms an `ack` that followed the request.
+ * A *stored request* is a request whose response the broker stores. The *window* is a set of stored
+ * requests. A request enters the window when it is sent. The request leaves the window when the
+ * broker confirms an `ack` that followed the request. The window has at most 512 requests. While
+ * the window is full, the client sends no further stored request.
  *
- * The broker confirms an `ack` only when each earlier request has a response or waits at the
- * broker, for example for a lock. So when a request leaves the window, the client has its response,
- * or the request waits at the broker.
+ * The broker confirms an `ack` only when each earlier request is answered or waits at the broker,
+ * for example for a lock. So when a request leaves the window, the client has its response, or the
+ * request waits at the broker.
  *
  * When the client acknowledges responses, the broker deletes them. At any moment the broker stores:
  * - at most about 512 responses to requests in the window
- * - at most about 64 other responses that the client has received, because the client acknowledges
- *   responses as soon as it has 64
- * - the responses to requests that left the window while they waited at the broker
+ * - at most about 64 responses that the client has received, to requests that have left the window.
+ *   The client acknowledges responses as soon as it has 64.
+ * - the responses that the client has not received, to requests that left the window while they
+ *   waited at the broker
  *
  * In a session without a grace the broker stores no responses, and no request is in the window.
  */
@@ -26,8 +28,8 @@ import { messageText } from '../transport/messages.js'
 
 /**
  * The highest number of stored requests in the window. This is half of the broker's limit
- * `maxUnacknowledgedResponses`, because the responses to requests that waited at the broker come in
- * addition.
+ * `maxUnacknowledgedResponses`. The other half is for the responses to requests that waited at the
+ * broker.
  */
 const windowSize = 512
 /** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */
@@ -41,7 +43,10 @@ export class AckWindow {
    * message among all messages of its connection.
    */
   #messageNumbersInWindow: number[] = []
-  /** The ids of the requests whose responses are not acknowledged on this connection yet. */
+  /**
+   * The ids of the requests whose responses are not acknowledged on this connection yet. A set,
+   * because after a resume the broker repeats responses whose ids are here already.
+   */
   #unacknowledgedIds = new Set<number>()
   /** The acknowledgements that were sent and may not have reached the broker. */
   #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
@@ -57,8 +62,6 @@ export class AckWindow {
   restart(areResponsesStored: boolean, isResumed: boolean): void {
     this.#areResponsesStored = areResponsesStored
     this.#messageNumbersInWindow = []
-    // This is a set, because after a resume the broker repeats stored responses, and `onResponse`
-    // adds their ids again.
     this.#unacknowledgedIds = new Set(
       isResumed ? [...this.#inFlightIds, ...this.#unacknowledgedIds] : [],
     )
@@ -88,7 +91,7 @@ export class AckWindow {
     if (this.#areResponsesStored) this.#messageNumbersInWindow.push(messageNumber)
   }
 
-  /** Call for each response to a stored request. Acknowledges the responses when there are many. */
+  /** Call for each response to a stored request. Acknowledges responses as soon as there are 64. */
   onResponse(id: number, connection: Connection): void {
     if (this.#areResponsesStored) this.#unacknowledgedIds.add(id)
     if (this.#unacknowledgedIds.size >= ackThreshold) this.acknowledge(connection)
@@ -119,9 +122,10 @@ export class AckWindow {
 
   /**
    * Call when the broker confirms that it has received the first `receivedCount` messages of this
-   * connection. The last of these messages is an `ack` or a `pong`. Only the confirmation of an
-   * `ack` opens the window, because the broker has then handled all earlier messages. The broker
-   * confirms a `pong` at once, perhaps before it has handled all earlier messages.
+   * connection. The last of these messages is an `ack` or a `pong`. After the confirmation of an
+   * `ack`, all earlier requests leave the window, because the broker has handled them. The
+   * confirmation of a `pong` changes nothing, because the broker confirms a `pong` at once, perhaps
+   * before it has handled all earlier messages.
    */
   onReceiptConfirmed(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

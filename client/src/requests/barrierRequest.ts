@@ -74,10 +74,10 @@ export class BarrierRequest extends Request<void> {
   }
 
   /**
-   * Rejects a call that was sent, because the barrier may have opened before the session ended. If
-   * it had opened and the next session sent the call again, the call would also count at the next
-   * barrier on this key. Returns false for a call that was not sent yet, because the next session
-   * must send this call.
+   * Rejects a call that was sent, because the call may have passed the barrier before the session
+   * ended. If the next session sent such a call again, the call would count a second time, for
+   * later calls at this barrier. Returns false for a call that was not sent yet, because the next
+   * session must send this call.
    */
   override onSessionEnded(_message: string, error?: HoldfastError): boolean {
     if (this.sentOn === undefined) return false

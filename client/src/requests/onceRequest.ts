@@ -1,14 +1,14 @@
 /**
  * The requests of `session.once`. A run is one call of the function that a caller passes to `once`.
- * The session holds a lock during each run. The broker answers a `OnceRequest` with the lock of a
- * run, or with the value of another caller's run. `CompleteRequest` ends a run. The interfaces with
- * the same names in the package `shared` are the messages that these classes send.
+ * The session holds a lock during each run. The broker answers a `OnceRequest` with the lock for a
+ * run, or with the value of another caller's run. `CompleteRequest` ends a run. The interfaces
+ * with the same names in the package `shared` are the messages that these classes send.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { type Completion, completeText } from '../transport/messages.js'
 import { LockRequest, type Response, UnlockRequest } from './requests.js'
 
-/** Resolves with the lock of a run (of the type `L`), or with the value of another caller's run. */
+/** Resolves with an `L`, which is the lock for a run, or with the value of another caller's run. */
 export class OnceRequest<L = unknown> extends LockRequest<L | Result> {
   protected override isAnsweredBy(type: Response['type']): boolean {
     return type === 'result' || super.isAnsweredBy(type)

@@ -26,7 +26,7 @@ const extraWaitMs = 250
 export class PendingRequests {
   readonly #scheduler: Scheduler
   readonly #requests = new IdTable<Request>()
-  /** Limits how many stored requests are under way. While the window is full, further ones wait. */
+  /** Limits how many stored requests are under way. Further stored requests wait. */
   readonly #ackWindow = new AckWindow()
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
@@ -72,9 +72,9 @@ export class PendingRequests {
    * refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
-   * - `BAD_MESSAGE` for a repeated request. The broker refused the first sending without storing
-   *   that refusal, and the refusal was lost. The broker then refuses the former id, because the
-   *   session has used a higher id since. With a new id, the broker checks the request anew.
+   * - `BAD_MESSAGE` for a repeated request. The broker refused the first sending, but the refusal
+   *   was lost, and the broker had not stored it. The broker now refuses the old id of the repeat,
+   *   because the session has used a higher id since. With a new id, the broker checks the request.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
@@ -212,8 +212,8 @@ export class PendingRequests {
   }
 
   /**
-   * Sends the request. A stored request waits if the window is full, or if other stored requests
-   * wait already.
+   * Sends the request, unless the caller has given up. A stored request waits if the window is
+   * full, or if other stored requests wait already.
    */
   #dispatch(request: Request): void {
     const connection = this.#connection!
@@ -228,11 +228,12 @@ export class PendingRequests {
       this.#waitingForAck.push(request)
       return
     }
+    // Here `sentOn` is from an earlier sending, because `send` below sets `sentOn`.
     request.isRepeat = request.sentOn !== undefined
     const messageNumber = connection.send(request.text(this.#scheduler), request)
     if (!request.brokerStoresResponse) return
     this.#ackWindow.onSent(messageNumber)
-    // A full window opens only after an acknowledgement. When the broker has confirmed the
+    // Requests leave a full window only after an acknowledgement. When the broker has confirmed the
     // acknowledgement, `onReceiptConfirmed` sends the requests that wait.
     if (this.#ackWindow.isFull) this.#ackWindow.acknowledge(connection)
   }

@@ -3,8 +3,8 @@
  *
  * A request writes its message, handles its response, and decides whether to end with the session.
  * An object of a class such as `LockRequest` is a pending call. The interface with the same name in
- * the package `shared` is the message that the object sends. This file does not import the classes
- * of locks, but declares interfaces that the classes of locks implement.
+ * the package `shared` is the message that the object sends. The classes of locks import this
+ * file. To avoid an import cycle, this file declares interfaces, which these classes implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
  * connection dropped, the client tries to resume its session: to continue the session on a new
@@ -49,7 +49,7 @@ export type Response = Exclude<
  */
 const lockReissueThreshold = 512
 
-/** Receives the lock and unlock requests that have no response after a resume. */
+/** Receives the lock and unlock requests that are pending at the end of a resume. */
 export interface PendingLockListener {
   onPendingLock(request: LockRequest): void
   onPendingUnlock(fence: number): void
@@ -110,8 +110,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   }
   readonly promise: Promise<T>
   /**
-   * Resolves the promise. Declared with the type of a method, because the compiler then accepts a
-   * `Request<T>` of any `T` as a `Request`.
+   * Resolves the promise. Has the type of a method, because the compiler checks the parameters of
+   * methods less strictly. The compiler then accepts a `Request<T>` of any `T` as a `Request`.
    */
   resolve!: { resolve(value: T): void }['resolve']
   #reject!: (error: HoldfastError) => void
@@ -128,7 +128,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     return this.id
   }
 
-  /** Writes the message. Called for each sending, because the rest of the timeout changes. */
+  /** Returns the message. Called for each sending, because the rest of the timeout changes. */
   abstract text(scheduler: Scheduler): string
 
   /**
@@ -169,10 +169,10 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     this.fail(error)
   }
 
-  /** Rejects the promise with this error and the key. */
+  /** Rejects the promise with this error, to which it adds the key of the request. */
   fail(error: HoldfastError): void {
-    // The handler is added here and not in the constructor, because `catch` makes one more promise,
-    // and most requests succeed.
+    // The constructor does not call `catch`, because `catch` makes one more promise, and most
+    // requests succeed.
     if (this.mayBeUnhandled) this.promise.catch(() => {})
     this.#reject(withKey(this.key, error))
   }
@@ -190,7 +190,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * session sends the request again. Without a next session, the caller of this method rejects the
    * promise.
    *
-   * @param _message The message of the error with which a request may reject its promise.
+   * @param _message The error message, if the request rejects its promise.
    * @param _error The error that ended the session for good; undefined if a new session follows.
    */
   onSessionEnded(_message: string, _error?: HoldfastError): boolean {
@@ -229,8 +229,8 @@ export class LockRequest<L = unknown> extends Request<L> {
   declare readonly timeout: number | undefined
   declare readonly dueAt: number | undefined
   /**
-   * A `granted` that arrived during a resume. The snapshot, which lists the session's locks at the
-   * broker, then shows whether the lock still exists.
+   * A `granted` that arrived during a resume. The request keeps this message until the snapshot,
+   * which lists the session's locks at the broker, shows whether the lock still exists.
    */
   grantDuringResume: Granted | undefined = undefined
   #wasQueued = false
@@ -282,6 +282,7 @@ export class LockRequest<L = unknown> extends Request<L> {
     }
   }
 
+  /** Returns false during a resume, because only the end of the resume completes the request. */
   onResponse(response: Response, isResuming: boolean): boolean {
     const granted = response as Granted
     if (isResuming) this.grantDuringResume = granted
@@ -444,14 +445,14 @@ export class ProclaimRequest extends Request<void> {
  * Makes the error of a `failed` message. An unknown code, which a newer broker may send, becomes
  * `UNAVAILABLE`.
  *
- * @param session The id of the session that sent the request.
+ * @param sessionId The id of the session that sent the request.
  */
 export function errorOfFailed(
   { code, message, holders, capacity, cycle }: Failed,
-  session: string,
+  sessionId: string,
 ): HoldfastError {
   const knownCode = isErrorCode(code) ? code : 'UNAVAILABLE'
-  const heldByThisSession = holders?.some((holder) => holder.session === session)
+  const heldByThisSession = holders?.some((holder) => holder.session === sessionId)
   const text = heldByThisSession
     ? `${message}; this session holds the lock, and locks are not re-entrant`
     : message
@@ -462,6 +463,6 @@ export function errorOfFailed(
 export function withKey(key: string | undefined, error: HoldfastError): HoldfastError {
   if (key === undefined || error.key !== undefined) return error
   // The spread copies the details of the error, but not the cause, which is not enumerable.
-  const cause = Object.hasOwn(error, 'cause') && { cause: error.cause }
-  return new HoldfastError(error.code, error.message, { ...error, ...cause, key })
+  const causeDetails = Object.hasOwn(error, 'cause') && { cause: error.cause }
+  return new HoldfastError(error.code, error.message, { ...error, ...causeDetails, key })
 }

@@ -19,8 +19,8 @@ export class ResponseRouter {
   }
 
   /**
-   * Handles a response. Returns the time at which the request was sent. The client's lease (how
-   * long the broker keeps a silent session) counts from that time. Returns undefined if the
+   * Handles a response. Returns the time at which the request was sent. The lease (how long the
+   * broker keeps a silent session) counts from that time. Returns undefined if the
    * response does not extend the lease:
    * - The request has ended already, or was sent on a former connection.
    * - The broker is known to have received a later message, so the lease counts from that message.
@@ -40,7 +40,7 @@ export class ResponseRouter {
     if (request === undefined) {
       // The broker repeats a response whose acknowledgement was lost. The client then acknowledges
       // the response again. Without the request, only the type of the response shows whether the
-      // broker stores it. A `failed` counts as stored, because some requests have stored refusals.
+      // broker stores it. A `failed` counts as stored, because the broker stores some refusals.
       if (isStored) this.#pendingRequests.onStoredResponse(id, connection)
       return undefined
     }

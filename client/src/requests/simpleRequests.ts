@@ -55,19 +55,19 @@ export interface QueryOptions {
    * Asks for one page of keys, in the order in which JavaScript compares strings. The page begins
    * with the first key after this key; `''` asks for the first page. A page has all locks and all
    * waiting requests of each of its keys, with one exception. A key with more than `limit` locks or
-   * waiting requests is alone on its page, and the page leaves out the items beyond `limit`. To get
-   * the other locks of the key, use `afterFence`.
+   * waiting requests is alone on its page, and the page has at most `limit` of each. To get the
+   * other locks of the key, use `afterFence`.
    *
    * `heldCount` and `waitingCount` of the result cover this page and all later pages. To get all
-   * pages, repeat the query with the last key of the page as `after`. If the page has `limit`
-   * locks, all of one key, that key may have more locks (the exception above). Then also pass the
-   * highest fence of the page as `afterFence`. In this way, each lock that stays held during all
-   * these queries is on exactly one page.
+   * pages, repeat the query with the last key of the page as `after`. If the page has exactly
+   * `limit` locks, and all are of one key, that key may have more locks. Then also pass the highest
+   * fence of the page as `afterFence`. In this way, each lock that stays held during all these
+   * queries is on exactly one page.
    */
   readonly after?: string | undefined
   /**
-   * Only with `after`: the page begins within the key that `after` names, with the locks of that
-   * key whose fence is higher than `afterFence`.
+   * Only with `after`: the page begins with the key `after` itself, not with the next key. Of the
+   * key `after`, the page has the locks whose fence is higher than `afterFence`.
    */
   readonly afterFence?: number | undefined
   /** The query lists locks. This is the default. */
@@ -117,8 +117,9 @@ export interface KeptQueryResult {
 
 /** The result of `session.query` with the kind `sessions`. */
 export interface SessionQueryResult {
-  /** The session; empty if there is no such session. */
+  /** A list with the session as its only item; empty if there is no such session. */
   readonly sessions: readonly SessionInfo[]
+  /** 1, or 0 if there is no such session. */
   readonly sessionsCount: number
 }
 
@@ -134,6 +135,7 @@ export interface QueryResult {
   readonly waitingCount: number
 }
 
+// The names of all options; the value 1 has no meaning.
 const revokeOptionNames: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
 const selectionOptionNames: OptionNames<Selection> = { key: 1, prefix: 1 }
 const watchOptionNames: OptionNames<WatchOptions> = { ...selectionOptionNames, queue: 1 }
@@ -146,8 +148,8 @@ const queryOptionNames: OptionNames<AnyQueryOptions> = {
   session: 1,
 }
 /**
- * For each kind of query, the fields of the response that are lists. The count of the list `held`
- * is in the field `heldCount`, and so on.
+ * For each kind of query, the names of the lists in the response. The count of the list `held` is
+ * in the field `heldCount`, and so on.
  */
 const listsOfKind = {
   locks: ['held', 'waiting'],
@@ -296,16 +298,16 @@ export function statsRequest(): SimpleRequest<LockStats> {
 
 /**
  * The type of the result of a query of any kind. A result has only the lists of its kind. The type
- * names the lists of all kinds, so that a reader of the result needs no cast.
+ * names the lists of all kinds, so that code which reads a list of the result needs no cast.
  */
 export type AnyQueryResult = QueryResult & BarrierQueryResult & KeptQueryResult & SessionQueryResult
 
-/** Makes a query. The result has only the lists of the kind of the query. */
+/** Makes a query. */
 export function queryRequest(options: AnyQueryOptions): SimpleRequest<AnyQueryResult> {
   let result: Record<string, unknown[] | number>
   const write = (id: number) => {
-    // After a drop, the client writes the query again, and the broker sends all parts anew. So this
-    // discards the parts that arrived before the drop.
+    // Discards the parts that arrived before the connection dropped, because the broker answers
+    // a repeated query with all parts.
     result = {}
     return messageText('query', { id, ...options })
   }

@@ -3,8 +3,8 @@
  * without hearing from the client. The monitor reports three moments:
  * - A part of the lease has passed without a sign that the broker has received a message. The
  *   client must then send a `pong`, without waiting for a `ping`. The broker answers each `pong`
- *   with an `ack`, and sends a `ping` only if the `pong` is late. So the broker usually writes only
- *   the `ack`, and not a `ping` and an `ack`.
+ *   with an `ack`, and sends a `ping` only if the `pong` is late. An early `pong` thus saves the
+ *   broker the `ping`.
  * - Half of the lease has passed without such a sign, although the client sent a `pong` at least a
  *   tenth of the lease ago. The client must then try another connection.
  * - The lease is over. The client must then assume that the broker has ended the session.
@@ -32,10 +32,10 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
  * The part of the lease after which the client sends a `pong` if the session holds or waits for
  * something. The broker would send a `ping` after half of the lease.
  */
-const engagedPart = 0.4
+const nonIdlePart = 0.4
 /**
  * The part of the lease, or of the idle lease, after which the client sends a `pong` if the session
- * is idle. The broker would send a `ping` after two thirds.
+ * is idle. The broker would send a `ping` after two thirds of that lease.
  */
 const idlePart = 0.6
 /** The idle lease is the lease times this factor. */
@@ -73,11 +73,11 @@ export class LeaseMonitor {
   #leaseStart: ClockTimes | undefined
   /** Whether the lease that counts from `#leaseStart` is the idle lease. */
   #hasIdleLease = false
-  /** When the client learned that the message of `#leaseStart` had arrived (monotonic clock). */
+  /** When the client learned that this newest message had arrived (monotonic clock). */
   #arrivalKnownAt = 0
   /**
-   * When the client sent its first `pong` after `#arrivalKnownAt` (monotonic clock). If this time
-   * is not later than `#arrivalKnownAt`, the client has sent no `pong` since `#arrivalKnownAt`.
+   * When the client sent the `pong` for which the check for silence waits (monotonic clock). The
+   * check waits for no `pong` if this time is not later than `#arrivalKnownAt`.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
   /** Whether to report silence. False if the session cannot be resumed on another connection. */
@@ -106,8 +106,9 @@ export class LeaseMonitor {
   }
 
   /**
-   * Begins the resume of the session by a `hello` that was sent at `sentAt`. The session may have
-   * lost locks while the connection was gone, so the expiry stays unchanged until `onResumed`.
+   * Begins the resume of the session by a `hello` that was sent at `sentAt`. The expiry stays
+   * unchanged until `onResumed`. With a later expiry, the client could keep locks that the session
+   * lost while the connection was gone.
    */
   resume(sentAt: ClockTimes): void {
     this.#knowsLocks = false
@@ -137,12 +138,11 @@ export class LeaseMonitor {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
     if (sentAt === this.#leaseStart && !this.#hasIdleLease) return
     this.#leaseStart = sentAt
-    // The scheduler read `checkedAt` when the client began to handle the present frame.
+    // `checkedAt` is the time at which the client began to handle the present frame.
     this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#hasIdleLease) {
       this.#hasIdleLease = false
-      // The next check was scheduled from an older time. It may move to the first time at which the
-      // ordinary lease can need a `pong`.
+      // Moves the next check to the first time at which the ordinary lease can need a `pong`.
       this.#startHeartbeat(this.#arrivalKnownAt)
     }
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
@@ -207,20 +207,24 @@ export class LeaseMonitor {
   onPong(): void {
     const now = this.#scheduler.monotonic()
     this.#startHeartbeat(now)
+    // The second condition: the check for silence waits for an earlier `pong` already.
     if (!this.#watchesSilence || this.#pongSentAt > this.#arrivalKnownAt) return
     this.#pongSentAt = now
     this.#checkRanLate = false
     this.#scheduler.at(this.#silenceTask, this.#silenceDueAt)
   }
 
-  /** By when the broker must acknowledge the `pong` that was sent at `#pongSentAt`. */
+  /** By when the client must have the `ack` for the `pong` that was sent at `#pongSentAt`. */
   get #silenceDueAt(): number {
     return Math.max(this.#arrivalKnownAt + this.#leaseMs / 2, this.#pongSentAt + this.#leaseMs / 10)
   }
 
-  /** Schedules the next `pong`. For an idle session, `#checkHeartbeat` postpones that `pong`. */
+  /**
+   * Schedules the next `pong`, at `nonIdlePart` of the lease after `since`. For an idle session,
+   * `#checkHeartbeat` postpones that `pong`.
+   */
   #startHeartbeat(since: number): void {
-    this.#scheduler.at(this.#heartbeatTask, since + this.#leaseMs * engagedPart)
+    this.#scheduler.at(this.#heartbeatTask, since + this.#leaseMs * nonIdlePart)
   }
 
   #stopHeartbeat(): void {
@@ -234,12 +238,12 @@ export class LeaseMonitor {
     if (due <= now) this.#listener.sendPong()
     // Nothing tells the monitor when an idle session sends a request. So in the idle lease, the
     // monitor checks as often as for a session that is not idle.
-    else this.#scheduler.at(this.#heartbeatTask, Math.min(due, now + this.#leaseMs * engagedPart))
+    else this.#scheduler.at(this.#heartbeatTask, Math.min(due, now + this.#leaseMs * nonIdlePart))
   }
 
   /** The time from the newest known arrival of a message until the next `pong`, in ms. */
   get #heartbeatMs(): number {
-    if (!this.#listener.isIdle) return this.#leaseMs * engagedPart
+    if (!this.#listener.isIdle) return this.#leaseMs * nonIdlePart
     return this.#leaseMs * idlePart * (this.#hasIdleLease ? idleLeaseFactor : 1)
   }
 

@@ -29,9 +29,9 @@ export interface MessageTargets {
   /** Collects the parts of the snapshot during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
   /**
-   * Undefined unless the newest `pong` of the client asked for the idle lease (twice the ordinary
-   * lease). Then the message number of this `pong`: its position among all messages that the client
-   * sent on the present connection.
+   * The message number of the newest `pong`: its position among all messages that the client sent
+   * on the present connection. Undefined if this `pong` did not ask for the idle lease (twice the
+   * ordinary lease).
    */
   readonly idlePongNumber: number | undefined
   /**
@@ -42,7 +42,7 @@ export interface MessageTargets {
   onResponse(response: Response, connection: Connection, isStored: boolean): void
   /** Answers a `ping`. */
   sendPong(pingNumber: number): void
-  /** Called when all parts of the snapshot have arrived. */
+  /** Ends the resume. Called when all parts of the snapshot have arrived. */
   finishResume(connection: Connection): void
 }
 
@@ -58,7 +58,7 @@ type MessageHandlers = {
   ) => void
 }
 
-/** The handlers by message type; a `string`, because a newer broker may send an unknown type. */
+/** The handlers by type. The type is a `string`, because a newer broker may send unknown types. */
 export type MessageHandlersByType = ReadonlyMap<
   string,
   (message: ServerMessage, connection: Connection) => void
@@ -86,12 +86,15 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlersB
     found: onUnstoredResponse,
     stats: onUnstoredResponse,
     failed: (message, connection) => {
+      // A watch is not a `Request`, so `watches` handles the refusal of a watch.
+      // Every other refusal counts as stored, because the broker stores some refusals.
       if (!watches.onFailed(message)) onStoredResponse(message, connection)
     },
     watching: (message) => watches.onWatching(message),
     event: (message) => watches.onEvent(message),
     lost: ({ fence, reason, note }) => {
-      // During a resume, the snapshot may still list the lost lock.
+      // During a resume, the snapshot may still list the lost lock. The reconciler must then treat
+      // that lock as lost.
       targets.reconciler?.lostFences.add(fence)
       const lock = heldLocks.get(fence)
       if (lock !== undefined) {
@@ -119,6 +122,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlersB
       else lease.extend(sentAt)
     },
     snapshot: (message, connection) => {
+      // `add` returns true for the last part.
       if (targets.reconciler?.add(message)) targets.finishResume(connection)
     },
     draining: notifyListener,
