@@ -18,7 +18,10 @@ import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
 import { checkKey, checkSignal } from '../platform/checks.js'
 import type { Watch, WatchEvent } from './watch.js'
 
-/** The leader of an election, as other sessions see it. */
+/**
+ * The leader of an election, as other sessions see it. The fence is a number that rises with each
+ * grant.
+ */
 export interface Leader extends Pick<HeldInfo, 'session' | 'name' | 'fence' | 'since'> {
   /** The value that the leader publishes; undefined if the leader publishes no value. */
   readonly value: unknown
@@ -75,10 +78,13 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
   #newestLeader: Leader | undefined | null = null
   /** The changes that `next` has not returned yet: the leader after each change. */
   #changes: (Leader | undefined)[] = []
-  /** Whether a microtask will deliver the changes, after all events of the present frame. */
+  /**
+   * Whether a microtask will deliver the changes. The microtask runs after the client has handled
+   * all events of the present WebSocket frame.
+   */
   #isDeliveryScheduled = false
   readonly #waitingCalls: WaitingCall[] = []
-  /** The error that the next call of `next` throws. */
+  /** The error that `next` throws once, after the remaining changes. */
   #error: HoldfastError | undefined
   #isOver = false
 
@@ -138,7 +144,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
       // `locked`: a session has become the leader. `proclaimed`: the leader has another value.
       if (event.election) this.#change(event)
     } else if (event.fence === this.#newestLeader?.fence) {
-      // A leader's lock cannot be upgraded or downgraded, so every other event ends the lock.
+      // A leader's lock cannot be upgraded or downgraded, so every other event of its lock ends it.
       this.#change(undefined)
     }
   }
@@ -148,8 +154,8 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     const leader = leaderLock && leaderOf(leaderLock)
     if (this.#newestLeader !== null && isSameLeadership(leader, this.#newestLeader)) return
     this.#newestLeader = leader
-    // If one frame has both the end of a leadership and the next leader, the last change is the
-    // `undefined` between the two leaders. The iterator does not yield this change.
+    // One frame may have both the end of a leadership and the next leader. Then this drops the
+    // `undefined` between the two leaders.
     if (this.#isDeliveryScheduled && leader !== undefined && this.#changes.at(-1) === undefined) {
       this.#changes.pop()
     }

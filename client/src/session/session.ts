@@ -5,7 +5,7 @@
  *
  * Terms: the lease is the time for which the broker keeps a session without hearing from the
  * client. The grace is the time for which the broker keeps a session after its connection dropped.
- * A fence is the number of a grant, and a ttl is the time after which a lock expires.
+ * A fence is a number that rises with each grant. A ttl is the time after which a lock expires.
  */
 import { type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import { type CampaignOptions, checkCampaign, Leadership } from '../locks/leadership.js'
@@ -102,7 +102,10 @@ export class Session extends SessionEmitter {
     this.#scopeRunner = new ScopeRunner(controller, requestLock)
   }
 
-  /** Id of the session at the broker. Changes when a new session begins (event `newSession`). */
+  /**
+   * Id of the session at the broker. If that session ends and the client opens another one, the
+   * id changes (event `newSession`).
+   */
   get id(): string {
     return this.#controller.info.session
   }
@@ -119,8 +122,8 @@ export class Session extends SessionEmitter {
 
   /**
    * How long this session still holds its locks if no further message reaches the broker, in ms; 0
-   * if the session may have lost its locks. A caller that needs time to stop its work must begin
-   * while this value is still longer than that time. A lock with a ttl may expire earlier.
+   * if the session may have lost its locks. A caller that needs 500 ms to stop its work must begin
+   * to stop while this value is above 500. A lock with a ttl may expire earlier.
    */
   get leaseLeft(): number {
     return this.#controller.lease.leftMs
@@ -135,9 +138,9 @@ export class Session extends SessionEmitter {
    * Waits for a lock. The broker grants requests for a key in the order in which they arrive.
    *
    * Locks are not re-entrant, except in a `scope`. If the session already holds the lock, a further
-   * call for it waits until the session unlocks it. If the caller that waits must also unlock, the
-   * call waits for ever. When a call has waited 5 s for a lock of its own session, the client
-   * warns, once for each key (see `warnings` of `connect`).
+   * call waits until the session unlocks the lock. If only the waiting caller could unlock the
+   * lock, the call waits for ever. When a call has waited 5 s for a lock of its own session, the
+   * client warns, once for each key (see `warnings` of `connect`).
    *
    * Rejects with one of these codes:
    * - `LOCK_TIMEOUT`, or `LOCK_HELD` with `timeout: 0`. The error has the `holders`.
@@ -149,11 +152,11 @@ export class Session extends SessionEmitter {
    * If an error ends the session, every pending call rejects with that error.
    */
   lock(key: string, options: LockOptions = noOptions): Promise<Lock> {
-    // Is not `async`, and calls `then` only if there is a tracer: each of the two would make one
-    // more promise for every lock.
+    // Is not `async`, and calls `then` only if there is a tracer, because `async` and `then` would
+    // each make one more promise for every lock.
     try {
       const checkedLock = checkLock(key, options)
-      // With this registry, `send` resolves directly with a `Lock`.
+      // The registry makes the `Lock`, so `send` resolves with it directly.
       if (this.#tracer === undefined) return this.#requester.send(checkedLock, this.#handleRegistry)
       return this.#requester.request(checkedLock).then((grantedLock) => new Lock(grantedLock))
     } catch (error) {
@@ -174,8 +177,8 @@ export class Session extends SessionEmitter {
   /**
    * Waits for one lock on several keys (at most 64). The broker grants all keys in one step, or
    * none. Two calls for the same keys in different orders cannot deadlock. A key is locked
-   * exclusively, unless the item is an object with `mode: 'shared'` or with a `capacity`. The lock
-   * has one fence. When one key is stolen or revoked, the whole lock is lost.
+   * exclusively, unless its item in `keys` is an object with `mode: 'shared'` or with a `capacity`.
+   * The lock has one fence. When one key is stolen or revoked, the whole lock is lost.
    *
    * While the call waits, it is in the queue of each key. Later requests for these keys wait behind
    * the call, even for a key that is free. Use a `timeout` to bound this wait.
@@ -209,7 +212,7 @@ export class Session extends SessionEmitter {
     return this.#runWithLock(checkLock(key, options, 'withLock'), callback)
   }
 
-  /** Like `withLock`, with one lock on several keys. Other errors are those of `lockAll`. */
+  /** Like `withLock`, but with one lock on several keys, and with the errors of `lockAll`. */
   async withLockAll<T>(
     keys: readonly LockSetItem[],
     callback: (lock: Lock) => T | PromiseLike<T>,
@@ -246,23 +249,23 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Calls the listener at the next event with this name. With a name that is not an event, runs a
-   * function once for all callers with this key: see the other signature.
+   * Calls the listener at the next event with this name. A name that is not an event is a key: see
+   * the other signature.
    */
   override once<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this
   /**
    * Runs a function once for all callers with this key, in any session and process. The first
    * caller runs the function under an exclusive lock. All callers that wait meanwhile get the value
    * of this run, as a copy made by JSON. The value may have at most 32 KiB as JSON, and may be
-   * `undefined`. For `keep` ms, later callers get the value too.
+   * `undefined`. For `options.keep` ms after the run, later callers get the value too.
    *
    * If the function throws, this call rejects with that error and the next caller runs its own
    * function. If the lock of the run is lost, or the session ends, the call rejects immediately and
    * does not wait for the function. A call never gets the value of a run that ended before the
    * call, except during the `keep` of that run.
    *
-   * If the key is also the name of an event, such as `closed`, give the options, at least `{}`.
-   * Without options, `once` adds a listener for the event.
+   * If the key is also the name of an event, such as `closed`, pass `options`, even if only `{}`.
+   * Without `options`, `once` adds a listener for the event.
    *
    * Rejects like `lock`, and with the errors of the function. Also rejects with `INVALID_OPTION` if
    * the value is not JSON or is too large, and with `LOCK_LOST` if the lock was lost during the
@@ -286,8 +289,8 @@ export class Session extends SessionEmitter {
    * candidates lead in the order of their campaigns. The leader publishes `value`, which `observe`
    * shows, and leads until it resigns or its leadership is lost.
    *
-   * The leadership is an exclusive lock on the key `name`. So a leader and the holder of a lock on
-   * this key exclude each other. The holder of a plain lock is not a leader.
+   * The leadership is an exclusive lock on the key `name`. So a leadership and a plain lock on this
+   * key exclude each other. The holder of a plain lock is not a leader.
    *
    * Rejects like `lock`. Rejects with `INVALID_OPTION` if this session is already a candidate or
    * the leader of this election.
@@ -327,13 +330,13 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Waits at a barrier until `parties` calls, of this and of other sessions, wait there. Then all
-   * these calls resolve together. A later call with the same key begins a new barrier. Each call is
-   * one party. Barriers and locks have separate keys: a barrier excludes no lock.
+   * Waits at a barrier. Each call, of this or another session, is one party. When
+   * `options.parties` calls wait, all of them resolve together. A later call with the same key
+   * begins a new barrier. Barriers and locks have separate keys: a barrier excludes no lock.
    *
-   * A call that times out, that is aborted or whose session ends is not counted. If the barrier
-   * opens before the broker receives an abort, the aborted call has been counted. The call of a
-   * disconnected session stays at the barrier until the grace of the session is over.
+   * A call that times out, that is aborted or whose session ends no longer counts as a party.
+   * Exception: an abort that reaches the broker after the barrier has opened is too late. The call
+   * of a disconnected session stays at the barrier until the grace of the session is over.
    *
    * Rejects with one of these codes:
    * - `CAPACITY_MISMATCH`: the calls that wait have another number of parties. The error has this
@@ -363,9 +366,9 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Watches a key, or all keys with a prefix. The callback first gets the list of the held locks of
-   * these keys (event `state`), and then each change: `locked`, `upgraded`, `downgraded`,
-   * `unlocked`, `expired`, `lost` or `proclaimed` (a leader published a value). With
+   * Watches a key, all keys with a prefix, or with `{}` all keys. The callback first gets the list
+   * of the held locks of these keys (event `state`), and then each change: `locked`, `upgraded`,
+   * `downgraded`, `unlocked`, `expired`, `lost` or `proclaimed` (a leader published a value). With
    * `queue: true` the event `state` also lists the requests that wait, and the callback also gets
    * `queued`, and `dequeued` with a reason. After a reconnect the callback gets `state` again, with
    * `resync: true`.

@@ -1,7 +1,7 @@
 /**
  * The state of a client's session. The controller knows which session the client has at the broker
- * and whether the client is connected. When the connection or the lease changes, the controller
- * changes the locks, the requests and the watches.
+ * and whether the client is connected. When the client loses or opens a connection, or the lease
+ * ends, the controller updates the locks, the requests and the watches.
  *
  * The lease is the time for which the broker keeps a session without hearing from the client. The
  * grace is the time for which the broker keeps a session after its connection dropped. A resume
@@ -61,30 +61,32 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   readonly #reconnector: Reconnector
   readonly #handlers: MessageHandlersByType
   #state: SessionState = 'connecting'
-  /** The open connection, also during a resume; undefined while the client is disconnected. */
+  /**
+   * The open connection. During a resume there is a connection already, but the state is still
+   * `disconnected`.
+   */
   #connection: Connection | undefined
   /** Describes the newest session, which may have ended. */
   #info: SessionInfo = { session: '', lease: 0, grace: 0 }
   /** The secret for the next resume; undefined if the session cannot be resumed. */
   #resumeSecret: string | undefined
   /**
-   * The number of tries to resume a session. Each `hello` that resumes contains the number, so that
-   * the broker can recognise and ignore an old `hello` that arrives late.
+   * How many times the client has tried to resume a session. Each `hello` that resumes contains
+   * this count, so that the broker can recognise and ignore an old `hello` that arrives late.
    */
   #resumeTries = 0
   /**
-   * Whether the broker of the newest connection knows the idle lease. The idle lease is twice the
-   * lease, for a session that holds nothing and waits for nothing.
+   * Whether the broker of the newest connection supports the idle lease. The idle lease is twice
+   * the lease. The client asks for it while the session has no lock, request or watch.
    */
-  #brokerKnowsIdleLease = false
-  /** The message number of the newest `pong`; undefined unless this asked for the idle lease. */
+  #brokerHasIdleLease = false
+  /** The message number of the newest `pong`, if that `pong` asked for the idle lease. */
   #idlePongNumber: number | undefined
   /** Compares the client's locks with the broker's; defined only during a resume. */
   #reconciler: Reconciler | undefined
   /** The promise of `close`: resolved when the broker has ended the session, or after a second. */
   #closing: Promise<void> | undefined
-  /** Resolves `#closing`. */
-  #onClosed: (() => void) | undefined
+  #resolveClosing: (() => void) | undefined
   readonly #closeTimeout: Task = { onDue: () => this.#finish() }
   /** The error that ended the session for good; undefined before the end, and after `close`. */
   #endError: HoldfastError | undefined
@@ -190,7 +192,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     // The process must stay alive until the `bye` is sent, which may take a second.
     this.keepProcessAlive(true)
     this.#closing = new Promise((resolve) => {
-      this.#onClosed = resolve
+      this.#resolveClosing = resolve
     })
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
     this.scheduler.after(this.#closeTimeout, maxCloseMs)
@@ -226,13 +228,13 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       return
     }
     const isFirstSession = this.#state === 'connecting'
-    // A faulty broker may send `resumed` for another session, or although the `hello` had no secret
-    // and so asked for no resume.
+    // A faulty broker may say `resumed` although the `hello` asked for no resume or for another
+    // session.
     const askedForResume = this.#resumeSecret !== undefined
     const isResumed = welcome.resumed && askedForResume && welcome.session === this.#info.session
     this.#connection = connection
     this.#info = welcome
-    this.#brokerKnowsIdleLease = welcome.features?.includes('idleLease') === true
+    this.#brokerHasIdleLease = welcome.features?.includes('idleLease') === true
     this.#idlePongNumber = undefined
     this.#resumeSecret = welcome.grace > 0 ? welcome.secret : undefined
     const isResumable = this.#resumeSecret !== undefined
@@ -267,6 +269,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     }
   }
 
+  /** @param isStored Whether the broker stores responses of this type until the client's `ack`. */
   onResponse(response: Response, connection: Connection, isStored: boolean): void {
     const isResuming = this.#reconciler !== undefined
     const sentAt = this.#responseRouter.route(response, connection, isStored, isResuming)
@@ -306,6 +309,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (wasConnected && this.state === 'disconnected') this.listener.notify('disconnected', error)
   }
 
+  /** The reconnector gives up, so the session ends. */
   onGivenUp(error: HoldfastError): void {
     if (this.#closing === undefined) {
       this.#endError = error
@@ -336,7 +340,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   /** @param pingNumber The number of the `ping` to answer; 0 for a `pong` without a `ping`. */
   sendPong(pingNumber = 0): void {
     const connection = this.#connection!
-    const asksForIdleLease = this.#brokerKnowsIdleLease && this.isIdle && this.watches.isEmpty
+    const asksForIdleLease = this.#brokerHasIdleLease && this.isIdle && this.watches.isEmpty
     const messageNumber = this.pendingRequests.pong(pingNumber, connection, asksForIdleLease)
     this.#idlePongNumber = asksForIdleLease ? messageNumber : undefined
     this.lease.onPong()
@@ -367,8 +371,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   }
 
   /**
-   * Gives up the locks of a session that the broker has ended. Requests that do not depend on these
-   * locks wait for the next session.
+   * Gives up the locks of a session that the broker has ended. Ends the requests that depend on
+   * these locks; the other requests wait for the next session.
    */
   #endSession(message: string, cause?: HoldfastError): void {
     this.pendingRequests.endSession(message)
@@ -385,14 +389,14 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   }
 
   /**
-   * Completes the end of the session: when the connection has ended after `bye`, when no `bye` can
-   * be sent, or after `maxCloseMs`.
+   * The last step of the end of a session. Called when the connection has ended after `bye`, when
+   * the client cannot send `bye` or gives up, or after `maxCloseMs`.
    */
   #finish(): void {
     this.#connection = undefined
     this.#reconnector.close()
     this.scheduler.stop()
     this.listener.notify('closed', this.#endError)
-    this.#onClosed?.()
+    this.#resolveClosing?.()
   }
 }

@@ -93,8 +93,8 @@ export interface SessionControllerListener {
   notify<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
 }
 
-/** The names of the events of a `Session`. `cellEvents.ts` has those of a `CellSession`. */
-const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
+/** The events of a `Session`. A `CellSession` (a session with several cells) has other events. */
+const eventNames: EventNames<SessionEvents> = {
   jeopardy: 1,
   disconnected: 1,
   resumed: 1,

@@ -1,8 +1,9 @@
 /**
- * The watches of a session. A watch selects a key, or all keys with a prefix. The callback of a
- * watch first gets the state: a list of the held locks of these keys. With the option `queue`, the
- * state also lists the requests that wait. Then the callback gets an event for each change. After a
- * reconnect the callback gets the state again, because the client may have missed events.
+ * The watches of a session. A watch selects a key, all keys with a prefix, or all keys. The
+ * callback of a watch first gets the state: a list of the held locks of these keys. With the option
+ * `queue`, the state also lists the requests that wait. Then the callback gets an event for each
+ * change. After a reconnect the callback gets the state again, because the client may have missed
+ * events.
  */
 import {
   type Failed,
@@ -44,8 +45,8 @@ export interface RefusedEvent {
 }
 
 /**
- * What the callback of a watch gets, besides the events of queues. The message that `shared` calls
- * `WatchEvent` is `WatchMessage` in this file.
+ * What the callback of a watch gets, besides the events of queues. `shared` has another type
+ * `WatchEvent`, a message; this file imports that type as `WatchMessage`.
  */
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
@@ -77,11 +78,11 @@ interface ActiveWatch {
   /** The id of the watch on the present connection. */
   id: number
   /**
-   * A state may consist of several `watching` messages. Until the last message has arrived, this
-   * list has the locks of the former messages.
+   * A state may consist of several `watching` messages. Until the last message arrives, this list
+   * collects their locks.
    */
   held: HeldInfo[]
-  /** The waiting requests of the same messages. */
+  /** Collects the waiting requests of the same messages. */
   waiting: QueuedInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean
@@ -169,7 +170,7 @@ export class Watches {
   }
 
   /**
-   * Handles a message `event`: its field `event` is a change that one or more watches select.
+   * Handles a message of the type `event`, which tells one or more watches of one change.
    * Ignores a change of an unknown kind, which a newer broker may send.
    */
   onEvent({ watch: idOrIds, event }: WatchMessage): void {
@@ -182,8 +183,8 @@ export class Watches {
   onFailed(failed: Failed): boolean {
     const watch = this.#watches.get(failed.id)
     if (!this.#watches.delete(failed.id)) return false
-    // `errorOfFailed` only compares the session with the holders. The refusal of a watch names no
-    // holders, so any text will do.
+    // `errorOfFailed` needs the id of the session only to find the session among the holders. The
+    // refusal of a watch names no holders.
     const error = withKey(watch?.selection.key, errorOfFailed(failed, /* session */ ''))
     deliver(watch, { event: 'refused', error })
     return true

@@ -17,7 +17,10 @@ import type { Closing } from './connection.js'
 
 type Platform = Pick<Environment, 'adviceOnConnectionError' | 'page'>
 
-/** The error for a close code after which the client must not reconnect; default `UNAVAILABLE`. */
+/**
+ * The errors for close codes after which the client must not reconnect. All other such codes give
+ * `UNAVAILABLE`.
+ */
 const errorOfCloseCode: Readonly<Record<number, ErrorCode>> = {
   [closeCodes.unauthorized.code]: 'UNAUTHORIZED',
   [closeCodes.forbidden.code]: 'FORBIDDEN',
@@ -57,8 +60,9 @@ function refusedError(url: string, closing: Closing, code: ErrorCode): HoldfastE
 }
 
 /**
- * Makes the error of an open connection that dropped. The text `giveUpReason` ends the message, and
- * says why the client gives up; empty if the client reconnects.
+ * Makes the error of an open connection that dropped.
+ *
+ * @param giveUpReason Why the client does not reconnect; empty if the client reconnects.
  */
 export function droppedError(url: string, closing: Closing, giveUpReason = ''): HoldfastError {
   const message = `the connection to ${redactUrl(url)} dropped (${describe(closing)})${giveUpReason}`
@@ -90,8 +94,8 @@ export function unreachableError(url: string, closing: Closing, platform: Platfo
 
 function advice({ code, cause }: Closing, { adviceOnConnectionError, page }: Platform): string {
   const text = adviceOnConnectionError?.(cause) ?? 'check that a broker runs there'
-  // A browser hides a refused upgrade from its pages. So the advice there also names the option
-  // that may cause a refusal. 1006 means that the WebSocket ended without a close code.
+  // A browser reports a refused upgrade as a WebSocket that ended without a close code (1006) and
+  // without an error. So the advice then also names the option that may cause a refusal.
   return page !== undefined && code === 1006 && cause === undefined
     ? `${text} and that its option \`origins\` (--origin or --dev) lets pages of ${page.origin} in`
     : text

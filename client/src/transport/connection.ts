@@ -1,7 +1,7 @@
 /**
  * One WebSocket connection to a broker. A connection sends `hello`, which opens or resumes a
  * session, and waits for `welcome`, which is the broker's answer. Then the connection reads frames,
- * and writes all messages of a turn of the event loop as one frame.
+ * and writes all messages of a turn of the event loop together, in one frame if they fit.
  *
  * A connection numbers its messages and remembers when it sent each message. The lease is the time
  * for which the broker keeps a silent session. The lease counts from the sending of the newest
@@ -90,7 +90,7 @@ export class Connection {
   #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
   /** The queued messages. */
   #queuedTexts: string[] = noTexts
-  /** The objects that record when their queued messages are sent. */
+  /** The `Sendable` of each queued message that has one. */
   #queuedSendables: Sendable[] = noSendables
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
@@ -99,6 +99,7 @@ export class Connection {
    * Before the broker has confirmed a receipt, the list begins with the `hello`.
    */
   readonly #writes: Write[] = []
+  /** The first error of the socket. */
   #cause: unknown
   readonly #flushAtEndOfTurn = () => this.flush()
 
@@ -119,7 +120,7 @@ export class Connection {
     socket.onmessage = (event) => this.#onFrame(event.data)
     socket.onerror = (event) => {
       const { error, message } = event as { error?: unknown; message?: unknown }
-      // Keeps only the first error, because a later error is only a consequence.
+      // A later error is only a consequence of the first error.
       this.#cause ??= error ?? (typeof message === 'string' ? new Error(message) : undefined)
     }
     socket.onclose = ({ code, reason }) =>
@@ -185,7 +186,7 @@ export class Connection {
    * Records that the broker has received the first `receivedCount` messages. Returns the time at
    * which the last of these messages was sent. Returns undefined in two cases:
    * - The broker is known to have received a message of a later write.
-   * - `receivedCount` is above the number of messages that were sent.
+   * - `receivedCount` is above the number of messages that were sent or queued.
    */
   noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {
     const writes = this.#writes
@@ -300,9 +301,8 @@ export class Connection {
   }
 
   /**
-   * Writes a frame. If the socket throws, ends the connection and returns false, because the
-   * messages of the frame are lost. If the connection stayed open, a lost request would wait for
-   * ever.
+   * Writes a frame. If the socket throws, the messages of the frame are lost. Then ends the
+   * connection, because a lost request would otherwise wait for ever, and returns false.
    */
   #writeFrame(texts: readonly string[]): boolean {
     try {
@@ -316,7 +316,7 @@ export class Connection {
 
   #onSocketClosed(closing: Closing): void {
     this.#state = 'closed'
-    // `onClose` is the last call of the listener.
+    // The listener must get no call after `onClose`.
     this.#socket.onmessage = null
     const isFault = isFrameError(closing.cause)
     this.#listener.onClose({ ...closing, isFault, via: this.#socket.via })

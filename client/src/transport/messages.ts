@@ -4,8 +4,8 @@
  * Messages with metadata or a value have a template too, because the metadata or the value is JSON
  * text already. A template is safe, because the client has checked all fields before.
  *
- * A fence is the number of a grant. A scope is one logical task of a session. Locks with permits
- * share the capacity of their key, as on a semaphore. A set is one lock on several keys.
+ * A fence is a number that rises with each grant. A scope is one logical task of a session. Locks
+ * with permits make their key a semaphore with a capacity. A set is one lock on several keys.
  */
 import {
   type ClientMessage,
@@ -25,7 +25,7 @@ export interface SpecialParams {
    * `session.once`.
    */
   readonly once?: true | undefined
-  /** The number of the scope; undefined outside a scope. */
+  /** The id of the scope; undefined outside a scope. */
   readonly scope?: number | undefined
   /** The keys of a set; undefined for a lock of one key. */
   readonly items?: readonly LockItem[] | undefined
@@ -93,13 +93,13 @@ export function messageText<T extends ClientMessage['type']>(
 /**
  * Writes the message that requests a lock: `lock`, `lockAll`, `once` or `campaign`.
  *
- * @param timeout The rest of the timeout, in ms; undefined for a request without a timeout.
+ * @param timeout How long the request may still wait, in ms; undefined without a timeout.
  */
 export function lockText(id: number, params: LockParams, timeout: number | undefined): string {
   let text =
     params.special?.items === undefined
-      ? oneKeyTextStart(id, params)
-      : lockSetTextStart(id, params.special)
+      ? beginOneKeyText(id, params)
+      : beginLockSetText(id, params.special)
   if (params.ttl !== undefined) text += `,"ttl":${params.ttl}`
   if (timeout !== undefined) text += `,"timeout":${timeout}`
   if (params.special?.scope !== undefined) text += `,"scope":${params.special.scope}`
@@ -115,9 +115,10 @@ function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallback
   return maxHold === undefined ? notifyField : `,"maxHold":${maxHold}${notifyField}`
 }
 
-function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
-  // When a template literal converts a number, V8 caches the text. `integerText` avoids this cache,
-  // which saves memory in frequent messages.
+/** Begins the message of a lock on one key: the type, the id, the key and special fields. */
+function beginOneKeyText(id: number, { key, mode, special }: LockParams): string {
+  // When a template literal converts a number, V8 caches the text. In frequent messages,
+  // `integerText` avoids this cache and so saves memory.
   const fields = `,"id":${integerText(id)},"key":${JSON.stringify(key)}`
   if (special?.once) return `{"type":"once"${fields}`
   if (special?.election !== undefined) {
@@ -132,7 +133,7 @@ function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string
   return mode === 'shared' ? `${text},"mode":"shared"` : text
 }
 
-function lockSetTextStart(id: number, { items }: SpecialParams): string {
+function beginLockSetText(id: number, { items }: SpecialParams): string {
   return `{"type":"lockAll","id":${id},"items":${JSON.stringify(items)}`
 }
 
