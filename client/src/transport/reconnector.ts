@@ -10,9 +10,10 @@
  *   the first URL of the list. So the client returns to the broker that it prefers.
  * - If the broker sent an invalid message or frame, the round begins with the next URL.
  *
- * After a drop, the reconnector waits before each round for a delay of the retry strategy. The
- * delays start anew only when a connection that was open for a while drops. Otherwise a broker that
- * always closes the connection after `welcome` would be tried many times a second.
+ * After a drop, the reconnector waits before each round for the next delay of the retry strategy.
+ * The delays begin again with the first one only if the dropped connection was open for a while.
+ * Otherwise a broker that always closes the connection after `welcome` would be tried many times a
+ * second.
  */
 import { closeCodes, HoldfastError, type ServerMessage, type Welcome } from '@holdfast/shared'
 import type { ClockTimes, Environment } from '../platform/environment.js'
@@ -36,9 +37,9 @@ const maxFaults = 3
  */
 const healthyMs = 60_000
 /**
- * In ms. The drop of a connection that was open for at least this time begins a new outage, with
- * the first delay of the retry strategy. The drop of a shorter connection continues the present
- * outage.
+ * In ms. The drop of a connection that was open for at least this time begins a new outage: the
+ * first delay of the retry strategy comes next. The drop of a shorter connection continues the
+ * present outage.
  */
 const stableMs = 1_000
 
@@ -91,6 +92,7 @@ export interface ReconnectorListener {
   helloText(): string
   /** Called before the messages of a frame are handled. */
   onFrame(): void
+  /** @param sentAt When the client sent the `hello`. */
   onConnected(connection: Connection, welcome: Welcome, sentAt: ClockTimes): void
   onMessage(message: ServerMessage): void
   /** The connection is gone, and the reconnector is about to open another connection. */
@@ -125,7 +127,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #isLastRound = false
   /** Stops listening to the events of the page. */
   #stopListening: (() => void) | undefined
-  /** Index of the URL of `#connection`; between tries, of the next try. */
+  /** Index of the URL of `#connection`; if that is undefined, of the URL that is tried next. */
   #urlIndex = 0
   /** How many URLs of the present round were not tried yet. */
   #triesLeft = 0
@@ -135,10 +137,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #welcomedAt = 0
   /** How many connections in a row were faulty. */
   #faultCount = 0
-  /**
-   * The delays of the retry strategy in the present outage. The outage lasts until a connection
-   * that was open for `stableMs` drops.
-   */
+  /** The delays of the retry strategy. A new outage (see `stableMs`) gets a new iterator. */
   #delays: Iterator<number> | undefined
   /** The error of the newest failed try or dropped connection, if there was one. */
   #lastError: HoldfastError | undefined
@@ -213,9 +212,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   /**
-   * Called when the page was shown or woken, or when the network is back. First ends expired locks
-   * and an expired lease, because their timer may run late. Then, if the connection has dropped,
-   * begins a round without the delay of the retry strategy.
+   * Called when the page was shown or woken, or when the network is back. First ends the locks and
+   * the lease if they have expired, because the timer for an expiry may run late. Then, if the
+   * connection has dropped, begins a round without the delay of the retry strategy.
    */
   onWake(): void {
     this.#isPageLeft = false
@@ -271,14 +270,13 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#giveUp(droppedError(url, closing, giveUpReason))
       return
     }
-    // After a fault, the round begins with the next broker, because that broker may be without this
-    // fault.
+    // The next broker may work without this fault.
     if (closing.isFault) this.#urlIndex = (this.#urlIndex + 1) % urls.length
     else if (closing.code === closeCodes.restart.code) this.#urlIndex = 0
     if (this.#scheduler.monotonic() - this.#welcomedAt >= stableMs) this.#endDelays()
     this.#lastError = droppedError(url, closing)
     this.#listener.onDisconnected(closing.code, this.#lastError)
-    // The listener may have closed the reconnector or started a round.
+    // The listener may have called `close` or `limitToOneRound`.
     if (!this.#isClosed && this.#connection === undefined) this.#waitForRound()
   }
 
@@ -303,7 +301,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#scheduler.after(this.#nextRound, delay)
       return
     }
-    // The iterator has ended already, so `close`, which `#giveUp` calls, must not end the iterator.
+    // The iterator has ended by itself. So `#giveUp` below must not end the iterator again.
     this.#delays = undefined
     const message = 'the connection dropped, and every try to reconnect failed'
     this.#giveUp(new HoldfastError('UNAVAILABLE', message, { cause: this.#lastError }))
@@ -328,7 +326,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
       if (!this.#keepsProcessAlive) this.#connection.keepProcessAlive(false)
     } catch (cause) {
-      // 1006 means that there is no close code, because there was no WebSocket.
+      // 1006 stands for a missing close code: there was no WebSocket that could close.
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
@@ -360,7 +358,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     try {
       delays?.return?.()
     } catch {
-      // Ignores an error of the strategy, because its delays are not needed any more.
+      // Ignores an error of the caller's strategy: the strategy is not needed any more.
     }
   }
 }

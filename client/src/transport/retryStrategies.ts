@@ -1,8 +1,5 @@
 /**
- * Retry strategies. A strategy is an iterable of delays in ms. A session without a connection
- * reconnects in rounds, and waits for the next delay before each round. A round tries each URL of
- * the brokers once. For each outage the session gets a new iterator. An outage lasts until a
- * connection has been open for 1 s. If the iterator has no further delay, the session ends.
+ * Retry strategies: after which delays a session whose connection has dropped reconnects.
  *
  * Only the reconnector uses a strategy. A lock request needs no retries, because the request waits
  * in the broker's queue until the lock is granted.
@@ -12,13 +9,16 @@ import { check, checkFunction } from '../platform/checks.js'
 import { random as platformRandom } from '../platform/environment.js'
 
 /**
- * The delays in ms. A session waits for a delay, and then tries each URL once. The iterable may be
- * endless. A session asks for a new iterator in each outage. A connection that drops within 1 s
- * does not end the outage, so the delays of the present iterator continue.
+ * Delays in ms. When the connection has dropped, the session waits for the first delay, and then
+ * tries the URL of each broker once. If every try fails, the next delay follows. After the last
+ * delay and its tries, the session ends. The iterable may be endless.
+ *
+ * Each drop begins with the first delay of a new iterator, with one exception. If the connection
+ * was open for less than 1 s, the delays of the present iterator continue.
  */
 export type RetryStrategy = Iterable<number>
 
-/** The options that the three strategies share. */
+/** The options that all strategies of this file have. */
 export interface RetryLimits {
   /** How many delays the strategy has, an integer from 0. Default: no limit. */
   readonly maxRetries?: number | undefined
@@ -31,7 +31,7 @@ export interface RetryLimits {
   readonly jitter?: 'full' | 'none' | undefined
 }
 
-/** The names of the options; the value 1 has no meaning. */
+/** Each object lists the names of an interface's options; the value 1 has no meaning. */
 const limitNames: OptionNames<RetryLimits> = { maxRetries: 1, max: 1, jitter: 1 }
 const fixedOptionNames: OptionNames<FixedIntervalOptions> = { interval: 1, ...limitNames }
 const exponentialOptionNames: OptionNames<ExponentialBackoffOptions> = {
@@ -53,7 +53,7 @@ export interface FixedIntervalOptions extends RetryLimits {
 export interface ExponentialBackoffOptions extends RetryLimits {
   /** The first delay, in ms. */
   readonly initial: number
-  /** Each delay is the previous delay multiplied by this factor, at least 1. Default 2. */
+  /** A factor of at least 1: each delay is the previous delay times this factor. Default 2. */
   readonly multiplier?: number | undefined
 }
 
@@ -137,7 +137,7 @@ function checkDelay(value: number | undefined, name: string): number {
 }
 
 /**
- * Converts a delay of the caller's strategy to a number in the range of timers. NaN becomes 0.
+ * Converts a delay of the caller's strategy to a number of ms that a timer accepts. NaN becomes 0.
  *
  * @throws {TypeError} for a value that cannot be converted to a number, such as a symbol
  */

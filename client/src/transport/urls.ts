@@ -10,7 +10,7 @@ export function checkUrls(value: unknown): readonly string[] {
 }
 
 /**
- * Refuses a URL to which a token would travel unencrypted: `ws://` to another machine.
+ * Refuses `ws://` URLs of other machines, because a token would travel there unencrypted.
  * @throws HoldfastError `INVALID_OPTION`
  */
 export function checkTokenSecrecy(urls: readonly string[]): void {
@@ -24,11 +24,11 @@ export function checkTokenSecrecy(urls: readonly string[]): void {
 }
 
 function checkUrl(url: unknown): string {
-  const advice = 'a URL begins with ws:// or wss:// and has no fragment (#)'
+  const rule = 'a URL begins with ws:// or wss:// and has no fragment (#)'
   const text = url instanceof URL ? url.href : url
-  check(typeof text === 'string', advice)
+  check(typeof text === 'string', rule)
   const isUsable = /^wss?:$/.test(protocolOf(text)) && !text.includes('#')
-  check(isUsable, `${advice}: not ${redactUrl(text)}`)
+  check(isUsable, `${rule}: not ${redactUrl(text)}`)
   return text
 }
 

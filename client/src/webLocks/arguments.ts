@@ -20,12 +20,12 @@ export interface LockRequestOptions {
   readonly mode?: WebLockMode | undefined
   /** Does not wait: if the lock is not free, the callback gets `null`. Default false. */
   readonly ifAvailable?: boolean | undefined
-  /** Takes the lock from its holders, and precedes all waiting requests. Default false. */
+  /** Takes the lock from its holders at once, before all waiting requests. Default false. */
   readonly steal?: boolean | undefined
   /** If this signal is aborted while the request waits, the request is cancelled. */
   readonly signal?: AbortSignal | undefined
   /**
-   * The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: the lock never
+   * How long after its grant the lock expires. In ms, 1 to 2^31 - 1. Default: the lock never
    * expires.
    */
   readonly ttl?: number | undefined
@@ -72,13 +72,13 @@ export function checkArguments(args: Arguments): CheckedLock {
   const key = keyForName(name)
   if (key === undefined) throw notSupportedError('the name is longer than a key may be')
   const timeout = ifAvailable ? 0 : undefined
-  // An escaped name has the reserved prefix, which `checkLock` accepts only with `isName`.
   try {
     return {
       ...checkLock(
         key,
         { mode, steal, ttl, metadata, signal },
         /* method */ 'request',
+        // The key may have the prefix that is reserved for the names of `session.locks`.
         /* isName */ true,
       ),
       timeout,

@@ -1,6 +1,6 @@
 /**
  * The lock that `locks.request` passes to its callback. This lock has the members `name` and `mode`
- * of the W3C specification, and further members, because a lock of a broker can be lost.
+ * of the W3C specification, and further members that only the lock of a broker has.
  */
 import type { Lock } from '../locks/lock.js'
 
@@ -10,7 +10,7 @@ export type WebLockMode = 'exclusive' | 'shared'
 /** A callback gets `null` if the request has the option `ifAvailable` and the lock is not free. */
 export type LockCallback<T> = (lock: HeldLock | null) => T
 
-/** The arguments of the request, which the held lock shows. */
+/** Those arguments of the request that are members of the held lock too. */
 interface RequestedLock {
   readonly name: string
   readonly mode: WebLockMode
@@ -19,8 +19,8 @@ interface RequestedLock {
 }
 
 /**
- * The `Lock` interface of the W3C specification. Once the lock is lost, `held` is false, although
- * the callback may still run.
+ * Implements what the W3C specification calls a `Lock`, around a `Lock` of this client. Once the
+ * lock is lost, `held` is false, although the callback may still run.
  */
 export class HeldLock {
   readonly #lock: Lock
@@ -41,14 +41,14 @@ export class HeldLock {
   }
 
   /**
-   * Not in the specification: the number of the grant. The number is a fencing token: a
-   * protected resource refuses a request whose number is lower than a number seen before.
+   * Not in the specification: the number of the grant, as a fencing token. The resource that the
+   * lock protects must refuse an access whose number is lower than a number seen before.
    */
   get fence(): number {
     return this.#lock.fence
   }
 
-  /** Not in the specification: aborted with `LOCK_LOST` when the lock is lost, also by a steal. */
+  /** Not in the specification: aborted with `LOCK_LOST` when the lock is lost or stolen. */
   get signal(): AbortSignal {
     return this.#lock.signal
   }
@@ -63,7 +63,7 @@ export class HeldLock {
     return this.#requested.metadata
   }
 
-  /** Not in the specification: the ttl of the request, in ms, after which the lock expires. */
+  /** Not in the specification: how long after its grant the lock expires, in ms. */
   get ttl(): number | undefined {
     return this.#requested.ttl
   }

@@ -64,9 +64,9 @@ export class LockManager {
   }
 
   /**
-   * Asks for a lock, and runs the callback while the session holds the lock. When the promise of
-   * the callback has settled, unlocks the lock. After the broker has confirmed the unlock, settles
-   * with the result or the error of the callback.
+   * Asks for a lock, and runs the callback while the session holds the lock. When the callback has
+   * ended, or its promise has settled, unlocks the lock. The broker confirms the unlock. Then the
+   * returned promise settles with the result or the error of the callback.
    *
    * Never throws. Rejects without running the callback:
    * - with a `TypeError` for arguments of a wrong type (`cause` may be a `HoldfastError`);
@@ -77,11 +77,12 @@ export class LockManager {
    * - with an `AbortError`, if the lock is lost before the callback runs, or if the session ends
    *   while the request waits; the `cause` says why;
    * - with a `HoldfastError` if the broker refuses: `QUOTA_EXCEEDED`, `UNAVAILABLE`, `FORBIDDEN`;
-   * - with the `HoldfastError` `UNAVAILABLE` for `ifAvailable` without a connection.
+   * - with the `HoldfastError` `UNAVAILABLE` also if the client has no connection and the request
+   *   has `ifAvailable`.
    *
    * If the lock is stolen or lost while the callback runs, rejects immediately with an
-   * `AbortError`, whose `cause` is a `LOCK_LOST` with the `reason`. `lock.signal` is aborted. The
-   * callback keeps running.
+   * `AbortError`. Its `cause` is the `HoldfastError` `LOCK_LOST`, whose `reason` says how the lock
+   * was lost. The `signal` of the lock is aborted. The callback keeps running.
    */
   request<T>(name: string, callback: LockCallback<T>): Promise<Awaited<T>>
   request<T>(
@@ -93,8 +94,8 @@ export class LockManager {
     const requested = convertArguments(args)
     this.#throwIfClosed()
     const lock = await this.#lockOrNull(checkArguments(requested))
-    // As in a browser, the callback runs in a new task, after all microtasks of earlier events. The
-    // promise passes its `resolve` to `newTask`, which calls `resolve` in the new task.
+    // As in a browser, the callback runs in a new task, after all microtasks of earlier events.
+    // `newTask` gets the promise's `resolve` as its callback.
     await new Promise<void>(this.#session.newTask)
     return lock === null ? requested.callback(null) : runUnderLock(lock, requested)
   }
@@ -145,7 +146,7 @@ export class LockManager {
     throw withCause(new DOMException(cause.message, 'InvalidStateError'), cause)
   }
 
-  /** Returns an `AbortError` if the session has ended during the call; otherwise the same error. */
+  /** Returns an `AbortError` if the session has ended during the call; otherwise `error`. */
   #abortErrorIfClosed(error: unknown): unknown {
     return this.#isClosed ? abortError(error as HoldfastError) : error
   }
@@ -158,16 +159,16 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
     void lock.unlock()
     throw signal.reason
   }
-  // This function has not unlocked the lock yet, so a lock that is not held was lost.
+  // The client has not unlocked the lock yet. So the loss is the only reason why `held` is false.
   if (!lock.held) throw abortError(lock.lost!)
   const rejectionWhenLost = new Promise<never>((_, reject) => {
     const lossSignal = lock.signal
     const onLoss = () => reject(abortError(lossSignal.reason as HoldfastError))
     lossSignal.addEventListener('abort', onLoss)
   })
-  const result = (async () => callback(new HeldLock(lock, requested)))()
+  const callbackPromise = (async () => callback(new HeldLock(lock, requested)))()
   try {
-    await Promise.race([rejectionWhenLost, result])
+    await Promise.race([rejectionWhenLost, callbackPromise])
   } catch (error) {
     // Ignores an error of the unlock. The caller gets the error of the callback, or the loss.
     await lock.unlock().catch(() => {})
@@ -183,12 +184,12 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
       lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause, reason, key: lock.key }),
     )
   }
-  return result
+  return callbackPromise
 }
 
 function infoOf({ key, mode, session }: { key: string; mode: string; session: string }): LockInfo {
-  // The specification has no permits. Locks with permits count as shared, because several sessions
-  // may hold them at the same time.
+  // A lock with permits, as on a semaphore, has a mode that the specification does not have. Such
+  // locks count as shared, because several sessions may hold them at the same time.
   const webMode = mode === 'exclusive' ? 'exclusive' : 'shared'
   return { name: nameForKey(key), mode: webMode, clientId: session }
 }
