@@ -68,6 +68,16 @@ describe('replicated log: the queue of received entries', () => {
     expect(stage.takeSteps()).to.equal('d1 d2')
   })
 
+  it('takes the length of a turn anew with each entry', () => {
+    const stage = new Stage()
+    stage.add('a', 1, 0)
+    stage.environment.turnMs = 0
+    stage.add('b', 2, 0)
+    expect(stage.takeSteps()).to.equal('a1 b1')
+    stage.environment.endOneTurn()
+    expect(stage.takeSteps()).to.equal('b2')
+  })
+
   it('pauses no more while more than 16 Mi characters wait', () => {
     const stage = new Stage()
     stage.add('a', 2, 10)

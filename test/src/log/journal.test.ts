@@ -168,6 +168,24 @@ describe('journal', () => {
     expect((await runJournal([])).replayed.length).to.be.at.most(1)
   })
 
+  it('fails, and can be closed, if the broker cannot apply a command', async () => {
+    const log = journalLog({ dir })
+    const table = new RecordingTable()
+    await log.start(table)
+    const failed = new Promise<Error>((resolve) => {
+      table.fail = resolve
+    })
+    table.onApply = () => {
+      throw new TypeError('no such lock')
+    }
+    log.submit(fenceFloorCommand(1))
+    const error = await failed
+    expect(error.message).to.match(/could not apply a command of the journal .*no such lock/)
+    await log.close()
+    // The command is in the journal.
+    expect((await runJournal([])).replayed).to.deep.equal([fenceFloorCommand(1)])
+  })
+
   it('stays usable and unchanged if a broker is closed before it starts', async () => {
     await runJournal([fenceFloorCommand(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
@@ -288,7 +306,7 @@ describe('journal', () => {
     const error = await refusal()
     expect(error.code).to.equal('INVALID_OPTION')
     expect(error.message).to.match(
-      /^The journal has format 9, but .* supports up to 2: update Holdfast$/,
+      /^The journal has format 9, but .* supports up to 3: update Holdfast$/,
     )
   })
 

@@ -111,8 +111,8 @@ function namesOf({ cell, log, index }: BrokerMachineDeps): MachineNames {
 }
 
 /**
- * The probability that a broker pauses after the first command of a turn, in a world whose brokers
- * pause often. With 1, a broker could be slower than the log for the whole run.
+ * The probability that a broker pauses after the first command that it applies at a time, in a
+ * world whose brokers pause often. With 1, a broker could be slower than the log for the whole run.
  */
 const pauseChance = 0.5
 

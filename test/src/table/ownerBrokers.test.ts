@@ -71,6 +71,22 @@ describe('table: a session that moves to another broker', () => {
     expect(expire(1)[0]).to.include({ kind: 'released', reason: 'expired' })
   })
 
+  it('needs no owner epoch in a journal or a snapshot of an earlier version', () => {
+    const driver = driverWithTwoOwners()
+    driver.lock('b', 'm', { maxHold: 500 })
+    const items = JSON.parse(JSON.stringify([...dump(driver.table)]))
+    for (const item of items) if (item.item === 'session') delete item.ownerEpoch
+    const restored = restore(items)
+    const fence = { session: 'b', fence: 3 }
+    const expired = restored.apply({ type: 'expire', at: 0, ...fence, generation: 0 })
+    expect(expired[0]).to.include({ kind: 'released', reason: 'expired' })
+    // `a` had waited for the lock that expired, and got the fence 5.
+    const ended = restored.apply({ type: 'endHold', at: 0, session: 'b', fence: 4 })
+    expect(ended[0]).to.include({ kind: 'released', reason: 'maxHold' })
+    restored.apply({ type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' })
+    expect(restored.sessions.get('a')?.ownerEpoch).to.equal(1)
+  })
+
   it('does not end when the former owner proposes its end too late', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', { secret: 's1', newSecret: 's2', ownerBroker: 'two' })

@@ -32,15 +32,11 @@ const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 const metaPage = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 /** The number by which LMDB recognizes its files. */
 const lmdbMagic = 0xbeefc0de
-/**
- * Errors of the system that do not come from damage. LMDB passes on the number of such an error as
- * its `code`. The errors of LMDB itself have negative numbers.
- */
-const { EACCES, EPERM, EROFS, ENOSPC, EDQUOT, ENOMEM, EMFILE, ENFILE } = constants.errno
-const systemErrors: ReadonlySet<unknown> = new Set([
-  ...[EACCES, EPERM, EROFS, ENOSPC, EDQUOT],
-  ...[ENOMEM, EMFILE, ENFILE],
-])
+/** The names of errors of the system that do not come from damage. */
+const systemErrors = [
+  ...(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT'] as const),
+  ...(['ENOMEM', 'EMFILE', 'ENFILE'] as const),
+]
 /** A new journal needs at least this many free bytes. */
 const minFreeBytes = 64 * 1024
 
@@ -194,10 +190,13 @@ export function inUseError(path: string): HoldfastError {
 /** The error for a journal that LMDB cannot open, because of the system or because of damage. */
 export function openingError(path: string, cause: unknown): HoldfastError {
   const reason = reasonOf(cause)
-  const { code, errno } = (cause ?? {}) as { code?: unknown; errno?: unknown }
-  // An error of Node has the negative number as its `errno`.
-  const number = typeof errno === 'number' ? -errno : code
-  if (typeof number !== 'number' || !systemErrors.has(number)) return damagedJournal(reason)
+  const code = (cause as { code?: unknown } | undefined)?.code
+  // As the `code`, Node reports the name of such an error, and LMDB its number. The errors of LMDB
+  // itself have negative numbers.
+  const isSystemError =
+    code !== undefined &&
+    systemErrors.some((name) => code === name || code === constants.errno[name])
+  if (!isSystemError) return damagedJournal(reason)
   return unusableError(path, `cannot be opened (${reason})`, cause, 'UNAVAILABLE')
 }
 

@@ -86,6 +86,8 @@ class JournalLog implements Log {
   #snapshotWorker: Worker | undefined
   #newestSnapshot: SnapshotInfo | undefined
   #hasFailed = false
+  /** Whether a write of a record or of a snapshot has failed. */
+  #hasWriteFailed = false
   /** Called when every submitted command is applied, or when the journal has failed. */
   #onIdle: (() => void) | undefined
   /** The promise that `start` returned. */
@@ -179,7 +181,7 @@ class JournalLog implements Log {
     await this.#snapshotWorker?.terminate()
     const storeClosing = this.#store?.close()
     // After a failed write, LMDB never closes its file. Do not wait for LMDB then.
-    if (this.#hasFailed) leftOpen.add(this.#dir)
+    if (this.#hasWriteFailed) leftOpen.add(this.#dir)
     else await storeClosing
     this.#directoryLock?.close()
   }
@@ -206,13 +208,15 @@ class JournalLog implements Log {
     }
   }
 
-  /** Commits and applies. An unexpected error stops the journal, so that `close` does not hang. */
+  /** Commits and applies. Stops the journal if the broker could apply only a part of a command. */
   async #work(): Promise<void> {
     try {
       await this.#commitAndApply()
-    } catch (error) {
-      this.#fail(this.#ioError(error))
-      throw error
+    } catch (cause) {
+      const message =
+        `The broker could not apply a command of the journal in ${this.#dir} (${reasonOf(cause)}), ` +
+        'so it has stopped granting: please report this error'
+      this.#fail(new HoldfastError('UNAVAILABLE', message, { cause }))
     }
   }
 
@@ -256,7 +260,7 @@ class JournalLog implements Log {
         return commands
       },
       (cause) => {
-        this.#fail(this.#ioError(cause))
+        this.#failWrite(cause)
         return []
       },
     )
@@ -284,11 +288,16 @@ class JournalLog implements Log {
     worker.once('message', (info: SnapshotInfo) => {
       this.#newestSnapshot = info
     })
-    worker.once('error', (cause) => this.#fail(this.#ioError(cause)))
+    worker.once('error', (cause) => this.#failWrite(cause))
     worker.once('exit', (code) => {
       this.#snapshotWorker = undefined
       if (code === 0) this.#onSnapshot?.()
     })
+  }
+
+  #failWrite(cause: unknown): void {
+    this.#hasWriteFailed = true
+    this.#fail(this.#ioError(cause))
   }
 
   /** Stops for good: drops the waiting commands and reports the error. */

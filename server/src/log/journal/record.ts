@@ -19,9 +19,9 @@ import { type Command, findUnknownType } from '../../core/index.js'
  * The format of records and snapshots, which is not stable before version 1.0 of Holdfast. The
  * number rises when the lock table gets commands or snapshot items that an older broker would not
  * understand. Format 1 had no permits (locks of several holders) and no sets (locks of several
- * keys).
+ * keys). Format 2 had no owner epochs.
  */
-export const formatVersion = 2
+export const formatVersion = 3
 
 /**
  * Offsets of the fields of a record, in bytes. The checksum is at offset 0. `checked` is the offset

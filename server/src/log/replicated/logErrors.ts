@@ -9,7 +9,7 @@ import { HoldfastError } from '@holdfast/shared'
  * The format of entries and snapshots, which is not stable before version 1.0 of Holdfast. The
  * number rises when the lock table gets commands or snapshot items that an older broker would not
  * understand. Format 1 had no permits (locks of several holders) and no sets (locks of several
- * keys).
+ * keys). Format 2 had no owner epochs.
  */
 export const formatVersion = 3
 
