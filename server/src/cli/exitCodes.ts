@@ -24,9 +24,8 @@ export const exitCodes = {
   /** A bug of this program. */
   internal: 70,
   /**
-   * The command log (the record of all changes of locks) is damaged. Or the log, the output or the
-   * fence file cannot be written. In the fence file, the broker reserves fences (the numbers of
-   * grants).
+   * The broker's command log (all changes of locks) is damaged. Also: this log, the output or the
+   * fence file cannot be written. In the fence file, the broker reserves the numbers of grants.
    */
   io: 74,
   /**
@@ -50,7 +49,7 @@ or etcd) answers, or the session has ended, or a limit of the broker is reached;
 74 the log, the fence file or the output cannot be written; 75 the lock was not acquired; 76 the
 lock was lost or about to be lost; 77 not allowed; 78 invalid setting.`
 
-/** Ends the command with an exit code and an error message; an empty message prints nothing. */
+/** An error that ends the command with an exit code. Its message is printed unless it is empty. */
 export class Exit extends Error {
   readonly code: number
 
@@ -104,8 +103,8 @@ export function reportError(error: unknown): number {
 }
 
 /**
- * Begins a message of the client with a capital letter. Changes only a message that begins with an
- * article or the like, because another first word may be a key, an option or a name.
+ * Begins a message of the client with a capital letter. Changes only the words in the
+ * pattern below, because another first word may be a key, an option or a name.
  */
 function sentenceCase(message: string): string {
   return message.replace(/^(the|no|a|an|this) /, (word) => word[0]!.toUpperCase() + word.slice(1))
@@ -138,8 +137,8 @@ export function printError(message: string): void {
  */
 export function watchProcess(): void {
   let outputFailed = false
-  // An error without a listener would end the process. `onOutputFailure` handles the first error,
-  // and this listener ignores the others.
+  // Without any listener, an error would end the process. `onOutputFailure` listens only to the
+  // first error.
   process.stdout.on('error', () => {})
   onOutputFailure(({ code, message }) => {
     // The reader of a pipe has closed the pipe, as `head` does. The command has not failed.

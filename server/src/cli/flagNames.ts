@@ -5,7 +5,7 @@
  */
 import { flagOf, placeholderOf, settingNames } from './settings.js'
 
-/** What the user types for one option: one flag, or several flags joined by "and". */
+/** How a message names one option: by one flag, or by several flags joined by "and". */
 interface FlagText {
   readonly flags: string
   /** The flags with a placeholder for each value, as in `--tokens FILE`. */
@@ -92,8 +92,8 @@ export function withFlags(message: string): string {
   // Advice follows a colon or a semicolon and has the word "set", as in "…: set only one of them".
   const adviceStart = /[:;] (?:[^:;]*\b)?set /.exec(message)?.index ?? message.length
   return message.replace(namePattern, (text: string, ...rest: unknown[]) => {
-    // `rest` begins with the three groups of the pattern and the offset of the match. One group
-    // matches, or none for a text in double quotes.
+    // `rest` begins with three groups and the offset of the match. Each part of the pattern has one
+    // group, except `quoted`, so no group matches for a text in double quotes.
     const option = rest.slice(0, 3).find((group) => group !== undefined) as string | undefined
     const index = rest[3] as number
     const limitName = /^limits\.(\w+)$/.exec(option ?? '')?.[1]

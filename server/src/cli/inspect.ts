@@ -1,7 +1,8 @@
 /**
- * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results, refused
- * deadlocks and counters. A barrier lets its callers wait until enough of them have arrived. A
- * kept result is the value of one run of `once`, stored for later callers of `once`.
+ * `holdfast ls`, `show` and `stats`: print holders, queues, counters, and:
+ * - barriers: a barrier lets its callers wait until enough of them have arrived;
+ * - kept results: the value of one run of `once`, stored for later callers of `once`;
+ * - refused deadlocks: requests that the broker refused because they would cause a deadlock.
  */
 import type { HeldInfo, LockStats, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import { type Command, Option } from 'commander'
@@ -117,7 +118,7 @@ async function listKept({ kept, keptCount }: Records, flags: LsFlags): Promise<v
   reportUnlisted(kept.length, keptCount, 'kept results', flags)
 }
 
-/** Prints a table. Without `--kind`, first prints an empty line after the previous table. */
+/** Prints a table. Without `--kind`, an empty line comes before the table. */
 async function printTable(
   linesPromise: Promise<readonly string[]>,
   { kind }: LsFlags,
@@ -257,7 +258,10 @@ function holderLine(lock: HeldInfo): string {
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
 
-/** The ttl of a lock, and how long the lock lasts; empty for a lock without a limit of time. */
+/**
+ * The ttl of a lock (its duration without a refresh), and the time that remains; empty for a lock
+ * without a time limit.
+ */
 function timeLimitNote({ ttl, ttlRemaining, maxHoldRemaining }: HeldInfo): string {
   const ttlText = ttl === undefined ? '' : `, ttl ${span(ttl)}`
   const expiryText =
@@ -273,7 +277,7 @@ function waiterLine(position: string, request: WaitingInfo): string {
   return `${position} ${sessionLabel(request)}${mode === '' ? '' : ` ${mode}`} ${waited}`
 }
 
-/** The mode in parentheses and a space; empty for an exclusive lock of one key. */
+/** The mode in parentheses, with a space at the end; empty for an exclusive lock of one key. */
 function modeNote(lock: LockKind): string {
   const text = modeText(lock)
   return text === 'exclusive' ? '' : `(${text}) `
@@ -304,7 +308,7 @@ function statsRows({ newestDeadlock, deadlocks = [], ...counters }: LockStats): 
 }
 
 /**
- * The error if the user gave a fence (the number of a grant) that no present holder has.
+ * The error if the user gave a fence (the number of a grant) that no current holder has.
  *
  * @param result The current holders of the key, for the message; undefined if the holders are not
  *   known.

@@ -40,7 +40,7 @@ export interface ListedLock extends HeldInfo {
 export interface Listing {
   /** The listed locks, in the order of their keys. */
   readonly locks: readonly ListedLock[]
-  /** How many locks were held when a limited listing began. Without a limit, `locks.length`. */
+  /** `locks.length` if all locks were asked for; otherwise how many were held at the beginning. */
   readonly heldCount: number
 }
 
@@ -56,14 +56,14 @@ export async function listLocks(
 ): Promise<Listing> {
   const locks: ListedLock[] = []
   let heldCount = 0
-  /** The last key so far that alone filled a page, and the length of its whole queue. */
+  /** The last key that filled a page by itself, and how many requests wait for this key. */
   let pageFiller: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
     // Only the first page counts all locks. A later page does not count the locks before its start.
     heldCount ||= page.heldCount
     const queueLengths = countByKey(page.waiting)
     // If one key fills the page, the page may list only a part of the queue of that key. So ask the
-    // broker for the length of the queue.
+    // broker how many requests wait.
     const fillingKey = onlyKeyOf(page)
     if (fillingKey !== undefined && fillingKey !== pageFiller?.key) {
       const { waitingCount } = await session.query({ key: fillingKey, limit: 1 })
@@ -98,7 +98,7 @@ export async function* pagesOf(
     const lastKey = lastKeyIn(page)
     if (lastKey === undefined) {
       if (page.heldCount + page.waitingCount === 0) return
-      // The locks of this page were released while the broker chose the page. More pages follow.
+      // The locks of this page were released while the broker chose the page. So ask again.
       if (++emptyPages === maxEmptyPages) {
         throw endlessPages(`it has sent ${maxEmptyPages} empty pages, and says that more follow`)
       }
@@ -112,8 +112,8 @@ export async function* pagesOf(
     // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
     const lastFence = isWithinKey ? page.held.at(-1)?.fence : undefined
-    // Without `lastFence`, the page has listed every lock of its last key. Infinity, more than
-    // every fence, then stands for the last fence.
+    // Without `lastFence`, the page has listed every lock of its last key. That is an advance from
+    // any fence of the key, so compare with Infinity.
     const advances =
       lastKey > after ||
       (lastKey === after && afterFence !== undefined && (lastFence ?? Infinity) > afterFence)
@@ -127,7 +127,7 @@ export async function* pagesOf(
 
 /** No broker has the memory for so many full pages. */
 const maxPages = 100_000
-/** After so many empty pages in a row, the broker certainly never sends the last page. */
+/** After so many empty pages in a row, this command gives up. */
 const maxEmptyPages = 100
 /** The share of the heap that a listing may fill. */
 const maxHeapShare = 0.8

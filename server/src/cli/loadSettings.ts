@@ -67,7 +67,7 @@ export function loadSettings(
 
 const variablePrefix = 'HOLDFAST_'
 
-/** How many characters of a value or of an unknown name an error message shows. */
+/** An error message shows at most this many characters of a value or of an unknown name. */
 const maxShownLength = 64
 
 /** Variables with this prefix that are not settings of `serve`. */
@@ -76,9 +76,9 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * How many edits may turn a misspelt variable into a setting. For long names, `nearestName` allows
- * more edits. With 2 edits, unrelated short names, such as FULL and CELL, would count as misspelt
- * settings.
+ * A variable counts as misspelt if at most this many edits turn its name into a setting. For long
+ * names, `nearestName` allows more edits. With a minimum of 2, unrelated short names, such as FULL
+ * and CELL, would count as misspelt.
  */
 const minAllowedEdits = 1
 
@@ -244,7 +244,7 @@ export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
     }
     const limit: unknown = givenLimit === 'off' ? off : givenLimit
     const fault = limitFault(name as LimitName, limit)
-    // The fault names the value for code, Infinity. The user must write "off" instead.
+    // The message says Infinity, which only code can pass. The user must write "off" instead.
     if (fault !== undefined) throw invalidSetting(`${label}: ${fault.replace('Infinity', '"off"')}`)
     limits[name] = limit as number
   }

@@ -13,7 +13,7 @@ const defaultMaxBytes = 16 * 1024 * 1024
 export interface LogOutput {
   /** Writes one line. Escapes its control characters, except the line feed at its end. */
   write(line: string): void
-  /** Writes the waiting lines before it returns. Ignores an error, which `onError` reports. */
+  /** Writes the waiting lines before it returns. Does not throw: `onError` gets every error. */
   flush(): void
 }
 
@@ -49,7 +49,7 @@ export async function openLogOutput(options: LogOutputOptions): Promise<LogOutpu
       try {
         out.flushSync()
       } catch {
-        // The listener of `error` has reported the error.
+        // `onError` has been called.
       }
     },
   }

@@ -55,7 +55,7 @@ holdfast once --timeout 30s token -c './login | jq -r .token'   # a line for the
       .argument('[command...]', 'everything after the key')
       .option(
         '--keep <time>',
-        'how long callers after the run get its output too',
+        'how long after the run further callers still get its output',
         durationParser(1, maxDurationMs),
       )
       .option(
@@ -100,8 +100,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
         return { stdout: stdout.toString('base64') }
       }
       const shared = session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
-      // `ownRunEnd` resolves only after a run in this process. Then `answerInTime` limits the wait
-      // for the answer of the broker. Only `timeout` limits the wait for the run of another caller.
+      // After a run in this process, `answerInTime` limits the wait for the answer of the broker.
+      // While another caller runs its command, only `timeout` limits the wait.
       const answered = Promise.race([shared, ownRunEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },

@@ -1,6 +1,6 @@
 /**
- * All output of the command. This file formats text, tables, JSON and times, and writes the results
- * to standard output and standard error.
+ * All output of the command. This file formats text, tables, JSON and times, and writes to
+ * standard output and standard error.
  *
  * - Text from a broker or another client is escaped, because for example a key must not move the
  *   cursor of a terminal.
@@ -31,7 +31,7 @@ export function jsonLine(value: unknown): string {
   return `${plainJson(JSON.stringify(value))}\n`
 }
 
-/** Escapes every character that a terminal interprets or hides: Escape becomes `\u{1b}`. */
+/** Replaces every character that a terminal interprets or hides, such as ESC by `\u{1b}`. */
 export function escapeText(text: string): string {
   return text.replace(invisible, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
 }
@@ -42,11 +42,11 @@ export function escapeLines(text: string): string {
 }
 
 /**
- * Escapes the same characters as {@link escapeText} by the rules of JSON, so that the values stay
- * the same. `JSON.stringify` does not escape DEL, C1 controls and marks of writing direction.
+ * Escapes the same characters as {@link escapeText} by the rules of JSON, so that the parsed value
+ * stays the same. `JSON.stringify` does not escape DEL, C1 controls and marks of writing direction.
  */
 export function plainJson(json: string): string {
-  // JSON escapes UTF-16 units, and some characters, such as emoji, have two.
+  // JSON escapes UTF-16 units, and some of these characters, such as U+E0001, have two.
   return json.replace(invisible, (char) =>
     char
       .split('')

@@ -68,7 +68,8 @@ function rangeText(min: number, max: number): string {
 }
 
 /**
- * Parses the JSON value that the leader of an election publishes (`holdfast elect --value`).
+ * Parses the JSON value that the leader of an election publishes (`holdfast elect --value`). The
+ * limits of metadata apply to this value too.
  *
  * @throws {InvalidArgumentError} if the text is not JSON, or is too long
  */
@@ -99,7 +100,7 @@ export function appendValue(value: string, earlier: readonly string[] = []): str
   return [...earlier, value]
 }
 
-/** Adds the URLs in a value (one URL or a list) of a repeatable option to its earlier URLs. */
+/** Like {@link appendValue}, for an option whose value is one URL or a list of URLs. */
 export function appendUrls(value: string, earlier: readonly string[] = []): string[] {
   const urls = urlsInList(value)
   // Keep an empty value, so that the check of the URLs refuses it.

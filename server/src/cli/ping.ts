@@ -37,9 +37,9 @@ holdfast ping --cells 'wss://a.example;wss://b.example'  # every cell`,
  * cell, a session opens at any of its brokers.
  */
 interface Target {
-  /** Name only this broker, or all cells. With cells, `cell` selects one of them. */
+  /** The flags of the command, with the URL of only this broker, or with all cells. */
   readonly flags: PingFlags
-  /** The number of the cell, counted from 1. Always 1 if no cells are given. */
+  /** The number of the cell to ping, counted from 1. Always 1 if no cells are given. */
   readonly cell: number
   /** The URL of the broker, or the URLs of the cell, for the output. */
   readonly shownUrl: string

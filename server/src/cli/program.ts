@@ -51,8 +51,8 @@ const commandGroups: Readonly<Record<string, Readonly<Record<string, CommandLoad
 /**
  * Creates the program. The version comes from package.json of this package.
  *
- * @param firstWord The first word of the command line. If the word is the name of a command, the
- *   program has only this command. Otherwise the program has all commands.
+ * @param firstWord The first word of the command line. If the word is the name of a command other
+ *   than `completion`, the program has only this command. Otherwise the program has all commands.
  */
 export async function createProgram(firstWord?: string): Promise<Command> {
   const { version } = JSON.parse(
@@ -66,7 +66,7 @@ export async function createProgram(firstWord?: string): Promise<Command> {
     .addHelpText('after', exitHelp)
     // Options after the name of a command belong to that command.
     .enablePositionalOptions()
-    // All words must be UTF-8, except the words for the program that `holdfast` starts.
+    // All words must be UTF-8, except the command line that `run` or `elect` starts.
     .hook('preAction', (_, command) => refuseInvalidUtf8(wrappedWordCount(command)))
   for (const [heading, loaders] of Object.entries(neededCommands(firstWord))) {
     for (const loadCommand of Object.values(loaders)) {
@@ -94,11 +94,11 @@ function neededCommands(firstWord: string | undefined): typeof commandGroups {
   return commandGroups
 }
 
-/** How many words at the end of the command line belong to the program that `holdfast` starts. */
+/** How many words at the end are a command line that `run` or `elect` starts. */
 function wrappedWordCount(command: Command): number {
-  // `once` passes its program the words as Node has decoded them, so these must be UTF-8 too.
+  // `once` starts its command with the words that Node has decoded, so these words must be UTF-8 too.
   if (!['run', 'elect'].includes(command.name())) return 0
-  // The arguments of these commands are a key or a name, and then the command line of the program.
+  // The arguments of `run` and `elect` are a key or a name, and then the command line to start.
   const [, words = []] = command.processedArgs as [string, string[]?]
   return words.length
 }
