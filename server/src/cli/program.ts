@@ -96,7 +96,7 @@ function neededCommands(firstWord: string | undefined): typeof commandGroups {
 
 /** How many words at the end are a command line that `run` or `elect` starts. */
 function wrappedWordCount(command: Command): number {
-  // `once` starts its command with the words that Node has decoded, so these words must be UTF-8 too.
+  // `once` starts its command with words that Node has decoded, so these must be UTF-8 too.
   if (!['run', 'elect'].includes(command.name())) return 0
   // The arguments of `run` and `elect` are a key or a name, and then the command line to start.
   const [, words = []] = command.processedArgs as [string, string[]?]
