@@ -178,7 +178,9 @@ export function valueNote(
   if (value === undefined) return ''
   const json = JSON.stringify(value)
   // The spread splits the text into whole characters, and not into UTF-16 units.
-  const shown = json.length <= maxLength ? json : `${[...json].slice(0, maxLength).join('')}…`
+  const characters = [...json]
+  const shown =
+    characters.length <= maxLength ? json : `${characters.slice(0, maxLength).join('')}…`
   return `${prefix}${escapeText(shown)}`
 }
 

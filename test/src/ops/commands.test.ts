@@ -133,6 +133,10 @@ describe('the command holdfast', () => {
     await leadership.proclaim('x'.repeat(100))
     // `ls` prints the first 40 characters of the value as JSON: the quote and 39 letters.
     expect((await run(url, 'ls')).out[1]).to.match(/election: "x{39}… +ann/)
+    // A long value has more than 40 characters, however many UTF-16 units each of them has.
+    await leadership.proclaim('😀'.repeat(38))
+    expect((await run(url, 'ls')).out[1]).to.match(/election: "(😀){38}" +ann/u)
+    await leadership.proclaim('x'.repeat(100))
     const json = JSON.parse((await run(url, 'show', '--json', 'scheduler')).out.join(''))
     expect(json.held[0]).to.include({ election: true, value: 'x'.repeat(100) })
   })
