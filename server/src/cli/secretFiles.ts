@@ -1,7 +1,7 @@
 /**
  * Warns about a file with a secret (a token, a password or a private key) that other users of the
- * machine can access. The command still uses this file, because an operator may have a reason for
- * the mode of the file.
+ * machine can access. Holdfast still uses this file, because an operator may have a reason for the
+ * mode of the file.
  */
 import { type Stats, statSync } from 'node:fs'
 import { printError } from './exitCodes.js'
@@ -30,9 +30,9 @@ export function readSecret(path: string, kind: string): string {
  */
 export function warnOfAccessibleFiles(givenSettings: Settings): void {
   for (const name of settingNames) {
-    const { secretFile: kind }: Setting = settings[name]
+    const { secretFile }: Setting = settings[name]
     const path = givenSettings[name]
-    if (kind !== undefined && typeof path === 'string') warnIfAccessible(path, kind)
+    if (secretFile !== undefined && typeof path === 'string') warnIfAccessible(path, secretFile)
   }
 }
 

@@ -21,7 +21,7 @@ import {
   settings,
 } from './settings.js'
 
-/** A further signal within this time after the first, in ms, counts as the same signal. */
+/** For how long after the first signal, in ms, a further signal counts as the same signal. */
 const sameSignalMs = 1_000
 
 export function serveCommand(): Command {
@@ -81,7 +81,7 @@ function addLimit(text: string, earlier: object = {}): object {
   // Every number of 15 digits is exact in floating point.
   const [, name, value] = /^(\w+)=(\d{1,15}|off)$/.exec(text) ?? []
   if (name === undefined) {
-    throw new InvalidArgumentError('It must be a name and a number, such as helloMs=2000.')
+    throw new InvalidArgumentError('It must be a name and a number or off, such as helloMs=2000.')
   }
   try {
     const limit = value === 'off' ? value : Number(value)
@@ -107,8 +107,8 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
     printError(withFlags(message))
-    // After INVALID_OPTION a restart would fail again, so the exit code 78 keeps a supervisor from
-    // a restart. An example: a newer version of Holdfast has written to the command log.
+    // After INVALID_OPTION a restart would fail again, for instance because a newer version of
+    // Holdfast has written to the command log. The exit code 78 keeps a supervisor from a restart.
     process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
   })
   rebalanceOnSignal(broker)
@@ -167,12 +167,12 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
   } catch (error) {
     await broker.close()
     if (!(error instanceof HoldfastError)) throw error
-    // `listenAdmin` calls its options `port` and `host` too.
+    // Errors of `listenAdmin` say `port` and `host`, not the names of the settings.
     const message = isOpeningAdminPort
       ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
       : error.message
     const code = exitCodeFor(error, loaded)
-    // Several errors of a replicated log have this exit code. Only the error for a PostgreSQL or
+    // Several errors of a replicated log have the exit code 69. Only the error for a PostgreSQL or
     // etcd that does not answer has the words "cannot be reached".
     const isUnreachable = code === exitCodes.unavailable && message.includes(' cannot be reached ')
     const advice = isUnreachable ? '; start it there, or correct the address in `log`' : ''
@@ -191,9 +191,11 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
 const addressCalls: readonly string[] = ['listen', 'bind', 'getaddrinfo']
 
 /**
- * The exit code for an error of `listen`. If the broker cannot listen on its address, the address
- * is an invalid setting (78). For a replicated log that cannot be reached the code is 69, so that a
- * supervisor tries again. For a journal that cannot be used the code is 74.
+ * The exit code for an error of `listen`:
+ * - 69 for a replicated log that is unavailable, so that a supervisor tries again
+ * - 74 for a journal that cannot be used
+ * - 78 for any other error, because a setting is invalid, such as an address on which the broker
+ *   cannot listen
  */
 function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
   const { syscall } = (error.cause ?? {}) as NodeJS.ErrnoException
@@ -204,8 +206,9 @@ function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: Loade
 }
 
 /**
- * The URL of the dashboard; undefined if the dashboard is off. A dashboard for this machine alone
- * is served only over loopback, so the URL is also undefined if `host` is another address.
+ * The URL of the dashboard; undefined if the dashboard is off. The setting `local`, which is the
+ * default, serves the dashboard only over loopback. The URL is then undefined if `host` is another
+ * address.
  */
 function dashboardUrl(
   url: string,
@@ -248,7 +251,7 @@ function infinityAsOff(_: string, value: unknown): unknown {
  * Resolves with the first SIGTERM or SIGINT. A later signal ends the process immediately with exit
  * code 1. One Ctrl-C can arrive as two signals within milliseconds. The terminal sends SIGINT to
  * the whole process group, and npm sends SIGINT to its child too. These two signals count as one
- * signal.
+ * signal. A signal that was ignored when this process started stays ignored.
  */
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {

@@ -28,7 +28,7 @@ export function sessionCommand(): Command {
   return brokerCommand(
     'session',
     'show one session: its client, its lease and grace, its locks and its waiting requests',
-    `holdfast show orders:42          # shows the ids of the sessions
+    `holdfast show orders:42          # shows the ids of its sessions
 holdfast session FWTlRuLi5iiFVUmSsg_gh
 holdfast session -- -WTlRuLi5iiFVUmSsg_gh    # for an id that begins with a dash`,
   )
@@ -101,8 +101,8 @@ function throwQueryError(error: unknown): never {
 async function locksOf(session: AnySession, id: string): Promise<SessionLocks> {
   const found: SessionLocks = { held: [], waiting: [], isIncomplete: false }
   /**
-   * The last key whose queue was read. If the locks of this key fill a page, the next page may list
-   * the same queue again.
+   * The last key whose queue was read. If the locks of a key need several pages, each page may list
+   * the queue of the key again.
    */
   let lastQueueKey: string | undefined
   for await (const page of pagesOf(session, undefined)) {

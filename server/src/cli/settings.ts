@@ -22,8 +22,8 @@ export interface Setting {
    */
   readonly placeholder?: string | undefined
   /**
-   * The name of the flag without dashes, if this name differs from the name of the setting in
-   * kebab-case.
+   * The name of the flag without the leading `--`. Given only if this name differs from the name of
+   * the setting in kebab-case.
    */
   readonly flag?: string | undefined
   /** The flag of one letter, such as `-p`. */
@@ -124,7 +124,7 @@ export const settings = {
     group: 'Sharing a log with other brokers',
     placeholder: 'file',
     kind: 'text',
-    help: 'authority of the certificate of PostgreSQL or etcd, in PEM',
+    help: 'CA certificate for PostgreSQL or etcd, in PEM',
   },
   logCert: {
     group: 'Sharing a log with other brokers',
@@ -289,7 +289,7 @@ export const settings = {
   metrics: {
     group: 'Monitoring',
     kind: 'boolean',
-    help: 'serve /metrics on the admin port, or without an admin port to this machine only',
+    help: 'serve /metrics on the admin port; without an admin port, to this machine only',
   },
   adminPort: {
     group: 'Monitoring',

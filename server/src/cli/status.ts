@@ -36,7 +36,7 @@ export function statusCommand(): Command {
     .description('show whether brokers are ready, and the state of their command log')
     .argument(
       '[url...]',
-      'ws:// or http://, or several (default: HOLDFAST_URL, or the broker on this machine)',
+      'one or several ws:// or http:// URLs (default: HOLDFAST_URL, or the broker on this machine)',
       appendUrls,
     )
     .option('-u, --url <url>', 'the URLs as an option, as in the other commands', appendUrls)
@@ -94,8 +94,8 @@ function notReady(address: URL): Exit {
 }
 
 /**
- * Rounds every number to a hundredth, for readers. This loses nothing that matters, because a
- * status has only measurements and counts, and no number that a client chose.
+ * Rounds every number to a hundredth. This loses nothing that matters, because a status has only
+ * measurements and counts, and no number that a client chose.
  */
 function roundNumber(_: string, value: unknown): unknown {
   return typeof value === 'number' ? rounded(value) : value
@@ -137,7 +137,7 @@ async function statusIn(body: string): Promise<BrokerStatus | undefined> {
 }
 
 /**
- * All fields of a status that are printed as numbers. A field that a broker may omit counts as 0.
+ * All fields of a status that are printed as numbers. An omitted field counts as 0 or is left out.
  *
  * @throws {TypeError} if the status has no log, or a log of an unknown kind
  */

@@ -58,8 +58,8 @@ ${exitHelp}`,
 }
 
 /**
- * Makes a token and prints it. With `--file`, also adds a line with the hash of the token to the
- * token file, in three steps:
+ * Makes a token, and prints it. Without `--file`, also prints the line for the token file, with the
+ * hash of the token. With `--file`, adds this line to the token file in three steps:
  * - Writes the new content of the file to a second file. If this fails, no token is printed.
  * - Prints the token. If this fails, the token file stays unchanged.
  * - Replaces the token file by the second file.

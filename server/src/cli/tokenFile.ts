@@ -49,7 +49,7 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
     // If the last line has no line feed, add a line feed first. Without the line feed, the added
     // line would become a part of the last line. An empty file needs no line feed.
     const lineEnd = existing === undefined || /(^|\n)$/.test(existing.text) ? '' : '\n'
-    if (existing !== undefined) keepOwner(fd, existing.stat)
+    if (existing !== undefined) keepOwnerAndMode(fd, existing.stat)
     writeFileSync(fd, `${existing?.text ?? ''}${lineEnd}${line}`)
     fsyncSync(fd)
   } catch (error) {
@@ -72,7 +72,10 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
   }
 }
 
-/** Creates `<file>.new`. Never opens an existing file, because that file may be a symbolic link. */
+/**
+ * Creates `<file>.new`. While `<file>.new` exists, waits for up to 5 s. Never opens an existing
+ * `<file>.new`, because it may be a symbolic link.
+ */
 async function createNew(file: string, newFile: string): Promise<number> {
   for (let waited = 0; ; waited += retryMs) {
     try {
@@ -120,7 +123,7 @@ const { O_NOFOLLOW: noFollow = 0, O_NONBLOCK: nonBlocking = 0 } = constants as P
  * Gives the new file the owner of the old file, and the mode 0640 if the old file has that mode.
  * With 0640 a broker that runs as another user can read the file as a member of the file's group.
  */
-function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
+function keepOwnerAndMode(fd: number, { uid, gid, mode }: Stats): void {
   const current = fstatSync(fd)
   if (current.uid !== uid || current.gid !== gid) fchownSync(fd, uid, gid)
   fchmodSync(fd, (mode & 0o777) === 0o640 ? 0o640 : 0o600)

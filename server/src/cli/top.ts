@@ -1,7 +1,7 @@
 /**
  * `holdfast top`: shows the rates of the broker (events per second) and the keys with the longest
- * queues, and refreshes the output until Ctrl-C. The list also has barriers: keys at which sessions
- * wait until enough sessions have arrived.
+ * queues, and refreshes the output until Ctrl-C. The table of keys also has barriers: keys at which
+ * sessions wait until enough sessions have arrived.
  */
 import type { LockMode, LockStats, QueryResult } from '@holdfast/client'
 import { maxDurationMs } from '@holdfast/shared'
@@ -114,8 +114,8 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
     // Ctrl-C must end the command even while the broker cannot be reached and sends no answer.
     const results = await Promise.race([answers, stopping])
     if (results === undefined) return
-    const [stats, locksAndRequests, { arrived: barrierCalls }] = results
-    const barriers = barriersOf(barrierCalls)
+    const [stats, locksAndRequests, { arrived }] = results
+    const barriers = barriersOf(arrived)
     const sample = { at: performance.now(), stats, locksAndRequests, barriers }
     await show(sample, previous, flags)
     previous = sample
@@ -165,8 +165,8 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
   // Clear only a terminal. A file keeps all refreshes, one after the other.
   if (process.stdout.isTTY) writeOut(clearTerminal)
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
-  const unreadText = unread > 0 ? [`${unread} locks and requests were not read: use --all`] : []
-  print([...unreadText, ...counterTexts(stats)].join('; '))
+  const unreadTexts = unread > 0 ? [`${unread} locks and requests were not read: use --all`] : []
+  print([...unreadTexts, ...counterTexts(stats)].join('; '))
   const lines = await formatTable(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     [

@@ -61,6 +61,6 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
 
 /** The error if the broker did not answer in time. The lock may or may not be revoked. */
 function noAnswerInTime(key: string, { code, message }: Exit): Exit {
-  const doubt = `the lock may be revoked all the same: check with holdfast show ${key}`
-  return new Exit(code, `${message}; ${doubt}`)
+  const advice = `the lock may be revoked all the same: check with holdfast show ${key}`
+  return new Exit(code, `${message}; ${advice}`)
 }

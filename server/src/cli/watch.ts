@@ -42,8 +42,8 @@ request that is granted without waiting is not queued.`,
       withSession(
         flags,
         async (session) => {
-          // This promise rejects if the broker refuses the watch.
           let rejectWatch: (error: Error) => void = () => {}
+          // This promise rejects if the broker refuses the watch.
           const refusedWatch = new Promise<never>((_, reject) => {
             rejectWatch = reject
           })
@@ -90,8 +90,8 @@ function isQueueEvent(
 }
 
 /**
- * Prints all held locks and waiting requests that the event lists. `cell` is undefined unless the
- * keys are divided among several brokers or clusters (cells), each of which sends its own state.
+ * Prints all held locks and waiting requests that the event lists. If the keys are divided among
+ * several brokers or clusters (cells), each cell sends its own state, and `cell` is its number.
  */
 function printState(state: StateEvent & { readonly cell?: number | undefined }): void {
   const { held, heldCount, waiting, waitingCount, resync, cell } = state
@@ -109,8 +109,8 @@ function printState(state: StateEvent & { readonly cell?: number | undefined }):
 }
 
 function lockText(lock: HeldInfo): string {
-  const holder = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}${valueNote(lock)}`
-  return `${escapeText(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
+  const details = `${modeText(lock)} ${sessionLabel(lock)} fence ${lock.fence}${valueNote(lock)}`
+  return `${escapeText(lock.key)} ${details} ${metadataText(lock)}`.trimEnd()
 }
 
 function waiterText(request: WaitingInfo): string {

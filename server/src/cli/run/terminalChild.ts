@@ -29,11 +29,12 @@ const backgroundCheckMs = 200
  * - `end` ends the shell with the exit code of the command.
  *
  * When the command has ended or was stopped, the script writes a line to descriptor 4: `back` and
- * an exit code. This process ignores the exit code, and reads the state of the command instead.
+ * the exit code that the shell saw. The line only wakes this process, which then reads the state of
+ * the command.
  *
- * The shell's own standard error becomes /dev/null, to hide its messages about jobs. Descriptor 5
- * keeps the original standard error for the command. Only bash keeps its own standard error,
- * because bash needs it to give the terminal to the command.
+ * Descriptor 5 keeps the original standard error for the command. The shell's own standard error
+ * becomes /dev/null, to hide messages about jobs. The exception is bash, which needs its standard
+ * error to give the terminal to the command.
  *
  * @param script The script that starts the command, see `launchScript`.
  */
@@ -63,8 +64,9 @@ export async function startChild(deps: ChildDeps): Promise<Child> {
 
 /**
  * Whether the command may have the terminal. The terminal must be standard input, and this process
- * must be in the foreground of the terminal. No other process of this job may need the terminal, as
- * `less` does in `holdfast run … | less`. Ancestors of this process, such as npx, do not count.
+ * must be in the foreground of the terminal. This job must have no other process, because that
+ * process may need the terminal: for instance `less` in `holdfast run … | less`. Ancestors of this
+ * process, such as npx, do not count.
  */
 export function hasTerminalToGive(): boolean {
   if (process.platform === 'win32' || !isatty(/* standard input */ 0)) return false
@@ -88,7 +90,7 @@ export class TerminalChild extends Child {
   readonly #jobShell: ChildProcess
   /** The pipe to the shell, for orders such as `fg`. */
   readonly #shellOrders: Writable
-  /** Whether the command may continue, because the lock is still held. */
+  /** Whether the lock is still held, so that the command may continue. */
   readonly #mayContinue: () => boolean
   #timer: NodeJS.Timeout | undefined
   #exitCode: number | undefined
@@ -117,7 +119,8 @@ export class TerminalChild extends Child {
   }
 
   override get wasInterrupted(): boolean {
-    // If SIGINT was ignored at the start, the command ignores the SIGINT of the terminal.
+    // If SIGINT was ignored at the start, the command ignores the terminal's SIGINT. A SIGINT that
+    // ended the command may then have another sender.
     const mayHaveOtherSender = this.#hasPassedInterrupt || ignoredSignalNames.has('SIGINT')
     return this.#exitCode === exitOfSignal('SIGINT') && !mayHaveOtherSender
   }
@@ -142,7 +145,7 @@ export class TerminalChild extends Child {
       lineReader.once('close', () => resolve(''))
     })
     // The script of `launchScript` first writes "pid" and its process id. If the shell has job
-    // control, that script runs in a group of its own with the same id.
+    // control, that script runs in a group of its own, and the group has the id of the process.
     const group = Number(/^pid (\d+)$/.exec(firstLine)?.[1])
     if (processOf(group)?.group !== group) {
       // The shell has no job control, so the shell must end without starting the command.
@@ -184,12 +187,14 @@ export class TerminalChild extends Child {
       this.#shellOrders.write(`wait ${this.group}\n`)
       return
     }
+    // If a command was in the background and its job has the terminal now, the user wants the
+    // command to continue, which the code below does.
+    const shouldStop = wasInForeground || !this.#hasTerminal()
     // Stop this job together with the command. The user continues the job with `fg` or `bg` of the
     // user's shell. If no such shell exists, the system ignores SIGTSTP, and the command continues.
-    // Do not stop a job that has the terminal again, because the code below continues the command.
-    const shouldStop = wasInForeground || !this.#hasTerminal()
-    // The id 0 stands for all processes of this process group.
-    if (isStopped(leader) && shouldStop && this.#mayContinue()) this.suspendSelf('SIGTSTP', 0)
+    if (isStopped(leader) && shouldStop && this.#mayContinue()) {
+      this.suspendSelf('SIGTSTP', /* all processes of this group */ 0)
+    }
     // Ask again whether the lock is held, because this process may have been stopped for hours. If
     // the lock was lost, `LockGuard` kills the command, and the command must not continue.
     if (this.#mayContinue()) {

@@ -22,7 +22,7 @@ while read -r line; do
 done
 [ -n "$group" ] && kill -9 "-$group"`
 
-/** How many dead watchdogs are replaced for one command. The next death prints an error. */
+/** How many dead watchdogs are replaced for one command. The death after these prints an error. */
 const maxReplacements = 10
 
 /** Watches one command. If the watchdog process dies, this class starts a new watchdog process. */
@@ -82,7 +82,7 @@ export class Watchdog {
       this.#isFinished = true
       printError(
         `The watchdog of the command has ended ${maxReplacements + 1} times and is not started ` +
-          'again: after a SIGKILL of holdfast the command would go on without the lock',
+          'again: if holdfast is killed now, the command goes on without the lock',
       )
       return
     }
