@@ -74,7 +74,7 @@ export class PrefixTree<V extends object> {
     if (node.children === undefined) {
       parent.children!.delete(node.label.charCodeAt(0))
       if (parent.children!.size === 0) parent.children = undefined
-      // The deleted node may leave the parent with only one child.
+      // Without the deleted node, the parent may have only one child.
       mergeWithOnlyChild(grandparent, parent)
     } else mergeWithOnlyChild(parent, node)
   }
@@ -113,7 +113,7 @@ export class PrefixTree<V extends object> {
         visitAll(node, visit)
         return
       }
-      // No text begins with the prefix, because the label differs from the prefix.
+      // No text begins with the prefix, because the label differs from the rest of the prefix.
       if (sharedUnits < node.label.length) return
     }
     // `node` has exactly the text `prefix`, so only the nodes below have longer texts.
@@ -122,8 +122,8 @@ export class PrefixTree<V extends object> {
 }
 
 /**
- * Visits the values of a node and of the nodes below. Uses a stack instead of recursion, because a
- * tree can be as deep as its longest text.
+ * Visits the values of a node and of the nodes below; where `visit` returns false, skips the nodes
+ * below. Uses a stack instead of recursion, because a tree can be as deep as its longest text.
  */
 function visitAll<V>(top: Node<V>, visit: (value: V) => boolean): void {
   const stack = [top]

@@ -1,9 +1,9 @@
 /**
  * Searches the lock table, for queries and for the locks that are held when a watch begins. A
- * search for one key is a look-up; a search for a prefix walks over all keys in use. If a
- * client has asked for the search, the search may pause between two keys. The search pauses when
- * the connection has used up its work budget in this turn of the event loop, and while the client
- * does not read.
+ * search for one key is a look-up; a search for a prefix walks over all keys in use. A search for a
+ * caller in the same process never pauses. A search for a client may pause between two keys. The
+ * search pauses when the connection has used up its work budget in this turn of the event loop, and
+ * while the client does not read.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { costOfKeys, costOfSkipping, keysFor } from '../config/workCosts.js'
@@ -25,11 +25,11 @@ import { PageBuilder, type PageStart } from './queryPage.js'
 export interface KeySelection {
   /** Only this key. */
   readonly key?: string | undefined
-  /** Every key that begins with this prefix. Default without a `key`: every key. */
+  /** Every key that begins with this prefix. If `key` is missing too: every key. */
   readonly prefix?: string | undefined
   /** Return only the page that begins here (see `queryPage.ts`). Default: return all keys. */
   readonly page?: PageStart | undefined
-  /** Whether the client may see a key. Default: all keys. */
+  /** Whether the client may see a key. Default: the client may see all keys. */
   readonly isVisible?: ((key: string) => boolean) | undefined
 }
 
@@ -37,7 +37,9 @@ export interface KeySelection {
 export interface QueryRows {
   readonly held: readonly Lock[]
   readonly waiting: readonly Request[]
+  /** How many locks match, including those that `held` omits because of the limit. */
   readonly heldCount: number
+  /** How many requests match, including those that `waiting` omits because of the limit. */
   readonly waitingCount: number
 }
 
@@ -46,8 +48,7 @@ type Table = Pick<LockTable, 'keys' | 'fence'>
 /**
  * Searches the table without a pause.
  *
- * @param limit At most this many locks, and at most this many requests, are returned. The counts
- *   include every match.
+ * @param limit Return at most this many locks, and at most this many requests.
  */
 export function find(table: Table, selection: KeySelection, limit: number): QueryRows {
   if (selection.page !== undefined) return findPage(table, selection, selection.page, limit)
@@ -142,6 +143,7 @@ export class TableSearch implements KeySearch {
     if (key !== undefined) {
       if (this.#hasEnded) return undefined
       this.#hasEnded = true
+      // The permission for this key was checked before the search.
       return this.#table.keys.get(key)
     }
     const keyState = this.#walk?.next()
@@ -151,8 +153,8 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Lists at most `limit` locks of a key that are older than the search, by rising fence. The locks
-   * of the key may change while the caller handles a lock.
+   * Lists the first `limit` locks of a key by rising fence, and no locks that are newer than the
+   * search. The locks of the key may change while the caller handles a lock.
    *
    * @param afterFence List only locks with a higher fence. Default 0: all locks.
    */
@@ -207,12 +209,15 @@ export class TableSearch implements KeySearch {
       count--
     }
     this.#listedKey = undefined
-    // If `afterFence` is above the newest fence of the search, the loop also subtracts locks that
-    // `countOf` has left out. `count` may then be negative.
+    // `locksOf` may have got an `afterFence` above the newest fence of the search. Then the loop
+    // also subtracts locks that `countOf` has left out, and `count` may be negative.
     return Math.max(0, count)
   }
 
-  /** How many locks of a key are older than the search. Counts the newer locks as skipped. */
+  /**
+   * How many locks of a key are older than the search. The newer locks add to the cost that
+   * {@link resetSkippedCost} returns.
+   */
   countOf({ holders }: KeyState): number {
     let count = holders.length
     for (let lock = holders.last; lock !== undefined; lock = lock.previous) {
@@ -231,8 +236,8 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Whether the search will still reach a lock; for a lock that has ended, whether the search will
-   * still reach the former place of the lock.
+   * Whether the search has yet to reach a lock. For a lock that has ended: whether the search has
+   * yet to reach the place where the lock was.
    */
   willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#newestFence) return false
@@ -241,8 +246,8 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Whether the search will still visit a key, and so its waiting requests: a visit reads the whole
-   * queue of the key.
+   * Whether the search has yet to visit a key. A visit reads the whole queue of the key, so this
+   * method also tells whether the search has yet to reach the waiting requests of the key.
    */
   willVisit(keyState: KeyState): boolean {
     return this.#walk === undefined ? !this.#hasEnded : this.#walk.isYetToVisit(keyState)
@@ -284,7 +289,8 @@ export function toHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): H
   // An upgrade gives a lock a new fence, its `presentFence`.
   const { key, mode, session, metadata, presentFence: fence, since, extras } = lock
   const { id, name } = session
-  // Of a set (a lock on several keys), only the first lock, the primary lock, has the present ttl.
+  // A lock on several keys is a set of locks, one for each key. A refresh with a new ttl sets the
+  // ttl of the first lock only, the primary lock.
   const { ttl } = lock.primary
   const metadataField = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
   const value = extras?.election?.value

@@ -53,8 +53,8 @@ export interface QueryContext {
 type ReadOperation = 'query' | 'watch'
 
 /**
- * Makes the check of a message that reads the locks of a key. A message without a key needs no
- * permission here, because its answer contains only keys that the client may see.
+ * Returns the permission check for messages that ask for the locks of a key. A message without a
+ * key needs no permission here, because its answer contains only keys that the client may see.
  */
 export function checkReadOfKey(
   operation: ReadOperation,
@@ -66,7 +66,7 @@ export function checkReadOfKey(
     key === undefined ? undefined : policy.checkPermission(operation, key)
 }
 
-/** Sends the locks and their queues, the barriers, the kept results or the session of a query. */
+/** Sends what a query asks for: locks and their queues, barriers, kept results, or one session. */
 export function answerQuery(
   context: QueryContext,
   connection: Connection,
@@ -124,6 +124,7 @@ export function answerWatch(
   { id, key, prefix, queue = false }: WatchRequest,
 ): void {
   const limit = limits.watchesPerSession
+  // A watch with the id of an older watch replaces the older watch, so the count stays the same.
   if (!watchRegistry.has(connection, id) && watchRegistry.countOf(connection) >= limit) {
     connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', limitMessage('watchesPerSession', limit)))
     report(connection, { cause: 'watches_per_session', operation: 'watch', key })
@@ -149,7 +150,7 @@ export function answerStats(
   const stats = statistics.snapshot(liveTable.current)
   const isVisible = keyFilterFor(connection, 'query')
   const cycleKeyCount = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
-  // The filter checks the permission for each key of the deadlocks.
+  // The connection pays for the permission checks, one for each key of the deadlocks.
   if (isVisible !== undefined)
     connection.charge(costOfKeys(cycleKeyCount, /* checksPermission */ true))
   connection.send(encodeStats(id, stats, isVisible))

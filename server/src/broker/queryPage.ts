@@ -11,7 +11,10 @@ import type { KeyPageBuilder, PageKey } from '../protocol/chunkedResponses.js'
 export interface PageStart {
   /** List only keys after this key, in the order of UTF-16 code units; '' lists all keys. */
   readonly after: string
-  /** List also the locks of the key `after` whose fence (number of the grant) is higher. */
+  /**
+   * List also the locks of the key `after` with a fence (number of the grant) above this fence.
+   * Undefined: list none of its locks.
+   */
   readonly afterFence?: number | undefined
 }
 
@@ -47,15 +50,16 @@ export class PageBuilder implements KeyPageBuilder {
   /**
    * Considers one key for the page. The caller must call this method exactly once for each key.
    *
-   * @returns The cost in units of work, without the cost of visiting the key; nearly always 0.
+   * @returns The cost in units of work, nearly always 0. The caller adds the cost of visiting the
+   *   key.
    */
   addKey(keyState: KeyState): number {
     const { key } = keyState
     const { after, afterFence } = this.#start
     if (keyState.isIdle || key < after || (key === after && afterFence === undefined)) return 0
     const { held, waiting } = this.#countsOf(keyState)
-    // The holders of the key `after` are visited three times: by `#countsOf` above, in `build`, and
-    // by `locksOf` of the search.
+    // Three loops run over the holders of the key `after`: `#countsOf` here and in `build`, and
+    // `locksOf` of the search. The loops also visit holders that this page does not list.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
     // Both counts are 0 only for the key `after`, if the previous page has listed all its locks.
     // With a limit of 1, this key would take the only place, and the page would be empty.
@@ -65,8 +69,7 @@ export class PageBuilder implements KeyPageBuilder {
     this.#waitingCount += waiting
     if (this.#upperBound !== undefined && key >= this.#upperBound) return skippedCost
     this.#lowestKeys.push(key)
-    // Sorts only when the list has twice as many keys as the page needs. So most keys cause no
-    // sort.
+    // Most keys cause no sort, because the list grows to twice the length that the page needs.
     if (this.#lowestKeys.length < 2 * this.#limit) return skippedCost
     const cost = skippedCost + this.sortCost
     this.#sort()
@@ -92,7 +95,7 @@ export class PageBuilder implements KeyPageBuilder {
       const keyState = keyStateOf(key)
       if (keyState === undefined) continue
       const { held, waiting } = this.#countsOf(keyState)
-      // The locks of this key were released after the key was added, so the page omits the key.
+      // Since `addKey`, the locks and requests of this key have ended, so the page omits the key.
       if (held === 0 && waiting === 0) continue
       const remaining = {
         held: this.#limit - listedTotal.held,
@@ -115,8 +118,8 @@ export class PageBuilder implements KeyPageBuilder {
     if (isLastPage) return { keys, heldCount: listedTotal.held, waitingCount: listedTotal.waiting }
     const heldCount = Math.max(this.#heldCount, listedTotal.held)
     const waitingCount = Math.max(this.#waitingCount, listedTotal.waiting)
-    // If the counts equal the lengths of the lists, a client takes the page for the last page. Here
-    // they can be equal by chance, because keys may have changed since `addKey`.
+    // If the counts equal the lengths of the lists, a client takes the page for the last page. On
+    // an earlier page they can be equal by chance, because keys may have changed since `addKey`.
     const looksLikeLastPage = heldCount === listedTotal.held && waitingCount === listedTotal.waiting
     return { keys, heldCount: looksLikeLastPage ? heldCount + 1 : heldCount, waitingCount }
   }
@@ -127,9 +130,9 @@ export class PageBuilder implements KeyPageBuilder {
       return { held: keyState.holders.length, waiting: waitingCountOf(keyState) }
     }
     let held = 0
-    const fence = this.#afterFenceFor(keyState.key)
+    const afterFence = this.#afterFenceFor(keyState.key)
     for (let lock = keyState.holders.last; lock !== undefined; lock = lock.previous) {
-      if (lock.fence <= fence) break
+      if (lock.fence <= afterFence) break
       held++
     }
     // The previous page has listed the queue of this key.
@@ -140,9 +143,12 @@ export class PageBuilder implements KeyPageBuilder {
     return key === this.#start.after ? (this.#start.afterFence ?? 0) : 0
   }
 
-  /** Sorts the kept keys, and drops the keys that are too high for the page. */
+  /**
+   * Sorts the kept keys, and drops the keys that are too high for the page. A page has at most
+   * `limit` keys.
+   */
   #sort(): void {
-    // Every key was added once, so no two keys are equal.
+    // The comparison never returns 0, because every key was added once.
     this.#lowestKeys = this.#lowestKeys.sort((a, b) => (a < b ? -1 : 1)).slice(0, this.#limit)
   }
 }

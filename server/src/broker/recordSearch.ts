@@ -29,8 +29,8 @@ export function searchRecords(
   timers: RecordTimers,
   selection: KeySelection,
 ): RecordSearch {
+  // `arrived` and `kept` are the fields of the answer that list calls and results.
   if (kind === 'barriers') {
-    // The answer `found` lists calls in its field `arrived`, and results in its field `kept`.
     return new TableRecordSearch('arrived', table.barriers, selection, (barrier) => ({
       count: barrier.calls.size,
       encode: (limit) => encodeCalls(barrier, limit),
@@ -47,8 +47,8 @@ export function searchRecords(
 }
 
 /**
- * Yields the text of at most `limit` of the calls that wait at the barrier. Copies the calls first,
- * because calls may come and go between two yields.
+ * Yields at most `limit` of the calls that wait at the barrier, each as JSON. Copies the calls
+ * first, because calls may come and go between two yields.
  */
 function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<string> {
   const waitingCount = barrier.calls.size
@@ -57,7 +57,7 @@ function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<strin
   for (const call of calls) yield encodeBarrierCall(barrier, waitingCount, call)
 }
 
-/** All barriers, or all kept results: gets the record of a key, or walks over all records. */
+/** Where a search finds its records: in all barriers, or in all kept results. */
 interface RecordSource<T> {
   get(key: string): T | undefined
   walk(): { next(): T | undefined; end(): void }

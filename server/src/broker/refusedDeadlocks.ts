@@ -3,8 +3,8 @@
  * command line. A deadlock is a cycle of requests that wait for each other. The broker refuses the
  * request that would complete the cycle.
  *
- * Clients choose the keys and the session names in a cycle. So the kept deadlocks are bounded in
- * number and in bytes, and these bytes count as memory of the clients.
+ * Clients choose the keys and the session names in a cycle, and these texts may be long. So the
+ * kept deadlocks are bounded in number and in bytes. These bytes count as memory that clients use.
  */
 import type { RefusedDeadlock } from '@holdfast/shared'
 import { textBytes } from '../core/weights.js'

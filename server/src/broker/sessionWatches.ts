@@ -26,9 +26,9 @@ export interface PublishedEvent {
   readonly sequence: number
   /** The event as JSON. */
   readonly text: string
-  /** Counts one more connection that keeps the event until it is written. */
+  /** Counts one more place that keeps the event, such as a send queue. */
   retain(): void
-  /** Counts one connection fewer that keeps the event. */
+  /** Counts one place fewer that keeps the event. */
   release(): void
 }
 
@@ -41,12 +41,12 @@ export interface GroupIndex {
   remove(text: string, isKey: boolean, watches: SessionWatches): void
 }
 
-/** An event in a send queue counts as the characters of its text and this many more. */
+/** The size of an event in a send queue is the length of its text plus this many characters. */
 const extraEventChars = 64
 /** When an event is encoded, one unit of work covers this many visited groups. */
 const groupsPerUnit = 4
-/** A group with this many watches costs as much as two groups. */
-const watchesPerGroup = 16
+/** This many watches in a group cost as much as one more group. */
+const watchesPerExtraGroup = 16
 
 /** All watches of exactly the same key or prefix. */
 class WatchGroup {
@@ -55,10 +55,7 @@ class WatchGroup {
   readonly isKey: boolean
   /** For each watch id, the sequence number of the newest event that is older than the watch. */
   readonly #sinceById = new Map<number, number>()
-  /**
-   * The highest number that {@link #sinceById} has ever had: the number of the watch that was added
-   * last.
-   */
+  /** The sequence number that `add` got last. No watch has a higher number. */
   #newestSince = 0
   /** All ids of the group, joined by commas; undefined until an event needs them. */
   #ids: string | undefined
@@ -188,8 +185,8 @@ export class SessionWatches {
   }
 
   /**
-   * Removes all watches. Events that still wait in the send queue are not sent. No watch may be
-   * added afterwards.
+   * Removes all watches. Events that still wait in the send queue are not sent. Keeps the old
+   * groups, so no watch may be added afterwards.
    */
   clear(): void {
     for (const group of this.#groupById.values()) {
@@ -205,9 +202,10 @@ export class SessionWatches {
 
   /**
    * The id of the watch that must not get an event; undefined if all watches may get the event. The
-   * newest watch must not get an event about a lock or request that its search has yet to reach. If
-   * the lock or request still exists then, the search lists its new state, and the event would
-   * repeat this state. If the lock or request has ended by then, the client has never seen it.
+   * newest watch must not get an event about a lock or request that its search has yet to reach.
+   * If the lock or request still exists when the search gets there, the search lists its new state,
+   * and the event would repeat this state. If the lock or request has ended by then, the client has
+   * never seen it.
    *
    * @param isYetToReach Whether this search has yet to reach the lock or request of the event.
    */
@@ -246,7 +244,7 @@ export class SessionWatches {
         const groupIds = group.idsFor(sequence, excludedId)
         if (groupIds !== '') ids += ids === '' ? groupIds : `,${groupIds}`
         // A large group costs more, because `idsFor` may visit all its watches.
-        groupCount += 1 + Math.floor(group.size / watchesPerGroup)
+        groupCount += 1 + Math.floor(group.size / watchesPerExtraGroup)
       }
     })
     this.subscriber.charge(Math.floor(groupCount / groupsPerUnit))
@@ -346,7 +344,7 @@ class QueuedEvent implements DeferredMessage {
   }
 
   encode(): string | undefined {
-    // From now on the queue keeps the message instead of the event.
+    // From now on the queue keeps the message, so the event need not be retained.
     this.discard()
     return this.#watches.encode(this.#event, this.#excludedId)
   }

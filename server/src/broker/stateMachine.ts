@@ -34,7 +34,7 @@ export interface StateMachineDeps {
   readonly observer: Observer | undefined
   readonly watchRegistry: WatchRegistry
   readonly thisBroker: OwnerBroker
-  /** Undefined unless other brokers share the log. */
+  /** Undefined if this broker uses its log alone. */
   readonly membership: Membership | undefined
   readonly listener: StateMachineListener
   /**
@@ -156,9 +156,9 @@ export class BrokerStateMachine implements StateMachine {
 
   /**
    * Passes an effect to the observer. In a cluster only the owner broker (the broker that keeps the
-   * deadlines of the session) passes the effect. So the cluster reports each effect once. When a
-   * session is resumed, all other brokers report that the session has moved, because each of them
-   * may be its former owner.
+   * deadlines of the session) passes the effect. So the cluster reports the effect once. An effect
+   * without a session is not reported. When a session is resumed, all other brokers report that the
+   * session has moved, because each of them may be its former owner.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {

@@ -33,7 +33,7 @@ export class Statistics {
   #unlocked = 0
   readonly #refusedDeadlocks = new RefusedDeadlocks()
 
-  /** How many locks have ended because their ttl or their longest hold was over. */
+  /** How many locks have ended because their ttl or their `maxHold` was over. */
   get expired(): number {
     return this.#expired
   }
@@ -73,7 +73,7 @@ export class Statistics {
       case 'answer':
         if (effect.answer.kind !== 'failed') break
         // `repeat: true` marks a repetition of an answer that was counted before, or a refusal that
-        // the table does not store. A refused deadlock is such a refusal, so count it.
+        // the table does not store. A refused deadlock is such a refusal, so it counts in any case.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }

@@ -3,9 +3,9 @@
  *
  * - Client deadlines use *compensated time*: the monotonic clock minus the time for which the
  *   broker itself was paused. A broker that was paused for a minute did not listen in that minute,
- *   so the broker adds the minute to each deadline. Client deadlines are for leases, ttls, the
- *   handshake, and clients that read slowly. (A client must send at least once in each lease, and
- *   must refresh a lock before its ttl ends.)
+ *   so every client gets a minute more. Client deadlines are for leases, ttls, the handshake, and
+ *   clients that read slowly. (A client must send at least once in each lease, and must refresh a
+ *   lock before its ttl ends.)
  * - Broker timers (timeouts of requests, pings, closing connections) use the monotonic clock
  *   directly. A pause does not shift these timers, because a shift would make the timers even
  *   later.
@@ -77,7 +77,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * - while `#isHandling` is true: the time when the broker began to wait for the end of the turn
    * - otherwise: Infinity
    *
-   * Counting a pause sets this time to the time of the count.
+   * When a pause is counted, this time becomes the present time.
    */
   #wakeAt = Number.POSITIVE_INFINITY
   /** Whether the end of this turn handles the passed deadlines, so that no timer is needed. */
@@ -114,9 +114,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   }
 
   /**
-   * Whether a client deadline at `at`, in compensated time, has passed. This method may return
-   * false for a time that `now` has already returned. `now` never goes back, but the clock minus
-   * the pauses can go back.
+   * Whether a client deadline at `at`, in compensated time, has passed. May return false for a time
+   * that `now` has already returned, because the clock minus the pauses can go back.
    */
   hasPassed(at: number): boolean {
     return this.#realNow() - this.#pausedMs >= at
@@ -151,7 +150,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     return this.#clientDeadlines.dueAt(subject)
   }
 
-  /** Sets or moves the broker timer of a subject to `ms` from now, in uncompensated time. */
+  /** Sets or moves the broker timer of a subject to `ms` from now, by the monotonic clock. */
   setTimer(subject: TimerSubject, ms: number): void {
     const at = this.#realNow() + ms
     this.#brokerTimers.set(subject, at)

@@ -33,7 +33,7 @@ export class UnfinishedKeys implements PacedWork {
 
   /**
    * Forgets all keys when this broker is no longer a member of its cluster. The broker that takes
-   * over the sessions grants the waiters.
+   * over the sessions finds the keys in its lock table, and grants the waiters.
    */
   clear(): void {
     this.#keys.clear()

@@ -7,9 +7,9 @@ import type { GroupIndex, SessionWatches } from './sessionWatches.js'
 
 /**
  * Maps keys and prefixes to the connections that watch these keys and prefixes. The index stores a
- * connection as its {@link SessionWatches}. A connection that watches a prefix has no entries for
- * keys and longer prefixes that begin with this prefix. The entry of the prefix already finds the
- * connection for their events. A group is all watches of one connection for the same key or prefix.
+ * connection as its {@link SessionWatches}. For a connection that watches a prefix, the index needs
+ * no entry for a key or longer prefix that begins with this prefix. The entry of the prefix already
+ * finds the connection for these events.
  */
 export class WatchIndex implements GroupIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()
