@@ -54,13 +54,14 @@ export class ConnectionAdmission {
     const isFull = this.#open.size >= limits.connections
     const { exceededLimit, displacedConnection } = this.#pendingConnections.add(connection, isFull)
     if (exceededLimit !== undefined) return this.#rejected(connection, exceededLimit)
+    // If a connection is displaced, `#open` has one too many until the caller closes it.
     this.#open.add(connection)
     time.setClientDeadline(connection, time.now() + limits.helloMs)
     if (displacedConnection === undefined) return undefined
     return this.#rejected(displacedConnection, isFull ? 'connections' : 'pendingConnections')
   }
 
-  /** Must be called when the connection got its session, because the handshake is then over. */
+  /** Must be called when the connection gets its session, which ends the handshake. */
   onAttached(connection: Connection): void {
     this.#pendingConnections.remove(connection)
     this.#deps.tokenExpiry.start(connection)

@@ -24,13 +24,14 @@ import { invalidOption } from '../config/settings.js'
  */
 type Jose = typeof JoseModule
 
-/**
- * The algorithms for `secret`, and the algorithms for public keys. The lists are disjoint, so that
- * a public key is never used as a secret, nor a secret as a public key.
- */
+/** The algorithms for `secret`. */
 const symmetricAlgorithms = ['HS256', 'HS384', 'HS512']
 /** The shortest secret of each algorithm, in bytes (RFC 7518, section 3.2). */
 const minSecretBytes: Readonly<Record<string, number>> = { HS256: 32, HS384: 48, HS512: 64 }
+/**
+ * The algorithms for public keys. None of them is symmetric: otherwise an attacker could sign
+ * tokens with the public key as the secret.
+ */
 const asymmetricAlgorithms = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA'],
@@ -43,7 +44,7 @@ const asymmetricAlgorithms = [
 export interface JwtOptions {
   /**
    * The shared secret: at least 32 bytes for HS256, 48 for HS384 and 64 for HS512. If several
-   * algorithms are accepted, the longest of these counts.
+   * algorithms are accepted, the secret must be long enough for each of them.
    */
   readonly secret?: string | undefined
   /** One public key as PEM (SPKI). `algorithms` must then have exactly one item. */
@@ -69,7 +70,7 @@ export interface JwtOptions {
   /** The name of the claim that has the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
   /**
-   * The permission rules for a token without the claim that the option `claim` names. Default: no
+   * The permission rules for a token that lacks the claim with rules (see `claim`). Default: no
    * rules, so such a token allows nothing.
    */
   readonly grants?: readonly PermissionRule[] | undefined
@@ -100,8 +101,7 @@ const jwtOptionNames: OptionNames<JwtOptions> = {
  *   other. The returned function rejects with `UNAVAILABLE` if the keys could not be loaded.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
-  // `refuseUnknownOptions` accepts `undefined` but refuses `null`. Options are required here, so
-  // missing options are passed as `null`.
+  // `null` makes `refuseUnknownOptions` throw if the options are missing. It accepts `undefined`.
   refuseUnknownOptions('jwtTokens', options ?? null, jwtOptionNames)
   checkGrantsOption(options.grants)
   const {
@@ -159,7 +159,7 @@ async function verify(
   }
 }
 
-/** The client of a valid token; undefined if the token lacks a principal or has invalid rules. */
+/** The identity that a payload names; undefined if the principal or the rules are not valid. */
 function identityFrom(
   payload: JWTPayload,
   { claim: rulesClaim = 'holdfast', grants }: JwtOptions,

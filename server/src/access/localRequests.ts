@@ -1,8 +1,8 @@
 /**
  * Decides whether a request comes from a program on this machine. Both ends of the connection must
  * be loopback addresses. Loopback alone is not enough, because a proxy on this machine forwards the
- * requests of remote clients over loopback. Proxies, tunnels and CDNs (networks that serve copies
- * of pages) leave traces in a request. A single trace makes the request count as remote.
+ * requests of remote clients over loopback. Most proxies, tunnels and CDNs (networks that serve
+ * copies of pages) leave traces in a request. A single trace makes the request count as remote.
  *
  * A proxy that leaves no trace, such as `ssh -R` or a TCP proxy, cannot be recognised.
  */
@@ -59,9 +59,9 @@ const proxyHeaderPatterns: readonly RegExp[] = [
   /(^|[-_])(loadbalancer|lb|cdn|(dev)?tunnel)([-_]|$)/,
   // Names that end in a word for an address or a port, such as `X-Real-IP` and `X-Remote-Addr`.
   /(^|[-_]|client|real|remote|source|connecting|socket|peer|user)(ip(v?[46])?|addr(ess)?|port)$/,
-  // The TLS connection, the user and the timing that a proxy reports.
+  // Headers in which a proxy reports the TLS connection, the user, and when it got the request.
   /^(x-)?((ssl|tls|remote|webauth|auth-request)[-_]|(request|queue)-start$)/,
-  // The client certificate and the host that a proxy reports.
+  // Headers in which a proxy reports the certificate or the host of the client.
   /^(x-)?client-(cert|verify|tls|ssl|host)/,
   // The names of CDNs, cloud providers, tunnels and proxies, and the headers of API gateways.
   /^(x-)?(cf|cloudfront|cloudflare|fly|fastly|akamai|edgeconnect|edge|incap)([-_]|$)/,
@@ -91,7 +91,7 @@ export function hasProxyTrace({ headers, httpVersion }: IncomingMessage): boolea
   return Object.keys(headers).some((name) => !ordinaryHeaders.has(name) && isProxyHeader(name))
 }
 
-/** Whether a header shows a proxy. @param name In lower case. */
+/** Whether a header shows a proxy. `name` must be in lower case. */
 export function isProxyHeader(name: string): boolean {
   return proxyHeaders.has(name) || proxyHeaderPatterns.some((pattern) => pattern.test(name))
 }

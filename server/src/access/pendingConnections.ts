@@ -3,11 +3,11 @@
  * upgrade and the message `welcome`. The folder `http` uses the same class for sockets that have
  * not sent their whole request, and for upgrades that wait for a later turn of the event loop.
  *
- * One limit holds for the pending connections of each address except Unix sockets, and another
- * limit for all addresses together. When all addresses together have reached their limit, a new
- * connection may displace the oldest connection of the address that has the most pending
- * connections. The new connection may do so only if its own address has fewer pending connections.
- * So a flood from one address cannot keep out the clients of other addresses.
+ * One limit holds for each address, but not for Unix sockets. Another limit holds for all pending
+ * connections together. When this total is reached, a new connection may displace the oldest
+ * connection of the address that has the most pending connections. The new connection may do so
+ * only if its own address has fewer pending connections than that address. So a flood from one
+ * address cannot keep out the clients of other addresses.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -18,7 +18,7 @@ export interface PendingConnection {
   readonly remoteAddress: string | undefined
 }
 
-/** The result of adding a connection. Empty if it was added and displaced no other connection. */
+/** Empty if the new connection was added without displacing an older connection. */
 export interface AdmissionResult<C> {
   /** The limit that the new connection exceeds; undefined if the connection was added. */
   readonly exceededLimit?: LimitName

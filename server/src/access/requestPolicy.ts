@@ -1,8 +1,8 @@
 /**
  * Decides whether a client may send a message. Checks the permissions of the client, its message
  * rate, the size of keys and metadata, and the number of keys in a set (one lock on several keys).
- * If the settings allow every message, {@link policiesFor} makes no policy, so that the check of
- * messages costs nothing.
+ * If the settings allow every message, connections have no policy, so that the check of messages
+ * costs nothing.
  */
 import { maxKeyBytes, maxMetadataBytes, maxSetKeys, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
@@ -50,7 +50,7 @@ export class RequestPolicy implements ConnectionPolicy {
     } catch {
       return false
     }
-    // The identity's own rules have allowed the operation, or the broker authenticates no clients.
+    // Here no `authorize` is set, and the rules of the identity, if any, allow the operation.
     if (identityAllows !== undefined || authenticate === undefined) return true
     // Without rules, an authenticated client may do everything that is not for operators.
     return !operatorOperations.includes(operation)
@@ -63,8 +63,8 @@ export class RequestPolicy implements ConnectionPolicy {
 
   checkSize(key: string, metadata: unknown): Denial | undefined {
     const { keyBytes, metadataBytes } = this.#settings.limits
-    // The validation of the message has refused every size above the maximum. So a limit that
-    // equals the maximum needs no check here.
+    // The validation of the message has refused sizes above `maxKeyBytes` or `maxMetadataBytes`. So
+    // only a lower limit needs a check here.
     if (keyBytes < maxKeyBytes && utf8Length(key) > keyBytes) return tooLarge('keyBytes', keyBytes)
     if (
       metadataBytes < maxMetadataBytes &&
@@ -83,21 +83,21 @@ export class RequestPolicy implements ConnectionPolicy {
 }
 
 /**
- * Returns a function that makes the policy of a connection; undefined if the settings refuse no
+ * Returns a function that makes the policy of a connection; undefined if the settings allow every
  * message.
  */
 export function policiesFor(
   settings: BrokerSettings,
 ): ((identity: Identity, now: number) => RequestPolicy) | undefined {
   const { authenticate, authorize, limits } = settings
-  const refusesNothing =
+  const allowsEverything =
     authenticate === undefined &&
     authorize === undefined &&
     limits.messagesPerSecond === off &&
     limits.keyBytes === maxKeyBytes &&
     limits.metadataBytes === maxMetadataBytes &&
     limits.keysPerSet === maxSetKeys
-  if (refusesNothing) return undefined
+  if (allowsEverything) return undefined
   return (identity, now) => new RequestPolicy(settings, identity, now)
 }
 
@@ -113,6 +113,6 @@ const phrases: Record<Operation, string> = {
   inspect: 'see the principals and addresses of sessions',
 }
 
-function tooLarge(limitName: LimitName, limit: number): Denial {
-  return { code: 'QUOTA_EXCEEDED', message: limitMessage(limitName, limit), limit: limitName }
+function tooLarge(limit: LimitName, limitValue: number): Denial {
+  return { code: 'QUOTA_EXCEEDED', message: limitMessage(limit, limitValue), limit }
 }

@@ -23,15 +23,15 @@ interface CountedSession {
  */
 export class SessionQuota {
   readonly #limits: BrokerLimits
-  readonly #principals = new CountsByName()
-  readonly #addresses = new CountsByName()
+  readonly #countsByPrincipal = new CountsByName()
+  readonly #countsByAddress = new CountsByName()
   /** The counted sessions, by their ids. */
   readonly #countedSessions = new Map<string, CountedSession>()
 
   /**
-   * @param isAnonymous Whether the broker does not authenticate clients. All clients then have one
-   *   principal, so sessions are counted by address only. If sessions were counted by principal,
-   *   one client could use up the quota of all clients.
+   * @param isAnonymous Whether the broker does not authenticate clients. All clients then have the
+   *   same principal, so only the limit of each address holds. With a limit of the principal, one
+   *   client could use up the quota of all clients.
    */
   constructor(limits: BrokerLimits, isAnonymous: boolean) {
     // `off` is Infinity, so no count reaches a limit that is off.
@@ -51,10 +51,12 @@ export class SessionQuota {
     const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
     if (this.#isOff) return undefined
     const countedAddress = address === undefined ? undefined : addressGroup(address)
-    if (this.#principals.countOf(principal) >= sessionsPerPrincipal) return 'sessionsPerPrincipal'
+    if (this.#countsByPrincipal.countOf(principal) >= sessionsPerPrincipal) {
+      return 'sessionsPerPrincipal'
+    }
     if (
       countedAddress !== undefined &&
-      this.#addresses.countOf(countedAddress) >= sessionsPerAddress
+      this.#countsByAddress.countOf(countedAddress) >= sessionsPerAddress
     ) {
       return 'sessionsPerAddress'
     }
@@ -91,16 +93,17 @@ export class SessionQuota {
 
   #add(sessionId: string, counted: CountedSession): void {
     this.#countedSessions.set(sessionId, counted)
-    this.#principals.add(counted.principal)
-    if (counted.countedAddress !== undefined) this.#addresses.add(counted.countedAddress)
+    this.#countsByPrincipal.add(counted.principal)
+    if (counted.countedAddress !== undefined) this.#countsByAddress.add(counted.countedAddress)
   }
 
   #remove(sessionId: string): void {
     const counted = this.#countedSessions.get(sessionId)
     if (counted === undefined) return
     this.#countedSessions.delete(sessionId)
-    this.#principals.remove(counted.principal)
-    if (counted.countedAddress !== undefined) this.#addresses.remove(counted.countedAddress)
+    this.#countsByPrincipal.remove(counted.principal)
+    const { countedAddress } = counted
+    if (countedAddress !== undefined) this.#countsByAddress.remove(countedAddress)
   }
 }
 

@@ -10,7 +10,7 @@ export class TokenBucket {
   #tokens: number
   #updatedAt: number
 
-  /** @param now In ms of a monotonic clock; every method must get the time of the same clock. */
+  /** @param now The time of a monotonic clock, in ms. The other methods need the same clock. */
   constructor(rate: number, burst: number, now: number) {
     this.#tokensPerMs = rate / 1_000
     this.#burst = burst

@@ -14,16 +14,13 @@ import { encodeExpiring } from '../protocol/encodeSessionMessages.js'
 /** The broker warns the client this long before the token expires, in ms. */
 const warningMs = 30_000
 
-/** The error for a token on a connection that is not encrypted. */
+/** The error message for a token on a connection that is not encrypted. */
 export const tokenOverPlainText = 'a token over plain ws:// is refused; use wss://'
 
-/**
- * When the token of a connection expires. The broker's timekeeper uses this object as the key of
- * the timer.
- */
+/** When the token of a connection expires. The timekeeper keeps the timer for this object. */
 export class TokenDeadline {
   readonly connection: Connection
-  /** In ms of the wall clock, because tokens use the wall clock. */
+  /** In ms of the wall clock (since 1970), like the time in a token. */
   readonly expiresAt: number
   /** Whether the broker has sent `expiring` to the client. */
   isWarned = false
@@ -74,12 +71,10 @@ export class TokenExpiry {
   }
 
   /**
-   * The first call warns the client, and the second call closes the connection. Returns the cost in
-   * units of work (see `config/workCosts.ts`).
+   * The first call warns the client. A later call closes the connection when the token has expired.
+   * Returns the cost in units of work (see `config/workCosts.ts`).
    */
   onTimer(deadline: TokenDeadline): number {
-    // If the wall clock was set back since the warning, the token has not expired yet. Then the
-    // timer starts again.
     const msLeft = Math.max(0, this.#msLeft(deadline))
     if (deadline.isWarned && msLeft === 0) {
       const reason = `${closeCodes.unauthorized.reason}: the token has expired`
@@ -88,6 +83,7 @@ export class TokenExpiry {
     }
     if (!deadline.isWarned) deadline.connection.send(encodeExpiring(msLeft))
     deadline.isWarned = true
+    // Also starts the timer again if the wall clock was set back since the warning.
     this.#deps.time.setTimer(deadline, msLeft)
     return costs.message
   }
@@ -120,7 +116,10 @@ export class TokenExpiry {
       })
   }
 
-  /** Answers the request with which the client sent the new token. */
+  /**
+   * Answers the request with which the client sent the new token. `newIdentity` is undefined if the
+   * token is not valid.
+   */
   #answer(connection: Connection, id: number, newIdentity: Identity | 'unavailable' | undefined) {
     const { policy, session, remoteAddress } = connection
     if (policy === undefined || connection.state !== 'open') return

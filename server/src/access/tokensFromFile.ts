@@ -10,8 +10,8 @@
  * - Operations are separated by commas. The default `everyday` means all operations but `steal`,
  *   `revoke` and `inspect`.
  * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The
- *   default `*` means all keys. An item cannot contain a space. For the key `a b`, write `a*`,
- *   which allows all keys that begin with `a`.
+ *   default `*` means all keys. An item cannot contain a space. To allow the key `a b`, write `a*`,
+ *   which also allows all other keys that begin with `a`.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if the tokens are long and
  * random.
@@ -32,8 +32,8 @@ import { nodeEnvironment } from '../platform/environment.js'
 interface FileToken {
   /** SHA-256 of the token, in base64url. */
   readonly hash: string
-  /** The line without the hash: the principal, its operations and its keys. */
-  readonly rights: string
+  /** The words of the line after the hash: the principal, its operations and its keys. */
+  readonly wordsAfterHash: string
   readonly identity: Identity
 }
 
@@ -44,8 +44,8 @@ interface FileToken {
  *
  * @param onFault Called once for each change that makes the file unusable. Until the file is valid
  *   again, the former lines stay valid.
- * @param onChange Called when the lines have changed, with the principals of the lines that are new
- *   and of the lines that are gone. A changed line counts as gone and as new.
+ * @param onChange Called when the lines have changed. `added` has the principals of new lines, and
+ *   `removed` the principals of lines that are gone. A changed line counts as gone and as new.
  * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has an invalid line.
  */
 export function tokensFromFile(
@@ -144,7 +144,7 @@ export function isOneWord(text: unknown): boolean {
 
 /** The principals of the lines in `tokens` that are not among the lines in `others`. */
 function principalsOnlyIn(tokens: readonly FileToken[], others: readonly FileToken[]): string[] {
-  const lineOf = ({ hash, rights }: FileToken) => `${hash} ${rights}`
+  const lineOf = ({ hash, wordsAfterHash }: FileToken) => `${hash} ${wordsAfterHash}`
   const otherLines = new Set(others.map(lineOf))
   return tokens
     .filter((token) => !otherLines.has(lineOf(token)))
@@ -205,7 +205,7 @@ function tokenFrom(
   const rule = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, lineName) }
   return {
     hash: Buffer.from(hash, 'hex').toString('base64url'),
-    rights: [principal, allow, ...keys].join(' '),
+    wordsAfterHash: [principal, allow, ...keys].join(' '),
     identity: { principal, may: permissionsFrom([rule]) },
   }
 }

@@ -15,18 +15,18 @@ type Limits = Pick<BrokerLimits, 'connectionsPerSecond' | 'connectionsPerSecondP
 
 /** How long an upgrade counts as recent, in ms. */
 const windowMs = 1_000
-/** Stands for all Unix sockets, in place of a group of addresses. */
+/** The group of all Unix sockets; the other groups are those of {@link addressGroup}. */
 const unixSockets = ''
 
 export class UpgradeRates {
   readonly #total: TokenBucket | undefined
   readonly #perAddress: TokenBuckets | undefined
-  /** When each {@link addressGroup} had its last allowed upgrade; the oldest time first. */
+  /** The time of the last allowed upgrade of each recent group; the oldest time first. */
   readonly #lastUpgradeAt = new Map<string, number>()
   /**
-   * The number of recent repeats, which decays exponentially within about a second. A repeat is an
-   * upgrade less than a second after another upgrade of the same address. Each upgrade beyond the
-   * total uses up one repeat.
+   * How many repeats were counted recently. A repeat is an upgrade less than a second after another
+   * upgrade of the same address. The number decays exponentially within about a second. Each
+   * upgrade beyond the total uses up one repeat.
    */
   #repeats = 0
   #decayedAt: number

@@ -79,9 +79,9 @@ export class Broker {
     // later when it grants the first lock.
     this.#fences.reserve(highestNextFence(this.table))
     const at = this.#environment.clock.wall()
-    // With `formerOwner: undefined`, this command suspends every session in the table. It comes
-    // before `#serve`, when the table has only the sessions that the log restored. Without a
-    // cluster, the name of the owner broker is ''.
+    // Suspends all sessions that the log restored: `formerOwner: undefined` means every session in
+    // the table, and clients cannot open new sessions before `#serve`. Without a cluster, the name
+    // of the owner broker is ''.
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
     this.#serve()
     if (quietStart > 0) {
@@ -94,7 +94,7 @@ export class Broker {
     }
   }
 
-  /** Raises the next fence above all fences from before this start. Begins to accept clients. */
+  /** Raises the next fence above all fences from before the start. Then accepts clients. */
   #serve(): void {
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'raiseFenceFloor', fence: this.#fences.floor, at })
@@ -103,7 +103,8 @@ export class Broker {
 
   /**
    * Closes all connections, because this broker is no longer a member of its cluster. Also drops
-   * the pending handshakes and the unfinished keys, whose waiters the broker was still granting.
+   * the pending handshakes, and the unfinished keys (keys with more waiters than one command could
+   * grant).
    */
   #resign(): void {
     this.#components.handshake.clear()
@@ -121,7 +122,7 @@ export class Broker {
     const { allConnections, connections, connectionDeps } = this.#components
     const connection = new Connection(socket, connectionDeps)
     allConnections.add(connection)
-    // `isLive` is not checked here, because the connection checks it for each frame.
+    // `membership.isLive` is not checked here, because the connection checks it for each frame.
     if (this.#isServing && !this.#isFounding) connections.admit(connection)
     else connections.close(connection, closeCodes.restart)
     return connection
@@ -141,8 +142,8 @@ export class Broker {
    * new log.
    */
   get isServing(): boolean {
-    // Calls `isLive` before the read of `#isServing`: `isLive` may find that the membership has
-    // ended, and then clears `#isServing`.
+    // `isLive` comes before `#isServing`, because it may find that the membership has ended. The
+    // broker then resigns at once, which clears `#isServing`.
     const isLive = this.#membership === undefined || this.#membership.isLive()
     return isLive && this.#isServing && !this.#isFounding
   }
@@ -188,9 +189,9 @@ export class Broker {
   }
 
   /**
-   * How much time is left of a lock's ttl, and of its longest hold. Undefined if the lock has
-   * neither. One time is undefined if the lock has no such limit, or if only another broker of the
-   * cluster knows this time.
+   * How much time is left of a lock's ttl, and of its longest hold. Each of the two times is
+   * undefined if the lock has no such limit, or if only another broker of the cluster knows the
+   * time. Returns undefined if the lock has neither limit.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#components.lockTimes.remainingTimesOf(lock)
@@ -204,8 +205,9 @@ export class Broker {
   }
 
   /**
-   * Prepares the end of the broker: accepts no new connection, and refuses new requests of sessions
-   * that no other broker can take over. Sends `draining` to all clients.
+   * Prepares the end of the broker: accepts no new connection, and sends `draining` to all clients.
+   * Refuses new requests for locks and new calls at barriers, unless another broker can take over
+   * the session.
    *
    * @param withinMs The time until the broker stops, in ms. `draining` tells the clients this time.
    */

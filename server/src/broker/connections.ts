@@ -29,7 +29,7 @@ export interface ConnectionsDeps {
   readonly watchRegistry: WatchRegistry
   readonly memory: MemoryAccount
   readonly scheduler: WorkScheduler
-  /** Its `workUnits` is the work of all commands so far, in units (see `workCosts.ts`). */
+  /** `liveTable.workUnits` is the work of all commands so far (see `workCosts.ts`). */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
@@ -76,14 +76,14 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   onAborted(connection: Connection): void {
-    // `true`: the session keeps its lease, because the client may not know of the abort.
+    // `true`, because the client may not know of the abort.
     this.#suspendSession(connection, true)
     this.#deps.time.setTimer(connection, maxClosingMs)
   }
 
   onClosed(connection: Connection): void {
     this.#deps.allConnections.delete(connection)
-    // `false`: the session lives on only for its grace.
+    // `false`: the session lives on only for its grace (see `#suspendSession`).
     this.#suspendSession(connection, false)
     this.#deps.time.clearTimer(connection)
   }

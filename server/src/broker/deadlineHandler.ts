@@ -4,11 +4,12 @@
  * *broker timer* is the time at which the broker itself must act, for example send a ping.
  *
  * To change the lock table, the broker submits a command to the command log. The table ignores a
- * command whose lock, session or request has changed meanwhile. For this check, the command that
- * expires a lock carries the `generation` of the lock, which rises with each refresh, and the
- * `ownerEpoch` of the session, which rises when another broker becomes its owner. The command that
- * ends a session carries the session's `attachEpoch`, which rises with each resume on a new
- * connection.
+ * command whose lock, session or request has changed meanwhile. For this check, commands carry
+ * numbers:
+ *
+ * - `generation`, when a lock expires: rises with each refresh of the lock.
+ * - `ownerEpoch`, when a lock ends: rises when another broker becomes the owner of the session.
+ * - `attachEpoch`, when a session ends: rises when the session resumes on a new connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -23,8 +24,9 @@ import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
 /**
- * The time after the start of the broker in which it grants only requests that steal a lock.
- * Holders from before the start may still use their locks. A broker timer ends this time.
+ * The first time after the start of a broker. The broker then grants only requests that steal a
+ * lock, because holders from before the start may still use their locks. A broker timer ends the
+ * quiet start.
  */
 export class QuietStart {
   /** How long the quiet start lasts, in ms. */
@@ -41,8 +43,8 @@ export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubj
 /**
  * The object for which a client deadline is set:
  * - `Lock`: the client must refresh the lock.
- * - `HoldDeadline`: the lock ends, because it was held for its `maxHold`, the longest hold.
- * - `Session`: the client must send a message in each lease.
+ * - `HoldDeadline`: the client must unlock the lock within `maxHold`, the longest hold.
+ * - `Session`: the client must send a message within each lease.
  * - `Connection`: the client must finish its handshake, or must read what the broker has sent.
  */
 type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
@@ -50,11 +52,11 @@ type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
 /**
  * The object for which a broker timer is set:
  * - `Request`, `BarrierCall`: its timeout ends.
- * - `KeptResult`: the table must drop the result.
+ * - `KeptResult`: the table must drop the result of a `once` call.
  * - `Connection`: the broker must ping an open connection, or drop a closing connection.
  * - `TokenDeadline`: a token expires soon, or has expired.
  * - `QuietStart`: the quiet start ends.
- * - `ContendedKey`: the holders of a key may get notices of waiting requests again.
+ * - `ContendedKey`: the broker may again notify the holders of a key that requests wait.
  */
 type BrokerTimerSubject =
   | Request
@@ -135,15 +137,16 @@ export class DeadlineHandler
     return 0
   }
 
-  /** Submits the expiry of a lock, unless unread input may refresh or unlock the lock. */
+  /**
+   * Submits the expiry of a lock. If unread input may refresh or unlock the lock, checks the
+   * deadline again later.
+   */
   #expireLock(lock: Lock): void {
     const { log, clock, connections, time } = this.#deps
     const { session, fence, generation } = lock
     const connection = connections.attached.get(session)
-    const inputHandledAt = (connection?.readingResumedAt ?? 0) + maxInputDelayMs
-    if (connection?.isPaused || !time.hasPassed(inputHandledAt)) {
-      // The unread or unhandled input may contain a refresh or an unlock. So the broker checks the
-      // deadline again later.
+    const inputHandledBy = (connection?.readingResumedAt ?? 0) + maxInputDelayMs
+    if (connection?.isPaused || !time.hasPassed(inputHandledBy)) {
       time.setClientDeadline(lock, time.now() + maxInputDelayMs)
       return
     }
@@ -164,8 +167,7 @@ export class DeadlineHandler
 
   /**
    * Submits the end of a session, unless its client has sent messages within the lease, or may have
-   * sent messages that are unread. Returns the units of work, not counting the effects on the lock
-   * table.
+   * sent messages that are unread. Returns the units of work besides the effects on the lock table.
    */
   #endIfSilent(session: Session): number {
     const { log, clock, connections, time } = this.#deps
@@ -178,8 +180,9 @@ export class DeadlineHandler
         time.setClientDeadline(session, time.now() + session.lease / 3)
         return 0
       }
-      // After a pause, the client gets a third of the lease, because its messages from the pause
-      // need time to arrive. `leaseOf` is twice `session.lease` if an idle client asked for this.
+      // After a pause, the client gets a third of the lease, because messages that it sent in the
+      // pause need time to arrive. `leaseOf` is twice `session.lease` if an idle client asked for
+      // the idle lease.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(
         receivedAt + leaseOf(connection),

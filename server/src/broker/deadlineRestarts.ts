@@ -17,7 +17,7 @@ import type { HoldDeadlines } from './holdDeadlines.js'
 /** A record that may have deadlines: for a lock its ttl and `maxHold`, otherwise a timeout. */
 type Timed = Lock | Request | BarrierCall<Session>
 
-/** Earlier than every time; stands for the deadline of a lock that has none yet. */
+/** Earlier than every time; stands for a deadline or start time that a lock does not have. */
 const longAgo = Number.NEGATIVE_INFINITY
 
 interface Restart {
@@ -47,7 +47,7 @@ export class DeadlineRestarts implements PacedWork {
     this.#deps = deps
   }
 
-  /** Starts the deadlines of a session in later turns. Call when this broker takes over. */
+  /** Starts the deadlines of a session in later turns. Call when this broker takes it over. */
   add(session: Session): void {
     // Without this deletion, the session would keep the place of an earlier takeover in the map.
     this.#restarts.delete(session)
@@ -57,15 +57,15 @@ export class DeadlineRestarts implements PacedWork {
   }
 
   /**
-   * Starts at once the deadlines of a session that have not started yet. Call before the client
-   * resumes the session. Returns the units of work (see `workCosts.ts`).
+   * Starts all remaining deadlines of a session at once. Call before the client resumes the
+   * session. Returns the units of work (see `workCosts.ts`).
    */
   finish(session: Session): number {
     const restart = this.#restarts.get(session)
     return restart === undefined ? 0 : this.#workOn(session, restart, Number.POSITIVE_INFINITY)
   }
 
-  /** Starts no more deadlines of a session. Call when the session ends or has another owner. */
+  /** Starts no more deadlines of a session. Call when the session ends or gets another owner. */
   forget(session: Session): void {
     this.#restarts.delete(session)
   }
@@ -85,9 +85,10 @@ export class DeadlineRestarts implements PacedWork {
   }
 
   work(units: number): number {
-    const [next] = this.#restarts
-    if (next === undefined) return 0
-    const usedUnits = this.#workOn(...next, units)
+    const [first] = this.#restarts
+    if (first === undefined) return 0
+    const [session, restart] = first
+    const usedUnits = this.#workOn(session, restart, units)
     if (this.#restarts.size > 0) this.#deps.scheduler.add(this)
     return usedUnits
   }
