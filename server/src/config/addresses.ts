@@ -48,7 +48,7 @@ export function proxyList(proxies: readonly string[]): BlockList | { readonly fa
   return trustedProxies
 }
 
-/** Returns the address of the client, which a trusted proxy may report in a header. */
+/** Returns where a request comes from. A trusted proxy may report this in headers. */
 export function clientAddressOf(
   { headers, socket }: IncomingMessage,
   proxies: BlockList | undefined,
@@ -58,15 +58,15 @@ export function clientAddressOf(
   if (!includesAddress(proxies, peer)) {
     return { address: peer, secure: (socket as TLSSocket).encrypted || isLoopback(peer) }
   }
-  // Every proxy appends the address of its peer at the end. A client can forge only the addresses
-  // before these. So the last address that is not a trusted proxy is the address of the client. If
-  // every address is a trusted proxy, the first is the address of the client.
+  // Every trusted proxy appends the address of its peer to the header, and a client can forge only
+  // the addresses before those. So the client has the last address that is not a trusted proxy. If
+  // every address is a trusted proxy, the client has the first.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
   const protocol = lastForwardedProtocol(headers)
-  const address = hops.at(-1) ?? peer
+  const reportedAddress = hops.at(-1) ?? peer
   return {
-    address: isIP(address) === 0 ? peer : address,
+    address: isIP(reportedAddress) === 0 ? peer : reportedAddress,
     secure: /^(https|wss)$/.test(protocol ?? ''),
   }
 }
@@ -90,7 +90,7 @@ export function forwardedProtocol(
  * one host usually has all these addresses.
  */
 export function addressGroup(address: string): string {
-  // An IPv4 address, the usual case, needs no parsing. Each connection causes several calls.
+  // The usual case, an IPv4 address, must be fast, because each connection causes several calls.
   if (!address.includes(':')) return address
   const unprefixed = withoutMappedPrefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
@@ -134,7 +134,7 @@ function includesAddress(proxies: BlockList | undefined, address: string): boole
   return ipVersion !== 0 && proxies.check(unprefixed, ipVersion === 6 ? 'ipv6' : 'ipv4')
 }
 
-/** The protocol that the nearest proxy reports, whether or not the broker trusts the proxy. */
+/** The last protocol in the header. The nearest proxy has appended it, trusted or not. */
 function lastForwardedProtocol(headers: IncomingMessage['headers']): string | undefined {
   return splitHeader(headers['x-forwarded-proto']).at(-1)
 }

@@ -5,7 +5,7 @@
  */
 import { isIP } from 'node:net'
 
-/** The schemes of web pages. Browsers write an origin with such a scheme in one form only. */
+/** The schemes of web pages. For these, `URL.origin` is the origin as browsers send it. */
 const webSchemes: readonly string[] = ['http:', 'https:']
 /** An origin of an extension or app, such as `chrome-extension://…`, without path and blanks. */
 const appOrigin = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]*$/
@@ -66,13 +66,13 @@ function parseUrl(text: string): URL | undefined {
 
 /**
  * Matches a scheme, if any, and the user and password up to the last `@`: a password may contain
- * any character. Group 1 is the scheme, which replacements keep.
+ * any character. Group 1 is the scheme, which the calls of `replace` keep.
  */
 const userInfoPattern = /^([a-z][a-z\d+.-]*:\/\/)?.*@/is
 
 /**
  * Quotes a name for an error message: without a password, and at most 300 characters. Removes the
- * password before the cut, because the cut may remove the `@` that ends the password.
+ * password before the cut. The cut may remove the `@` by which the pattern finds the password.
  */
 function quoteSafely(name: string): string {
   return JSON.stringify(name.replace(userInfoPattern, '$1***@').slice(0, 300))
@@ -98,7 +98,7 @@ export function hostFault(host: unknown): string | undefined {
 /** The host name that the operator probably means; undefined if unknown. */
 function probableHost(host: string): string | undefined {
   const text = host.trim()
-  // In a URL, brackets enclose an IPv6 address. A host name has no brackets.
+  // Parses an IPv6 address in brackets, because a URL needs them, and removes the brackets again.
   if (isIP(text) === 6) return parseUrl(`http://[${text}]`)?.hostname.slice(1, -1)
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
   const hostAndPath = hasScheme ? text.slice(text.indexOf('//') + 2) : text.replace(/^\/+/, '')

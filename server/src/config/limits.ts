@@ -4,10 +4,10 @@
  * command line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are on by default, because one client could exhaust a broker without
- * them. Limits of rates are off by default, except `workPerSecond`. Limits for each address or
- * principal (the authenticated name of a client) are off too. The reason is that a trusted backend
- * may send fifty thousand requests a second from one address. The `public` profile turns on every
- * limit except `maxHoldMs`.
+ * them. Limits of rates are off by default, except `workPerSecond`, and so are limits for each
+ * address or principal (the authenticated name of a client). Such limits would stop a trusted
+ * backend, which may send fifty thousand requests a second from one address. The `public` profile
+ * turns on every limit except `maxHoldMs`.
  */
 import {
   maxBarrierCallsPerSession,
@@ -24,7 +24,7 @@ import {
 import type { SessionLimits } from '../core/index.js'
 import { heapLimitBytes } from '../platform/environment.js'
 
-/** The value of a limit that is off; `off` in a flag or in a config file. */
+/** The value of a limit that is off. Flags and config files write this value as `off`. */
 export const off = Number.POSITIVE_INFINITY
 
 /**
@@ -39,20 +39,20 @@ export interface BrokerLimits {
   /** Open connections. The broker closes further connections with 1013. Default 65,536. */
   readonly connections: number
   /**
-   * Open connections whose handshake is not over (pending connections). If there are more, one
-   * connection of the address with the most pending connections is closed with 1013. This is the
-   * new connection if it comes from that address, and otherwise the oldest one from that address.
-   * Upgrades that wait for a later turn of the event loop are counted separately, with the same
-   * maximum. The same rule chooses the upgrade that the broker refuses with 503. Default the
-   * greater of 1,000 and a tenth of `connections`; public 200.
+   * Open connections whose handshake is not over (pending connections). Beyond this limit, the
+   * broker closes with 1013 a connection of the address that has the most pending connections. The
+   * broker closes the new connection if it has that address, else the oldest pending one of that
+   * address. Upgrades that wait for a later turn of the event loop have their own count, with the
+   * same maximum. If too many upgrades wait, the same rule selects the one to refuse with 503.
+   * Default the greater of 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
   readonly pendingConnectionsPerAddress: number
   /**
-   * Upgrades that the broker accepts in a second, with a burst of the same size. The broker answers
-   * further upgrades with 503. An address without an upgrade in the last second has priority over
-   * addresses that upgrade repeatedly. Default off; public 500.
+   * Upgrades that the broker accepts in a second, and also the most that it accepts at once. The
+   * broker answers further upgrades with 503. An address without an upgrade in the last second has
+   * priority over addresses that upgrade repeatedly. Default off; public 500.
    */
   readonly connectionsPerSecond: number
   /**
@@ -78,12 +78,12 @@ export interface BrokerLimits {
    * connection with 4429. Default off; public 50.
    */
   readonly messagesPerSecond: number
-  /** Messages that a client may send at once, before `messagesPerSecond` counts. Default 200. */
+  /** Messages that a client may send at once, even if `messagesPerSecond` is less. Default 200. */
   readonly messageBurst: number
   /**
    * Work that one connection may cause in a second, in units of about half a microsecond of broker
-   * time (see `workCosts.ts`). Beyond this limit, the next messages of this connection wait. At
-   * least 1,000. Default 1,000,000; public 50,000.
+   * time (see `workCosts.ts`). Beyond this limit, the next messages of this connection wait.
+   * Minimum 1,000. Default 1,000,000; public 50,000.
    */
   readonly workPerSecond: number
   /**
@@ -116,18 +116,18 @@ export interface BrokerLimits {
   readonly barriersPerSession: number
   /**
    * Longest time for which a session may hold a lock, in ms. When the time is over, the broker ends
-   * the lock, even if the client asked for a longer time or for no limit. Applies to sessions that
-   * were opened at this broker. Default off.
+   * the lock, even if the client asked for a longer time or for no limit. In a cluster, a session keeps
+   * the limit of the broker that opened the session. Default off.
    */
   readonly maxHoldMs: number
-  /** Results of `once` that the broker keeps for later calls. Default 1,000; public 1,000. */
+  /** Results of `once` that the broker keeps for later calls. Default 1,000. */
   readonly keptResults: number
   /** Bytes of all kept results of `once`. Default 16 MiB; public 4 MiB. */
   readonly keptResultBytes: number
   /**
-   * Waiting scopes (logical tasks of clients) and waiting sets that one check for deadlocks visits.
-   * The check follows the waits from scope to scope. Beyond this limit, the broker refuses the
-   * request. Default 10,000; public 1,000.
+   * Waiting scopes (logical tasks of clients) and waiting requests for sets that one check for
+   * deadlocks visits. The check follows the waits from scope to scope. Beyond this limit, the
+   * broker refuses the request. Default 10,000; public 1,000.
    */
   readonly deadlockVisits: number
   /**
@@ -143,9 +143,9 @@ export interface BrokerLimits {
    */
   readonly slowBytes: number
   /**
-   * How long a client may leave more than `slowBytes` unread, in ms. Also how long
-   * unread output may block the rest of a long answer, or the next messages of the client. After
-   * this time, the broker disconnects the client with 4308. Default 5,000.
+   * How long a client may leave more than `slowBytes` unread, in ms. Also limits how long the rest
+   * of a long answer, or the next messages of the client, wait for the client to read. After this
+   * time, the broker disconnects the client with 4308. Default 5,000.
    */
   readonly slowMs: number
   /**
@@ -154,13 +154,14 @@ export interface BrokerLimits {
    */
   readonly backlogBytes: number
   /**
-   * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
+   * Memory that the broker may use for its clients, in bytes: the lock table, connections, unread
    * output, watches and the deadlocks that `stats` shows. The broker estimates this memory, usually
    * too high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock or a
    * watch, or that set the value of a leader. The broker also answers a `hello` for a new session
    * by closing the connection with 1013. At nine eighths of the limit the broker closes all new
-   * connections with 1013, and closes all connections with over 16 KiB of unread output with 4308.
-   * Default: half of the maximum heap size of V8, which `node --max-old-space-size` sets.
+   * connections with 1013. The broker then also disconnects, with 4308, each client that has left
+   * over 16 KiB of output unread. Default: half of the maximum heap size of V8, which
+   * `node --max-old-space-size` sets.
    */
   readonly memoryBytes: number
 }
@@ -276,7 +277,10 @@ export function limitNameOf(limit: keyof SessionLimits): LimitName {
   return brokerLimitNames[limit]
 }
 
-/** Error messages without the name of the limit. A limit without an entry has a general message. */
+/**
+ * The beginnings of error messages, to which {@link limitMessage} appends the name of the limit. A
+ * limit without an entry has a general message.
+ */
 const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
   locksPerSession: (value) =>
     `the session holds and waits for ${value} locks, the maximum; unlock a lock first`,

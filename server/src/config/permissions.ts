@@ -8,8 +8,8 @@ import { HoldfastError } from '@holdfast/shared'
 /**
  * The operations that need a permission.
  *
- * - `lock`: lock a key in exclusive mode, or take permits of a key (as on a semaphore). Also lock
- *   several keys together, in any mode.
+ * - `lock`: lock a key in exclusive mode, take permits of a key (as from a semaphore), or lock
+ *   several keys together in any mode.
  * - `share`: lock a single key in shared mode.
  * - `steal`: take a lock from its holders.
  * - `query`: ask for the present holders and waiters of a key.
@@ -18,8 +18,8 @@ import { HoldfastError } from '@holdfast/shared'
  * - `revoke`: end a lock of another session.
  * - `inspect`: see the principal and the address of every session. Sessions belong to no key.
  *
- * A session needs no permission to unlock, refresh or cancel its own locks and requests. The
- * error `LOCK_HELD` names the holders of the key also to a client that may not `query` the key.
+ * A session needs no permission to unlock, refresh or cancel its own locks and requests. Even a
+ * client that may not `query` a key learns the holders of the key from the error `LOCK_HELD`.
  */
 export const operations = [
   'lock',
@@ -67,7 +67,7 @@ export interface Identity {
   readonly expiresAt?: number | undefined
   /**
    * Whether the client may do an operation on a key. `authorize` must allow the operation as well.
-   * Default: `authorize` decides alone. Without `authorize`, all operations but `revoke` and
+   * Default: `authorize` decides alone. If neither function exists, all operations but `revoke` and
    * `inspect` are allowed.
    */
   readonly may?: ((operation: Operation, key: string) => boolean) | undefined
@@ -150,7 +150,7 @@ export async function identify(
 
 function isIdentity(value: Identity | undefined | null): value is Identity {
   if (typeof value?.principal !== 'string' || value.principal === '') return false
-  // Comparisons with an `expiresAt` that is no number are false: the identity would never expire.
+  // With NaN the identity would never expire, because every comparison with NaN is false.
   const { expiresAt = Number.POSITIVE_INFINITY } = value
   return typeof expiresAt === 'number' && !Number.isNaN(expiresAt)
 }

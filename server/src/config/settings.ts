@@ -17,7 +17,7 @@ export interface LeaseBounds {
   readonly default: number
 }
 
-/** The contents of the files with a certificate and its key, in PEM format. */
+/** A certificate and its key: the contents of their files, in PEM format. */
 export interface TlsFiles {
   readonly cert: string | Buffer
   readonly key: string | Buffer
@@ -45,11 +45,12 @@ export interface BrokerSettings {
   readonly dashboard: boolean | undefined
   readonly lease: LeaseBounds
   readonly limits: BrokerLimits
-  /** The part of all keys that the broker serves; undefined if the broker serves all keys. */
+  /** The cell (a fixed part of all keys) that the broker serves; undefined for all keys. */
   readonly cell: Cell | undefined
   /**
    * For this time after its start, in ms, the broker grants only requests that steal a lock. Other
-   * requests wait, because clients may still use locks that the broker lost in a restart. 0: none.
+   * requests wait, because clients may still use locks that the broker lost in a restart. 0: the
+   * broker grants all requests from its start.
    */
   readonly quietStart: number
 }

@@ -16,7 +16,7 @@ export const unitsPerMs = 2_000
 export const costs = {
   /** Parsing, checking and handling one message. */
   message: 2,
-  /** Reading a ping, a pong or a fragment of a message, and answering the ping. */
+  /** Reading a fragment of a message, a pong or a ping. Includes the answer to a ping. */
   controlFrame: 4,
   /** One effect of a command on the lock table: a grant, a release, a queued request, an answer. */
   effect: 1,
@@ -69,11 +69,11 @@ const longFrameChars = 2_048
 /** The characters `[` and `{`, which begin an array and an object. */
 const openingBracket = 0x5b
 const openingBrace = 0x7b
-/** Holders of one key that a search visits for one unit without listing them on this page. */
+/** Holders of one key that a query skips for one unit: its present page does not list them. */
 const skippedHoldersPerUnit = 64
-/** Connections that are notified of an event for one unit. */
+/** Connections that one unit pays to notify of an event. */
 const notifiedPerUnit = 4
-/** Keys of a set that are checked and looked up for one unit: their permissions and queues. */
+/** Keys of a set whose permissions are checked and whose queues are looked up for one unit. */
 const setKeysPerUnit = 2
 /** Locks, requests and stored answers of a session that a resume gathers for one unit. */
 const gatheredPerUnit = 4
@@ -181,7 +181,7 @@ export const turnBudget = {
   connection: 1_000,
   /** The time for this maximum, in ms: twice the usual time of its units. */
   connectionMs: 1,
-  /** After the minimum, a connection may use this many units until the clock is read again. */
+  /** A connection beyond the minimum reads the clock each time it has used this many units. */
   lookAtClock: 32,
   /**
    * Guaranteed minimum for one connection, so that a client with little work never waits. A frame
@@ -204,11 +204,12 @@ export const turnBudget = {
   /** For all deadlines that have passed. Further deadlines wait for the next turn. */
   deadlines: 2_000,
   /**
-   * Deliveries, each of one event of a watch to one connection, while the broker handles commands.
-   * As many more may follow at the end of the turn. Further events wait for the next turn.
+   * For events of watches, while the broker handles commands. The unit is the delivery of one event
+   * to one connection. The end of the turn has the same budget again, for the events that wait.
+   * Further events wait for the next turn.
    */
   notifications: 2_000,
-  /** The time for output that the broker must encode: events and long answers, in ms. */
+  /** The time, in ms, for output that the broker must encode: events and long answers. */
   encodingMs: 2,
   /** Guaranteed minimum for all paused connections together. */
   minimumForPaused: 500,

@@ -1,7 +1,7 @@
 /**
  * The acknowledgements (`ack`) that the broker sends on one connection. An `ack` has the number of
  * messages that the broker has handled, and the time when the newest of these messages arrived.
- * From this time the lease of the client runs, which is how long the session lives without a
+ * The lease of the client runs from this time. The lease is how long the session lives without a
  * message of the client.
  *
  * The broker answers a `pong` with an `ack` at once. A client sends an `ack` too, for the answers
@@ -24,18 +24,18 @@ interface DeferredAck {
   readonly arrivedAt: number
 }
 
-/** Removed entries are deleted from the array when there are this many, or no other entries. */
-const maxRemovedKept = 1_024
+/** The array keeps sent entries until there are this many, or until all entries are sent. */
+const maxSentKept = 1_024
 
 export class Acks {
   readonly #sender: AckSender
   /** How many messages the broker has handled, including the message that it is handling now. */
   #messageCount = 0
   #messageArrivedAt: number
-  /** The deferred acknowledgements, oldest first; undefined before the first of these. */
+  /** The deferred acknowledgements, oldest first; undefined before the first `defer`. */
   #deferred: DeferredAck[] | undefined = undefined
-  /** How many entries at the beginning of `#deferred` are removed. */
-  #removedCount = 0
+  /** How many entries at the beginning of `#deferred` are already sent. */
+  #sentCount = 0
   #hasStopped = false
 
   /** @param now The time in ms of compensated time (see `connectionDeps.ts`). */
@@ -75,7 +75,7 @@ export class Acks {
    * the `ack` was deferred.
    */
   sendDeferred(): void {
-    const ack = this.#removeOldest()
+    const ack = this.#removeNext()
     if (ack !== undefined) this.#send(ack.messageCount, ack.arrivedAt)
   }
 
@@ -88,15 +88,15 @@ export class Acks {
     if (!this.#hasStopped) this.#sender.send(encodeAck(messageCount, arrivedAt))
   }
 
-  #removeOldest(): DeferredAck | undefined {
-    const ack = this.#deferred?.[this.#removedCount]
+  #removeNext(): DeferredAck | undefined {
+    const ack = this.#deferred?.[this.#sentCount]
     if (this.#deferred === undefined || ack === undefined) return undefined
-    this.#removedCount++
-    // A client that sends on despite a slow log may have 100,000 acknowledgements here. A call of
-    // `shift` for each of them would move all the others each time.
-    if (this.#removedCount === this.#deferred.length || this.#removedCount === maxRemovedKept) {
-      this.#deferred.splice(0, this.#removedCount)
-      this.#removedCount = 0
+    this.#sentCount++
+    // With a slow log there may be 100,000 acknowledgements here. A call of `shift` for each would
+    // be slow, because each call moves all the others.
+    if (this.#sentCount === this.#deferred.length || this.#sentCount === maxSentKept) {
+      this.#deferred.splice(0, this.#sentCount)
+      this.#sentCount = 0
     }
     return ack
   }

@@ -17,7 +17,7 @@ export interface ArrivalWork {
 export interface AddressPacerDeps<W extends ArrivalWork> {
   readonly scheduler: WorkScheduler
   readonly clock: { monotonic(): number }
-  /** Calls back after the broker has handled all input that has already arrived in this turn. */
+  /** Calls back at the end of this turn, after the input that has already arrived. */
   readonly endOfTurn: (callback: () => void) => void
   /** Units of work (see `workCosts.ts`) for all new clients in one turn. */
   readonly unitsPerTurn: number
@@ -45,8 +45,8 @@ export class AddressPacer<W extends ArrivalWork> {
   }
 
   /**
-   * Does the work now if no other work waits, and if this turn has units left. Both budgets must
-   * have units: the budget for new clients, and the one for all work (`scheduler.unitsLeft`).
+   * Does the work now, unless other work waits or a budget of this turn is used up. The budgets are
+   * `#arrivalUnitsLeft` for new clients, and `scheduler.unitsLeft` for all connections.
    *
    * @returns False if the work must wait; the caller then calls {@link enqueue} or drops the work.
    */
@@ -102,8 +102,8 @@ export class AddressPacer<W extends ArrivalWork> {
   }
 
   /**
-   * At the end of a turn, gives new clients the budget of the next turn, and does waiting work with
-   * this budget. The rest of the budget is for the work that arrives in the next turn.
+   * Runs at the end of each turn with new clients. Sets the budget of the next turn, and already
+   * uses it for waiting work. Work that arrives in the next turn gets the rest of the budget.
    */
   readonly #endTurn = (): void => {
     const { scheduler, clock, unitsPerTurn } = this.#deps
@@ -116,7 +116,7 @@ export class AddressPacer<W extends ArrivalWork> {
       this.#work(arrival)
       if (this.#arrivalUnitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    // The end of the next turn must continue waiting work, or fill up a budget that was used.
+    // The end of the next turn must do the work that still waits, or only renew the used budget.
     if (this.#byAddress.size > 0 || this.#arrivalUnitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 

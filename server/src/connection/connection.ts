@@ -59,13 +59,13 @@ export class Connection implements SocketListener, PacedWork {
    * `pong` that the session is idle (see `broker/heartbeat.ts`).
    */
   hasIdleLease = false
-  /** Bytes of this connection that the memory account has counted. */
+  /** Bytes that `MemoryAccount` has counted for this connection; 0 while its queues are short. */
   countedBytes = 0
   /** Undefined before any pause. Storing -Infinity instead would take more memory. */
   #readingResumedAt: number | undefined
   /**
-   * The number of this connection among the connections of the session; 0 without a session. The
-   * lock table ignores commands with an older number.
+   * Rises with each connection of the session; 0 without a session. Lets the lock table ignore the
+   * commands of earlier connections.
    */
   attachEpoch = 0
 
@@ -178,8 +178,8 @@ export class Connection implements SocketListener, PacedWork {
     const now = this.#deps.time.now()
     this.#allowance.beginTurn(now)
     this.#allowance.chargeAll(costs.controlFrame, now)
-    // The bytes of this frame may have waited in the socket and counted as memory. So the flusher
-    // counts the memory again.
+    // The bytes of this frame may have waited in the socket, so `countedBytes` may include them. The
+    // flusher counts the memory again.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -277,7 +277,7 @@ export class Connection implements SocketListener, PacedWork {
    * this method used.
    */
   work(units: number): number {
-    // `#dropInput` or `terminate` scheduled this call, because no `onClose` follows.
+    // `#dropInput` and `terminate` schedule this call if the socket has closed already.
     if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units, this.#deps.time.now())
@@ -300,8 +300,9 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Closes the connection because of an error of the client or a limit of the broker. The session
-   * keeps its lease, because the client may not know that the connection has ended.
+   * Closes the connection because of an error of the client or a limit of the broker. The client
+   * may not know that the connection has ended. So the session lives on for its lease, and not only
+   * for its grace. The grace is the time for a client to reconnect, and may be shorter.
    */
   abort(closeCode: CloseCode): void {
     if (!this.#acceptsInput()) return
@@ -320,13 +321,12 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Drops the socket without a closing handshake. The session keeps its lease, because the client
-   * may not know that the connection has ended.
+   * Drops the socket without a closing handshake. The session lives on for its lease, as after
+   * {@link abort}.
    */
   terminate(): void {
     if (this.#state === 'gone') return
-    // Without `onAborted`, `onClosed` would later keep the session only for its grace. The grace is
-    // the time for a client to reconnect, and may be shorter than the lease.
+    // Without `onAborted`, `onClosed` would later keep the session only for its grace.
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
     // If the socket closed earlier, no `onClose` follows. So `work` must finish the connection.
@@ -351,8 +351,8 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(parsingCost)
     for (let i = 0; i < elements.length; i++) {
       // `onFrame` has checked whether the first message must wait. A message that may need a whole
-      // turn must use the units that all connections share. If the guaranteed minimum of its
-      // connection were enough, many such messages could run in one turn.
+      // turn waits until the units that all connections share are enough. It may not use the
+      // guaranteed minimum of its connection, or many such messages could run in one turn.
       if (
         (i > 0 && this.#mustWait()) ||
         (scheduler.unitsForLargeWork <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
@@ -368,6 +368,7 @@ export class Connection implements SocketListener, PacedWork {
     // If the frame used more than the whole turn budget of a connection, and took long, the
     // scheduler lets further large work wait for a while.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
+    // Charges the rate budget. The budget of the turn was charged above.
     if (this.#acceptsInput()) this.#allowance.chargeFrame(usedUnits, at)
   }
 

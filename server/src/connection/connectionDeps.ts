@@ -1,7 +1,7 @@
 /**
  * The parts of the broker that a connection needs: the time, the scheduler, and the components for
- * its messages, its output and its end. The interfaces have the class `Connection` as a type
- * parameter, because the file of that class imports this file.
+ * its messages, its output and its end. The class `Connection` is a type parameter of the
+ * interfaces, because an import of the class would be circular: its file imports this file.
  */
 import type { ClientMessage, Hello } from '@holdfast/shared'
 import type { InvalidMessage } from '@holdfast/shared/clientChecks'

@@ -1,6 +1,6 @@
 /**
  * The policy of a connection: what its client may do. The folder `access` implements this
- * interface with the settings and the token of the client.
+ * interface with the settings of the broker and the token of the client.
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type { LimitName } from '../config/limits.js'

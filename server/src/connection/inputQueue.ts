@@ -19,7 +19,7 @@ export const invalidFrame = ''
 
 /** A frame with at most this many characters is parsed as a whole. */
 const maxWholeChars = 2_048
-/** A longer frame is parsed in parts. A part ends with the message that reaches this length. */
+/** A longer frame is parsed in parts. A part ends with the message that makes it this long. */
 const partChars = 1_024
 
 interface Frame {
@@ -78,7 +78,7 @@ export class InputQueue {
     let parsingCost = 0
     if (frame.elements === undefined) {
       parsingCost = costOfParsing(frame.text)
-      // The frame stays in the queue, because the caller aborts the connection.
+      // The frame may stay in the queue, because the caller then aborts the connection.
       if (!parseFrameText(frame)) return 'malformed'
     }
     // True if all messages of the present part were handled, or if no part was parsed yet.
@@ -103,13 +103,14 @@ export class InputQueue {
   }
 }
 
-/** The rest of a frame whose first messages were handled before the pause. */
+/** The rest of a frame, from the element with the index `nextIndex` on. */
 function restOf(text: string, at: number, elements: readonly unknown[], nextIndex: number): Frame {
   if (isParsedWhole(text, elements)) {
     return { text, at, elements, nextIndex, nextPartStart: undefined }
   }
-  const first = firstElementStart(text)
-  const nextPartStart = nextIndex === 0 ? first : endOfElements(text, first, nextIndex) + 1
+  const firstStart = firstElementStart(text)
+  const nextPartStart =
+    nextIndex === 0 ? firstStart : endOfElements(text, firstStart, nextIndex) + 1
   return { text, at, elements: [], nextIndex: 0, nextPartStart }
 }
 
@@ -171,7 +172,7 @@ function firstElementStart(text: string): number {
  * the array.
  *
  * @param text A valid JSON array.
- * @param start Index in `text` of the first character of the first element that counts.
+ * @param start Index in `text` of the first character of the first element to count.
  */
 function endOfElements(text: string, start: number, minCount: number, minEnd = 0): number {
   let depth = 0
