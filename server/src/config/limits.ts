@@ -116,8 +116,8 @@ export interface BrokerLimits {
   readonly barriersPerSession: number
   /**
    * Longest time for which a session may hold a lock, in ms. When the time is over, the broker ends
-   * the lock, even if the client asked for a longer time or for no limit. In a cluster, a session keeps
-   * the limit of the broker that opened the session. Default off.
+   * the lock, even if the client asked for a longer time or for no limit. In a cluster, a session
+   * keeps the limit of the broker that opened the session. Default off.
    */
   readonly maxHoldMs: number
   /** Results of `once` that the broker keeps for later calls. Default 1,000. */

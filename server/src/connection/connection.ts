@@ -178,8 +178,8 @@ export class Connection implements SocketListener, PacedWork {
     const now = this.#deps.time.now()
     this.#allowance.beginTurn(now)
     this.#allowance.chargeAll(costs.controlFrame, now)
-    // The bytes of this frame may have waited in the socket, so `countedBytes` may include them. The
-    // flusher counts the memory again.
+    // The bytes of this frame may have waited in the socket, so `countedBytes` may include them.
+    // The flusher counts the memory again.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
