@@ -1,7 +1,7 @@
 /**
  * `holdfast rebalance`: asks a broker of a cluster to send its clients, with their locks, back to
- * the brokers that they prefer. The command sends an HTTP request without a token, because
- * a broker accepts this request only from its own machine.
+ * the brokers that they prefer. A client prefers the first broker of its list. The HTTP request of
+ * this command needs no token, because a broker accepts such a request only from its own machine.
  */
 import { Command } from 'commander'
 import { adminAddress, askAdmin } from './adminRequest.js'
@@ -11,8 +11,8 @@ import { escapeText, print, printJson } from './output.js'
 import { appendUrls } from './parse.js'
 
 /**
- * How long a broker may take to answer, in ms. The broker answers when its clients have left, which
- * takes at most about 10 s.
+ * How long to wait for the answer, in ms. The broker answers when its clients have left. They leave
+ * within about 10 s, and the rest is a margin.
  */
 const responseTimeoutMs = 20_000
 
@@ -23,11 +23,11 @@ Examples:
 `
 
 const notes = `
-When a broker that had failed runs again, its clients do not return by themselves. Use the command
-then at each broker that has too many clients. Clients with a grace leave within 10 s and keep their
-locks. Clients without a grace stay, because their sessions would end with the connection. Each
-client that leaves connects to the first broker of its list, or to the broker that a load balancer
-chooses.
+When a broker that had failed runs again, its clients do not return by themselves. Then run this
+command on the machine of each broker that has too many clients. Clients with a grace leave within
+10 s and keep their locks. Clients without a grace stay, because their sessions would end with the
+connection. Each client that leaves connects to the first broker of its list, or to the broker that
+a load balancer chooses.
 
 A broker accepts the command only from its own machine. A broker with an admin port accepts the
 command only on that port.

@@ -1,7 +1,7 @@
 /**
  * Shows barriers and kept results for `holdfast ls`, `show` and `top`. At a barrier, callers wait
- * until a given number of them (the parties) have arrived. A `once` is one run of a function for
- * all callers of a key. A kept result is the value of such a run, stored for later callers.
+ * until a given number of them (the parties) have arrived. With `once`, one caller of a key runs a
+ * function for all callers. A kept result is the value of this function, stored for later callers.
  */
 import type {
   BarrierCallInfo,
@@ -19,7 +19,7 @@ const maxNamesInTable = 3
 /** The barriers and kept results that a query found, with their counts. */
 export type Records = BarrierQueryResult & KeptQueryResult
 
-/** The keys that a query covers, and how many items of each list it returns at most. */
+/** The keys that a query covers, and the maximum length of each list in its answer. */
 interface RecordSelection {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
@@ -27,8 +27,8 @@ interface RecordSelection {
 }
 
 /**
- * Reads barriers and kept results. A broker of an earlier version has neither, so both lists are
- * empty.
+ * Reads barriers and kept results. Both lists are empty if the broker has an earlier version, which
+ * knows neither.
  */
 export async function queryRecords(
   session: AnySession,
@@ -118,8 +118,8 @@ export function recordLines({ arrived, kept }: Records): string[] {
       const waited = `has waited for ${ago(call.since)}, session ${call.session}`
       lines.push(`${i + 1}. ${sessionLabel(call)} ${waited}`)
     }
-    const unlisted = barrier.waiting - barrier.calls.length
-    if (unlisted > 0) lines.push(`... and ${unlisted} more parties wait`)
+    const unlistedCount = barrier.waiting - barrier.calls.length
+    if (unlistedCount > 0) lines.push(`... and ${unlistedCount} more parties wait`)
   }
   for (const result of kept) lines.push(keptLine(result))
   return lines

@@ -46,7 +46,7 @@ export interface AcquireParams {
 /**
  * Opens the session.
  * @throws {Exit} 75 if no broker answers within --timeout; 69 if no broker answers within the 2 s
- *   of --try; 128 + n after signal n
+ *   of --try or `--timeout 0`; 128 + n after signal n
  */
 export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
   const { key, flags, name, signal } = params
@@ -62,7 +62,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
         name: flags.name ?? name,
         lease: flags.lease,
         grace: flags.grace ?? 'lease',
-        // Overrides the default `false` of commands, so that the session reconnects.
+        // Replaces the `false` of other commands with the client's default: to reconnect.
         reconnect: undefined,
         signal: AbortSignal.any([signal, timeoutController.signal]),
       },
@@ -80,7 +80,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
 function noAnswer({ key, flags }: AcquireParams): Exit {
   const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
   const option = flags.try ? 'with --try' : flags.timeout === 0 ? '--timeout 0' : '--timeout'
-  // With --timeout 0 too, the broker has the time of --try to answer, so `||` replaces 0.
+  // `--timeout 0` works as --try does, so `||` replaces 0 with the time of --try.
   const within = `within ${exactSpan(flags.timeout || tryAnswerMs)} (${option})`
   // Do not use the code of -E (--conflict-exit-code), because that code means that another session
   // holds the lock. Without an answer of a broker, the holder of the lock is not known.
@@ -93,7 +93,7 @@ function noAnswer({ key, flags }: AcquireParams): Exit {
 /**
  * Waits for the lock.
  * @throws {Exit} 75, or the code of -E, if other sessions hold the lock; 69 if the broker does not
- *   answer within the 2 s of --try; 128 + n after signal n
+ *   answer within the 2 s of --try or `--timeout 0`; 128 + n after signal n
  */
 export async function acquire(
   params: AcquireParams,
@@ -102,8 +102,8 @@ export async function acquire(
 ): Promise<Lock> {
   const { key, flags, metadata, signal, isCampaign } = params
   const items = lockItemsOf(key, flags)
-  // The first item is `key` with its mode.
-  const [{ key: _, ...modeOptions }] = items
+  // The first item has `key`, and its options: the mode, or the capacity and permits.
+  const [{ key: _, ...itemOptions }] = items
   let isWaiting = true
   const waitingTimer = setTimeout(async () => {
     const holders = await holdersOf(session, items)
@@ -124,14 +124,14 @@ export async function acquire(
       return await session.campaign(key, { value, timeout, metadata, signal: anySignal })
     }
     return items.length === 1
-      ? await session.lock(key, { ...modeOptions, ...options })
+      ? await session.lock(key, { ...itemOptions, ...options })
       : await session.lockAll(items, options)
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
     if (error.code === 'ABORTED' && signal.aborted) throw exitFor(signal)
     if (error.code === 'ABORTED' && timeoutController.signal.aborted) throw noAnswer(params)
     if (error.code !== 'LOCK_HELD' && error.code !== 'LOCK_TIMEOUT') throw error
-    // `exitForConflict` may take a second, in which the timer must not print.
+    // The timer must not print while `exitForConflict` waits for an answer, for up to 1 s.
     isWaiting = false
     throw await exitForConflict(params, items, session, error)
   } finally {
@@ -185,7 +185,7 @@ async function holdersOf(
   return results?.find((result) => result !== undefined && result.held.length > 0)?.held ?? []
 }
 
-/** The prefix and the holders, such as "billing-3 since 12:04"; empty if no holder is known. */
+/** Text such as " is held by billing-3 since 12:04", with this prefix; empty without holders. */
 function holdersText(prefix: string, holders: readonly HolderInfo[]): string {
   if (holders.length === 0) return ''
   const names = holders.slice(0, maxNamedHolders).map((holder) => {

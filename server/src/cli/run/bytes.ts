@@ -1,8 +1,8 @@
 /**
- * The bytes of arguments and variables that are not UTF-8, such as a file name in Latin-1. Node
- * reads each such byte as U+FFFD, so `holdfast run k rm FILE` would remove another file. On Linux
- * the bytes come from /proc. On other systems the bytes are not known, and the command gets the
- * text as Node has read it.
+ * The bytes of arguments and environment variables that are not UTF-8, such as a file name in
+ * Latin-1. Node reads each invalid byte as U+FFFD, so `holdfast run k rm FILE` would remove another
+ * file. On Linux the bytes come from /proc. On other systems the bytes are not known, and the
+ * command gets the text as Node has read it.
  */
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
@@ -12,7 +12,8 @@ import { escapeText } from '../output.js'
 /**
  * The arguments of this program, in bytes; empty if the system hides the bytes. In
  * `process.argv`, the arguments follow two words, Node and its script. The command line may also
- * have options of Node before the script, so this code counts the arguments from the end.
+ * have options of Node before the script, so this code counts the arguments from the end. Without
+ * arguments, `slice` would get 0 and would return all words.
  */
 const rawWords =
   process.argv.length > 2
@@ -20,7 +21,8 @@ const rawWords =
     : []
 
 /**
- * The bytes of each variable that is not UTF-8. The key is "NAME=value" as Node reads the variable.
+ * The bytes of each environment variable that is not UTF-8. The key is "NAME=value" as Node reads
+ * the variable.
  */
 const rawVariables = new Map(
   splitAtNullBytes(contentOf('/proc/self/environ'))
@@ -37,14 +39,14 @@ export function addRawVariable(assignment: Buffer): void {
 }
 
 /**
- * The bytes of each of these words, which must be the last words of the command line; undefined for
- * each word that is UTF-8.
+ * The bytes of each word of a command, which is at the end of the command line; undefined for each
+ * word that is UTF-8.
  */
 export function rawBytesOf(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
     const rawWord = rawWords.at(i - words.length)
-    // If the command line has another word at this place, this program has added `word`. For the
-    // option `-c`, for example, `word` is the name of the user's shell.
+    // This program may itself have added `word`, such as the name of the user's shell for `-c`. The
+    // command line then has another word at this place.
     return rawWord === undefined || isUtf8(rawWord) || rawWord.toString('utf8') !== word
       ? undefined
       : rawWord
@@ -60,7 +62,8 @@ export function bytesOfVariable(name: string, value: string | undefined): Buffer
  * Refuses arguments of holdfast itself that are not UTF-8, because Node reads different invalid
  * bytes as the same text. Two different keys would become one key, and a file would not be found.
  *
- * @param wrappedCount How many words at the end of the command line belong to another program.
+ * @param wrappedCount How many words at the end of the command line are the command of `run` or
+ *   `elect`. These words are not checked.
  * @throws {Exit} 64 if an argument is not UTF-8.
  */
 export function refuseInvalidUtf8(wrappedCount: number): void {

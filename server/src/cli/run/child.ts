@@ -48,8 +48,8 @@ export abstract class Child {
   abstract readonly exited: Promise<number>
 
   /**
-   * Whether a SIGINT from the terminal, and not from this process, ended the command. False for a
-   * command without a terminal.
+   * Whether a SIGINT from the terminal, and not from this process, ended the command.
+   * `TerminalChild` overrides this getter. A command without a terminal gets no such SIGINT.
    */
   get wasInterrupted(): boolean {
     return false
@@ -61,7 +61,7 @@ export abstract class Child {
    */
   end(): void {
     this.#hasEnded = true
-    process.off('SIGTSTP', this.#pause)
+    process.off('SIGTSTP', this.#onSuspend)
   }
 
   /** Sends a signal to all processes of the group; does nothing if the group is empty. */
@@ -80,10 +80,11 @@ export abstract class Child {
    * Suspends this process as the terminal would; returns when another process continues this
    * process.
    *
-   * @param pid This process, or 0 for all processes of its process group.
+   * @param pid The id of this process, or 0 to suspend its whole process group with it.
    */
   protected suspendSelf(signal: 'SIGSTOP' | 'SIGTSTP', pid: number): void {
-    process.off('SIGTSTP', this.#pause)
+    // A SIGTSTP suspends this process only while no listener catches the signal.
+    process.off('SIGTSTP', this.#onSuspend)
     process.kill(pid, signal)
     this.#listenForSuspend()
   }
@@ -91,14 +92,14 @@ export abstract class Child {
   /** Listens for Ctrl-Z (SIGTSTP), unless SIGTSTP was ignored when this process started. */
   #listenForSuspend(): void {
     if (this.#hasEnded || ignoredSignalNames.has('SIGTSTP')) return
-    process.on('SIGTSTP', this.#pause)
+    process.on('SIGTSTP', this.#onSuspend)
   }
 
   /**
    * Handles Ctrl-Z: suspends the command and then this process. When a SIGCONT continues this
    * process, `run.ts` sends SIGCONT to the command too if the lock is still held.
    */
-  readonly #pause = (): void => {
+  readonly #onSuspend = (): void => {
     this.signal('SIGSTOP')
     this.suspendSelf('SIGSTOP', process.pid)
   }

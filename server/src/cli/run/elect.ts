@@ -42,4 +42,5 @@ leadership in HOLDFAST_FENCE. The fence rises with every leader: pass it to the 
 a leader may change, and let them refuse a lower fence.
 
 "holdfast ls" and "holdfast show" print who leads with which value. Programs learn the same from
-session.observe(NAME). A lock on the same key ("holdfast run NAME") excludes a leader.`
+session.observe(NAME). While another session holds a lock on the same key ("holdfast run NAME"), no
+process leads.`

@@ -72,11 +72,10 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       onInputEnd(() => holdController.abort())
       onOutputFailure(() => holdController.abort())
       const { signal: endOfHold } = holdController
-      // The guard signals its child when the lock is lost, or may soon be lost. `hold` has no
-      // child, so any signal of the guard ends the hold. The message of the guard says why, and
-      // ends with the words in `action`. The guard signals when only `killAfterMs` and `reserveMs`
-      // are left of the lease or the longest hold.
+      // The guard signals its child when the lock is lost, or may be lost within `killAfterMs` plus
+      // `reserveMs`. `hold` has no child, so any signal of the guard ends the hold.
       const child = { signal: () => holdController.abort() }
+      // The last word of the message that the guard prints.
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })

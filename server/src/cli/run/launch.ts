@@ -72,7 +72,10 @@ function decodeLine(name: string, encoded: string): string {
   return `${name}=$(printf '%b.' "${encoded}"); ${name}=\${${name}%.}`
 }
 
-/** The part of the script that decodes the words of {@link launchWords}. */
+/**
+ * The part of the script that decodes the words of {@link launchWords}. Each round of the loop
+ * removes the first argument, and appends this argument without its encoding.
+ */
 const wordDecoder = `
 for _holdfast_word do
   shift
@@ -137,9 +140,9 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(isPath ? programName : join(folder, programName))
     if (code === undefined) return
-    // In a search of the PATH, these two codes only mean that this folder lacks the program. Report
-    // the first code that means more.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
+    // In a search of the PATH, these two codes only mean that this folder lacks the program, so the
+    // search goes on.
     else if (isPath) failureCode = code
   }
   throw cannotRun(programName, failureCode ?? 'ENOENT')

@@ -1,12 +1,12 @@
 /**
  * Reads two environment variables that `bin/holdfast`, the shell script that starts Node, sets for
  * this process:
- * - `_HOLDFAST_SIGIGN` lists the signals that were ignored when the script started, because Node
- *   stops ignoring these signals before any JavaScript runs.
+ * - `_HOLDFAST_SIGIGN` lists the signals that were ignored when the script started. JavaScript
+ *   cannot find out, because Node stops ignoring these signals before any JavaScript runs.
  * - `_HOLDFAST_ENVIRON` has, in base64, the variables whose names a shell cannot use, because some
  *   shells do not pass such variables on.
  *
- * If another program started Node, the ignored signals are not known.
+ * If Node was started without this script, the ignored signals are not known.
  */
 import { constants } from 'node:os'
 import { addRawVariable, splitAtNullBytes } from './bytes.js'

@@ -88,12 +88,12 @@ export class LockGuard {
   /** Handles the loss of the lock. */
   #onLost(): void {
     const { lock, child, killAfterMs } = this.#deps
-    const reason = lock.lost?.message ?? 'the lock is lost'
     if (this.#stopReason !== undefined) {
       // The command has had a SIGTERM, and no time is left.
       child.signal('SIGKILL')
       return
     }
+    const reason = lock.lost?.message ?? 'the lock is lost'
     this.#stopReason = reason
     clearTimeout(this.#timer)
     this.#report(reason)
@@ -103,7 +103,7 @@ export class LockGuard {
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
     } else {
-      // No client took the lock away, so a SIGKILL may still come before the next grant.
+      // The lock is lost for this client, but the broker may not have granted the lock again yet.
       child.signal('SIGKILL')
     }
   }

@@ -21,7 +21,7 @@ import {
 
 /** How long a command may take to end after SIGKILL, in ms. */
 export const reserveMs = 300
-/** How many characters of the name of a command or a machine other sessions see. */
+/** The name of a command or a machine is cut to this many characters for other sessions. */
 const maxShownChars = 64
 /** The system keeps only 8 bits of an exit code. */
 const maxExitCode = 255
@@ -31,14 +31,14 @@ export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
   /** How many permits the lock needs; only with `capacity`. */
   readonly permits?: number | undefined
-  /** How many permits the key has. All its locks together never have more. */
+  /** How many permits the key has. All locks of the key together hold at most this many. */
   readonly capacity?: number | undefined
   /** More keys: the lock is a set, which is granted on all keys in one step. */
   readonly also?: readonly string[] | undefined
   /** The longest time for which the lock is held, in ms. */
   readonly maxHold?: number | undefined
   readonly try?: boolean | undefined
-  /** How long to connect and to wait for the lock, in ms. */
+  /** The longest time to connect and to wait for the lock together, in ms. */
   readonly timeout?: number | undefined
   /** The exit code if another session holds the lock; default 75. */
   readonly conflictExitCode?: number | undefined
@@ -141,6 +141,7 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
   if (repeatedKey !== undefined)
     throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(repeatedKey)} twice`)
   // All keys of a lock must be in one cell (a broker or cluster with its own part of the keys).
+  // Keys with the same slot (a hash) are in one cell, however many cells there are.
   if (cellsFrom(flags) !== undefined) checkSameSlot([key, ...also])
   const mode = shared ? ({ mode: 'shared' } as const) : {}
   const firstItem = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
@@ -228,25 +229,26 @@ export function shortened(text: string): string {
 
 /**
  * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the shorter of lease
- * and grace. `hold` has no `--kill-after` and kills no command, but ends as early before a loss.
- * @param name The name of the command of `holdfast` that runs.
+ * and grace. `hold` kills no command and has no `--kill-after`, but exits at the time at which
+ * `run` would send SIGTERM.
+ * @param subcommand `run` also stands for `elect`.
  * @throws {Exit} 64 if the lease, the grace or --max-hold is too short for that time
  */
 export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
-  name: 'hold' | 'run',
+  subcommand: 'hold' | 'run',
 ): number {
   // Stopping the command must fit into the part of the lease that is always left. A client with a
   // lock renews the lease when 0.4 of the lease has passed. If the broker answers before 0.5 has
-  // passed, half of the lease is always left. A grace that is shorter than the lease replaces it.
+  // passed, half of the lease is always left. If the grace is shorter, the grace counts instead.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {
     throw new Exit(
       exitCodes.usage,
       `--max-hold ${maxHold} ms is too short: it must be above ${killAfterMs + reserveMs} ms, ` +
-        (name === 'hold'
+        (subcommand === 'hold'
           ? 'because hold exits that long before the lock ends'
           : 'the time to stop the command, or --kill-after must be shorter'),
     )
@@ -258,11 +260,11 @@ export function killAfterFor(
   const maxKillAfterMs = Math.floor(minLeaseLeft - reserveMs)
   throw new Exit(
     exitCodes.usage,
-    maxKillAfterMs > 0 && name === 'run'
+    maxKillAfterMs > 0 && subcommand === 'run'
       ? `--kill-after ${killAfterMs} ms is too long for ${times}: it must be below ` +
           `${maxKillAfterMs} ms, or ${options} must be longer`
       : `The broker gave ${times}, which are too short to stop ` +
-          `${name === 'hold' ? 'hold' : 'a command'} in time: give a longer ${options}, ` +
+          `${subcommand === 'hold' ? 'hold' : 'a command'} in time: give a longer ${options}, ` +
           'or let the operator of the broker raise the limits of leases',
   )
 }

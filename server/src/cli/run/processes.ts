@@ -10,13 +10,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 export interface ProcessInfo {
   readonly pid: number
   readonly parentPid: number
-  /** The process group of the process. */
+  /** The id of the process group of the process. */
   readonly group: number
-  /** The letter of ps(1), such as R for running, T for stopped, Z and X for dead. */
+  /** The letter of ps(1), such as R for running, T and t for stopped, Z and X for dead. */
   readonly state: string
   /**
-   * The process group that is in the foreground of the terminal of the process; undefined if the
-   * process has no terminal.
+   * The id of the process group that is in the foreground of the terminal of the process; undefined
+   * if the process has no terminal.
    */
   readonly foregroundGroup: number | undefined
 }
@@ -147,7 +147,7 @@ export function untilGroupEnds(
         onWait(livingCount)
       }
       const nextPauseMs = Math.min(longestPauseMs, pauseMs * 2)
-      setTimeout(check, pauseMs, nextPauseMs)
+      setTimeout(() => check(nextPauseMs), pauseMs)
     }
     check(firstPauseMs)
   })
@@ -161,8 +161,9 @@ function countLiving(group: number): number | 'gone' {
   const signalResult = signalGroup(group, 0)
   if (signalResult === 'gone') return 'gone'
   const allProcesses = processes()
-  const living = allProcesses.filter((info) => info.group === group && !isDead(info)).length
+  const livingCount = allProcesses.filter((info) => info.group === group && !isDead(info)).length
   // Some systems hide the processes of other users, or all processes. A group that may be hidden
   // counts as alive.
-  return signalResult === 'forbidden' || allProcesses.length === 0 ? Math.max(1, living) : living
+  const mayBeHidden = signalResult === 'forbidden' || allProcesses.length === 0
+  return mayBeHidden ? Math.max(1, livingCount) : livingCount
 }

@@ -2,9 +2,9 @@
  * `holdfast run KEY COMMAND`: runs a command while holding a lock, like flock(1) over the network.
  *
  * The lease is how long the broker keeps a silent session. The grace is how long the broker keeps a
- * session after its connection dropped. Here the grace is as long as the lease, so that the lock
- * survives a dropped connection if the client reconnects in time. If the client does not reconnect
- * in time, this process kills the command before the broker can grant the lock to another session.
+ * session after its connection dropped. By default the grace of `run` is as long as the lease, so
+ * that the lock survives a dropped connection if the client reconnects in time. If the client does
+ * not, this process kills the command before the broker can grant the lock to another session.
  * If this process is killed, its watchdog kills the command.
  */
 import { hostname } from 'node:os'
@@ -56,7 +56,7 @@ holdfast run deploy -c 'make && make install'        # a line for the shell
 holdfast run --shared catalogue ./read-only-job
 holdfast run --capacity 3 render ./render.sh         # at most three at once
 holdfast run --also account:2 account:1 ./transfer   # both keys or none
-holdfast run --try -E 0 --min-hold 1m daily ./job    # from cron, on many machines
+holdfast run --try -E 0 --min-hold 1m daily ./job    # in cron on many machines: one runs it
 holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
   )
   return addRunOptions(addHoldingOptions(command))
@@ -98,9 +98,10 @@ flock(1), with or without one "--" between. "-c LINE" directly after the key run
 shell that the variable SHELL names.
 
 With --capacity N the key has N permits, and each lock takes --permits of them. All users of the key
-must name the same capacity; otherwise the exit code is 64. With --also the lock is a set: while it
-waits for one key, later requests for its other keys wait behind it. HOLDFAST_KEY is the key of the
-command line, and HOLDFAST_FENCE is the fence of the whole set.
+must name the same capacity; otherwise the exit code is 64. With --also the lock is a set of keys.
+While a set waits, even if only one of its keys is held, later requests for any of its keys wait
+behind the set. HOLDFAST_KEY is the key of the command line, and HOLDFAST_FENCE is the fence of the
+whole set.
 
 The command inherits standard input, output and error. Its environment has HOLDFAST_KEY and
 HOLDFAST_FENCE, and has HOLDFAST_TOKEN only with --pass-token. The exit code is that of the command:
@@ -132,8 +133,8 @@ outlive the lock in these cases:
 - The lock is revoked or stolen. The command is stopped only when the broker's message arrives.
 - "holdfast run" is suspended with SIGSTOP, or is killed together with its watchdog. Nothing then
   stops the command.
-- The command runs as another user, whom "holdfast run" may not signal. The lock is then kept
-  until the command has ended, but is lost if the broker does not answer.
+- The command runs as another user, whom "holdfast run" may not signal. "holdfast run" then keeps
+  the lock until the command has ended. If the broker does not answer, the lock is lost before that.
 In these cases only the fence protects: pass HOLDFAST_FENCE to the resource that the lock
 protects, and let the resource refuse every fence that is lower than the highest fence it has
 seen.

@@ -36,8 +36,8 @@ const notPassedOn = new Set([
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**
- * The signals that are passed on. Signals that were ignored at the start stay ignored. SIGIO and
- * SIGPOLL have the same number, so the `Map` keeps only one name for each number.
+ * The signals that are passed on: without the signals that were ignored at the start, which stay
+ * ignored. SIGIO and SIGPOLL have the same number, and the `Map` keeps one name for each number.
  */
 const passedOn = withoutIgnored([
   ...new Map(Object.entries(constants.signals).map(([name, signal]) => [signal, name])).values(),
@@ -54,7 +54,7 @@ export class Signals {
     for (const signal of passedOn) process.on(signal, this.#onSignal)
   }
 
-  /** Whether this signal ends a process that has no handler for this signal. */
+  /** Whether this signal, one of `passedOn`, ends a process that does not handle the signal. */
   static isDeadly(signal: NodeJS.Signals): boolean {
     return !harmless.has(signal)
   }
