@@ -1,10 +1,10 @@
 /**
  * All watches of the broker. A watch makes the broker send the events of a key, or of all keys with
  * a prefix, to a connection. The cost of an event depends on its length and on the number of
- * matching connections. The index returns each connection at most once for a key, however many of
- * its watches match (see `sessionWatches.ts`). The broker encodes an event once for all
- * connections. If many connections must get events, some events wait for later turns of the event
- * loop (see `eventFanOut.ts`).
+ * matching connections. A {@link WatchIndex} returns each connection at most once for a key,
+ * however many of its watches match (see `sessionWatches.ts`). The broker encodes an event once for
+ * all connections. If many connections must get events, some events wait for later turns of the
+ * event loop (see `eventFanOut.ts`).
  */
 import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
@@ -25,8 +25,8 @@ const eventForReason = {
   ended: 'lost',
 } as const
 
-/** Bytes of a watch in `SessionWatches` and the index, without its key or prefix. */
-const watchBytes = 768
+/** Bytes of one watch in `SessionWatches` and the index, without its key or prefix. */
+const fixedWatchBytes = 768
 
 /** The watches of one connection. */
 interface WatchesOfSubscriber {
@@ -41,6 +41,7 @@ export class WatchRegistry {
   readonly #lockIndex = new WatchIndex()
   readonly #queueIndex = new WatchIndex()
   readonly #fanOut: EventFanOut
+  /** Bytes of all watches. */
   #watchesBytes = 0
 
   constructor(deps: EventFanOutDeps) {
@@ -63,11 +64,10 @@ export class WatchRegistry {
   }
 
   /**
-   * Adds a watch, which gets every event from now on. If this connection already has a watch with
-   * this id, the new watch replaces the old watch.
+   * Adds a watch for the later events of the selected keys. If this connection already has a watch
+   * with this id, the new watch replaces the old watch.
    *
-   * @param search The search for the present locks and requests, which the client gets before the
-   *   events.
+   * @param search Finds the present locks and requests. The client gets them before the events.
    * @param withQueue Whether the watch gets the events of queues too.
    */
   add(
@@ -77,24 +77,24 @@ export class WatchRegistry {
     search?: InitialSearch,
     withQueue = false,
   ): void {
-    let watches = this.#bySubscriber.get(subscriber)
-    if (watches === undefined) {
+    let subscriberWatches = this.#bySubscriber.get(subscriber)
+    if (subscriberWatches === undefined) {
       const lockWatches = new SessionWatches(subscriber, this.#lockIndex)
-      watches = { lockWatches, queueWatches: undefined }
-      this.#bySubscriber.set(subscriber, watches)
-    } else this.#remove(watches, id)
-    this.#addTo(watches.lockWatches, id, selection, search)
+      subscriberWatches = { lockWatches, queueWatches: undefined }
+      this.#bySubscriber.set(subscriber, subscriberWatches)
+    } else this.#remove(subscriberWatches, id)
+    this.#addTo(subscriberWatches.lockWatches, id, selection, search)
     if (!withQueue) return
-    watches.queueWatches ??= new SessionWatches(subscriber, this.#queueIndex)
-    this.#addTo(watches.queueWatches, id, selection, search)
+    subscriberWatches.queueWatches ??= new SessionWatches(subscriber, this.#queueIndex)
+    this.#addTo(subscriberWatches.queueWatches, id, selection, search)
   }
 
   /** Removes the watch with this id, if the connection has such a watch. */
   remove(subscriber: Subscriber, id: number): void {
-    const watches = this.#bySubscriber.get(subscriber)
-    if (watches === undefined) return
-    this.#remove(watches, id)
-    if (watches.lockWatches.size === 0) this.removeAll(subscriber)
+    const subscriberWatches = this.#bySubscriber.get(subscriber)
+    if (subscriberWatches === undefined) return
+    this.#remove(subscriberWatches, id)
+    if (subscriberWatches.lockWatches.size === 0) this.removeAll(subscriber)
   }
 
   /**
@@ -102,21 +102,22 @@ export class WatchRegistry {
    * removed.
    */
   removeAll(subscriber: Subscriber): void {
-    const watches = this.#bySubscriber.get(subscriber)
-    if (watches === undefined) return
+    const subscriberWatches = this.#bySubscriber.get(subscriber)
+    if (subscriberWatches === undefined) return
     this.#bySubscriber.delete(subscriber)
-    for (const removed of [watches.lockWatches, watches.queueWatches]) {
-      if (removed === undefined) continue
-      for (const id of removed.ids()) this.#watchesBytes -= bytesOf(removed, id)
-      removed.clear()
-      this.#fanOut.onWatchesRemoved(removed)
+    for (const watches of [subscriberWatches.lockWatches, subscriberWatches.queueWatches]) {
+      if (watches === undefined) continue
+      for (const id of watches.ids()) this.#watchesBytes -= bytesOf(watches, id)
+      watches.clear()
+      this.#fanOut.onWatchesRemoved(watches)
     }
   }
 
   /**
-   * Sends the events of an effect, if it has any, to the connections that watch the key. An effect
-   * has an event if a lock was granted, upgraded, downgraded or ended, or its value was proclaimed.
-   * An effect also has an event if a request began or ceased to wait.
+   * Sends the events of an effect of a command to the connections that watch the key. There
+   * is an event when a lock is granted, upgraded, downgraded or ended, and when its value is
+   * proclaimed. There is another event when a request begins or ceases to wait. Other effects have
+   * no event.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.
@@ -169,18 +170,15 @@ export class WatchRegistry {
   }
 
   #publishLock(name: LockEvent['event'], lock: Lock): number {
-    const count = this.#lockIndex.countOf(lock.key)
-    if (count === 0) return 0
+    const connectionCount = this.#lockIndex.countOf(lock.key)
+    if (connectionCount === 0) return 0
     const text = encodeLockEvent(name, lock)
-    // A search that has yet to reach the lock will show the change, so its watch skips the event.
-    // But a search lists no lock granted after its start, so no watch skips the event `locked`.
-    this.#fanOut.publish(
-      this.#lockIndex,
-      lock.key,
-      text,
-      (search) => name !== 'locked' && search.willFind(lock),
-    )
-    return costOfNotifying(count) + costOfBytes(text.length)
+    // A watch skips an event if its initial search has yet to reach the lock, because the search
+    // will show the change. No watch skips `locked`, because a search lists no lock granted after
+    // its start.
+    const isSkipped = (search: InitialSearch) => name !== 'locked' && search.willFind(lock)
+    this.#fanOut.publish(this.#lockIndex, lock.key, text, isSkipped)
+    return costOfNotifying(connectionCount) + costOfBytes(text.length)
   }
 
   #publishQueue(
@@ -189,20 +187,21 @@ export class WatchRegistry {
     reason: DequeueReason | undefined,
   ): number {
     const { key, keyState } = request
-    const count = this.#queueIndex.countOf(key)
-    if (count === 0) return 0
+    const connectionCount = this.#queueIndex.countOf(key)
+    if (connectionCount === 0) return 0
     const text = encodeQueueEvent(name, request, reason)
-    // A search that has yet to visit the key will list the whole queue at that time. So the watch
-    // skips each event of this queue, even `queued`.
-    this.#fanOut.publish(this.#queueIndex, key, text, (search) => search.willVisit(keyState))
-    return costOfNotifying(count) + costOfBytes(text.length)
+    // A watch skips the event if its initial search has yet to visit the key. The search will list
+    // the whole queue as it is at the visit, also requests that came after the start of the search.
+    const isSkipped = (search: InitialSearch) => search.willVisit(keyState)
+    this.#fanOut.publish(this.#queueIndex, key, text, isSkipped)
+    return costOfNotifying(connectionCount) + costOfBytes(text.length)
   }
 }
 
 /**
- * Bytes of a watch. Its key or prefix is in `SessionWatches` and in the index. Each copy takes at
- * most two bytes for a UTF-16 unit, so a unit counts as four bytes.
+ * Bytes of a watch. A UTF-16 unit of its key or prefix counts as four bytes: at most two bytes in
+ * `SessionWatches`, and two in the index.
  */
 function bytesOf(watches: SessionWatches, id: number): number {
-  return watchBytes + 4 * watches.lengthOf(id)
+  return fixedWatchBytes + 4 * watches.lengthOf(id)
 }

@@ -17,7 +17,7 @@ const manyEffects = 100
  */
 const manyFollowers = 8
 
-/** Whether this session has so few locks that the broker can end it within the present turn. */
+/** Whether this session has so few locks that its end needs no whole turn. */
 export function canEndInOneTurn(session: Session): boolean {
   return session.lockCount < manyEffects
 }
@@ -75,6 +75,7 @@ export function mayNeedWholeTurn(
     case 'revoke':
       return keyState !== undefined && mayGrantMany(keyState)
     case 'barrier':
+      // The last call to arrive at a barrier makes the broker answer all calls that wait there.
       return typeof key === 'string' && (barriers.get(key)?.calls.size ?? 0) >= manyEffects
     default:
       return false
@@ -97,9 +98,9 @@ export function stealEndsAtLeast({ holders }: KeyState, count: number): boolean 
 }
 
 /**
- * Whether a release of the key may grant many waiters at once, or answer many followers. An
- * exclusive waiter stops the grants. So if the first or second waiter is exclusive, as in most
- * queues, at most one waiter is granted.
+ * Whether a release of the key may grant many waiters at once, or answer many followers. The broker
+ * grants the first waiters of the queue, and an exclusive waiter only alone. So at most one waiter
+ * is granted if the first or second waiter is exclusive, as in most queues.
  *
  * @param answersFollowers Whether the message answers the followers of the key.
  * @param withdrawn A waiter that the message removes from the queue.
@@ -110,6 +111,7 @@ function mayGrantMany(
   withdrawn?: Request,
 ): boolean {
   if (answersFollowers && (extras?.followers?.requests.size ?? 0) >= manyFollowers) return true
+  // In an empty queue without a withdrawn waiter, both sides of the comparison are undefined.
   const firstWaiter = queue.first === withdrawn ? withdrawn?.next : queue.first
   if (queue.length < manyEffects || firstWaiter === undefined) return false
   return firstWaiter.mode !== 'exclusive' && firstWaiter.next?.mode !== 'exclusive'
@@ -124,7 +126,8 @@ function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
 /**
  * Whether a check for deadlocks may visit many scopes, sets or locks. The check reaches other
  * scopes and sets only if an upgrade, a scope or a set waits for the key. Otherwise the check
- * visits only the locks of this scope.
+ * visits only the locks of this scope. An idle key has no holder and no waiter, so its lock is
+ * granted without a check.
  */
 function mayCheckLargeGraph(
   session: Session,

@@ -1,8 +1,8 @@
 /**
  * Makes the components of a broker and connects the components to each other. The `Deps` interface
- * of a component lists the components that it needs. A component needs only components that are
- * made earlier, with two exceptions. The timekeeper gets the handler of its deadlines later, by
- * `time.listen`. The scheduler gets the flusher later, by `setFlusher`.
+ * of a component lists the components that the component needs. These are made earlier, with two
+ * exceptions. The timekeeper gets the handler of its deadlines later, by `time.listen`. The
+ * scheduler gets the flusher later, by `setFlusher`.
  */
 
 import type { HoldfastError } from '@holdfast/shared'
@@ -40,15 +40,15 @@ export interface BrokerDeps {
   readonly log: Log
   readonly fences: Fences
   /**
-   * Called when the log has failed, or when no more fences can be reserved. A fence is a number
-   * that rises with every grant. The broker has already closed all its connections.
+   * Called when the log has failed, or when no more fences (numbers that rise with every grant) can
+   * be reserved. The broker calls `onFailure` after it has closed all its connections.
    */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
   readonly observer?: Observer | undefined
 }
 
 /**
- * Makes the components that other components share. Among them is the timekeeper, which keeps all
+ * Makes the components that other components share. `time` is the timekeeper, which keeps all
  * deadlines. Components read the lock table from `liveTable`, because a snapshot can replace the
  * table. `liveTable` also counts the work of the broker, so some components get `liveTable` as
  * `workCounter`.
@@ -60,7 +60,8 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const liveTable = new LiveTable()
   const scheduler = new WorkScheduler({ clock, endOfTurn })
   const watchRegistry = new WatchRegistry({ scheduler, endOfTurn })
-  // In a cluster, the state machine sets the name when the broker begins to serve.
+  // In a cluster, the state machine sets the name when the broker begins to serve. Without a
+  // cluster, the name stays empty.
   const thisBroker: OwnerBroker = { name: '' }
   const time: BrokerTimekeeper = new Timekeeper({
     clock,
@@ -76,7 +77,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     allConnections,
     liveTable,
     watchRegistry,
-    /** The name of this broker in the sessions that it owns, whose deadlines it keeps. */
+    /** This broker as the owner broker of sessions: it keeps the deadlines of its sessions. */
     thisBroker,
     scheduler,
     time,
@@ -131,7 +132,8 @@ function makeConnections(
   })
   // Makes the scheduler write the output of a turn before paused work continues.
   scheduler.setFlusher(flusher)
-  const notices = new Notices({ time, attached: connections.attached, workCounter: liveTable })
+  const { attached } = connections
+  const notices = new Notices({ time, attached, workCounter: liveTable })
   time.listen(new DeadlineHandler({ time, tokenExpiry, flusher, notices, connections, log, clock }))
   return { tokenExpiry, admission, connections, flusher, notices }
 }
@@ -180,7 +182,7 @@ function makeInput(
 }
 
 /** Makes all components of a broker. */
-export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
+export function wireBroker(deps: BrokerDeps, stateMachineListener: StateMachineListener) {
   const { settings, environment, log, fences, observer } = deps
   const sharedComponents = makeSharedComponents(deps)
   const connectionComponents = makeConnections(deps, sharedComponents)
@@ -216,7 +218,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     observer,
     thisBroker,
     membership: log.membership,
-    listener,
+    listener: stateMachineListener,
     cell,
   })
   /** The dependencies of each new connection. */
