@@ -22,6 +22,7 @@ export interface AdminRequest {
 const maxBodyLength = 2 ** 20
 
 export interface AdminAnswer {
+  /** The HTTP status. Its type comes from Node; a response always has a status. */
   readonly status: number | undefined
   readonly body: string
 }
@@ -32,6 +33,7 @@ export interface AdminAnswer {
  * @throws {Exit} 64 if the text is not the URL of a broker.
  */
 export function adminAddress(text: string, path: string): URL {
+  // ws: becomes http:, and wss: becomes https:.
   const httpUrl = text.replace(/^ws(?=s?:)/i, 'http')
   const url = /^https?:\/\//i.test(httpUrl) && URL.canParse(httpUrl) ? new URL(httpUrl) : undefined
   // User name and password before an @ are secrets, which must not be on a command line.
@@ -79,7 +81,8 @@ async function send(
     }
     return { status: response.statusCode, body }
   } catch (error) {
-    // After an abort `error` is an `AbortError`. `failureOf` needs the `TimeoutError` in `reason`.
+    // After the timeout `error` is an `AbortError`, but `failureOf` needs the `TimeoutError`, which
+    // is `signal.reason`.
     throw signal.aborted ? signal.reason : error
   }
 }
@@ -87,7 +90,7 @@ async function send(
 /** Thrown for a response that is longer than any broker sends. */
 class TooLong extends Error {}
 
-/** Why a request failed, as the end of a sentence about the broker. */
+/** Why a request failed, as the part of a sentence after "The broker at …". */
 function failureOf(error: NodeJS.ErrnoException, timeoutMs: number): string {
   const { name, message, code } = error
   if (error instanceof TooLong) {

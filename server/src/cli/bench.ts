@@ -1,7 +1,6 @@
 /**
- * `holdfast bench`: measures how long a caller waits for `lock` and `unlock`. Each session locks
- * and unlocks one key in a loop, with one request at a time. There is no warm-up: every request
- * counts.
+ * `holdfast bench`: measures how long a call of `lock` or `unlock` takes. Each session locks and
+ * unlocks one key in a loop, with one request at a time. There is no warm-up: every request counts.
  */
 import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
@@ -42,6 +41,7 @@ If the broker runs on this machine too, bench and the broker share the processor
 are worse.`,
     )
     .action((url: string | undefined, flags: BenchFlags) =>
+      // `appendUrls` splits the argument, which may be a list with commas, as `--url` may be.
       bench({ ...flags, ...(url === undefined ? {} : { url: appendUrls(url) }) }),
     )
 }
@@ -53,9 +53,8 @@ interface Samples {
 }
 
 async function bench(flags: BenchFlags): Promise<void> {
-  const count = flags.sessions
   const prefix = `holdfast-bench:${randomUUID()}`
-  const keys = Array.from({ length: count }, (_, i) =>
+  const keys = Array.from({ length: flags.sessions }, (_, i) =>
     flags.contended ? prefix : `${prefix}:${i}`,
   )
   const sessions = await openAll(keys, flags)
@@ -65,8 +64,8 @@ async function bench(flags: BenchFlags): Promise<void> {
   const bar = progressBar(startedAt, endsAt)
   try {
     const loops = sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples))
-    // No loop begins another lock after `flags.time`. Then `answerInTime` limits the wait for the
-    // rest.
+    // After `flags.time` no loop sends another request for a lock, and `answerInTime` limits the
+    // wait for the last answers.
     await answerInTime(Promise.all(loops), flags.time)
   } finally {
     bar.end()
@@ -120,8 +119,10 @@ async function report(
   const [lock, unlock] = [percentiles(lockMs), percentiles(unlockMs)]
   if (flags.json) {
     const contended = flags.contended === true
+    const urlLists = usedCells ?? [urlsFrom(flags)]
     printJson({
-      url: (usedCells ?? [urlsFrom(flags)]).map((urls) => urls.map(redactUrl).join(',')).join(';'),
+      // In the form of `--cells`: a comma between two URLs, and a semicolon between two cells.
+      url: urlLists.map((urls) => urls.map(redactUrl).join(',')).join(';'),
       ...(cellCount === undefined ? {} : { cells: cellCount }),
       sessions: sessionCount,
       contended,
@@ -147,7 +148,7 @@ async function report(
   for (const line of await formatTable(['ms', ...percentileNames], rows)) print(line)
 }
 
-/** The cells that serve these keys, in the order of `cells`. Each cell has a part of all keys. */
+/** The items of `cells` that serve at least one of these keys. */
 function cellsOf(keys: readonly string[], cells: CellList): CellList {
   const used = new Set(keys.map((key) => urlsOfKey(cells, key)))
   return cells.filter((urls) => used.has(urls))

@@ -79,9 +79,8 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
 }
 
 /**
- * Checks settings as {@link brokerFrom} does, but does not write the fence file, because a running
- * broker with the same settings may own the file. In the fence file a broker reserves the numbers
- * of its grants.
+ * Checks settings as {@link brokerFrom} does, but only reads the fence file, in which a broker
+ * reserves the numbers of its grants. A running broker with the same settings may own this file.
  *
  * @throws {Exit} 78 if a setting is invalid.
  */
@@ -95,12 +94,12 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
   await broker.close()
 }
 
-/** @throws {Exit} 78 if two settings contradict each other, or a setting needs another one */
+/** @throws {Exit} 78 if two settings contradict each other, or a setting needs an absent setting */
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
   const keyNames = jwtKeyNames(settings)
   const [conditionName] = jwtConditionNames(settings)
-  const rules: [boolean, string][] = [
+  const rules: [isBroken: boolean, message: string][] = [
     [
       dev === true && !isLoopback(host),
       `\`dev\` allows every page with a loopback origin, but host ${host} is not loopback: ` +
@@ -136,13 +135,13 @@ function jwtKeyNames(settings: Settings): string[] {
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** Returns the names of the settings that are set and restrict which JSON Web Tokens count. */
+/** Returns the names of the settings that are set and restrict which JSON Web Tokens are valid. */
 function jwtConditionNames(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** The option `authenticate`; undefined if the settings name no file with tokens and no key. */
+/** The option `authenticate`; undefined if the settings name neither a token file nor a key. */
 function authenticateBy(
   settings: Settings,
   logger: Logger | undefined,
@@ -197,8 +196,8 @@ function reportFileError(logger: Logger | undefined, fields: object, message: st
 
 /**
  * Opens the audit file. A new file has the mode 0600, so that only the user of this process may
- * read it. The lines are appended, so a program that rotates the file may copy and then truncate
- * the file. Returns the audit log, and the function that writes its buffered lines.
+ * read it. Each write appends, so another program may rotate the file: copy the file, and then
+ * truncate it. Returns the audit log, and the function that writes its buffered lines.
  *
  * @throws {Exit} 78 if the file cannot be opened.
  */
@@ -238,6 +237,7 @@ async function loggerFor(level: string) {
     dest: standardError,
     // No other output could report the error.
     onError: () => {},
+    // Only `logger` writes lines to this output, so `logger` exists before a line is dropped.
     onDropped: (lineCount) =>
       logger.warn({ lineCount }, 'Log lines were dropped, because standard error was not read'),
   })

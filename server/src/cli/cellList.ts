@@ -2,6 +2,8 @@
  * Reads the list of cells of a command, from `--cells` or HOLDFAST_CELLS. Cells are independent
  * brokers or clusters, each with its own part of the keys. The client sends each request to the
  * cell of its key.
+ *
+ * The slot of a key is a hash, which selects the cell of the key. Each cell has at least one slot.
  */
 import { cellOfSlot, redactUrl, slotCount, slotOf } from '@holdfast/shared'
 import { Exit, exitCodes } from './exitCodes.js'
@@ -21,10 +23,10 @@ export const cellListForm = '"URL,URL;URL,URL", with a semicolon between two cel
 
 /**
  * Returns the cells of `--cells`, or of HOLDFAST_CELLS if neither `--cells` nor `--url` is given.
- * Returns undefined without a list of cells, because the command then has one broker or cluster.
+ * If there is no list of cells, returns undefined: the command then uses one broker or cluster.
  *
- * @throws {Exit} 64 if the list is wrong, if both options are given, or if only the two variables
- *   HOLDFAST_URL and HOLDFAST_CELLS are set.
+ * @throws {Exit} 64 if the list is wrong, if both options are given, or if neither is given and
+ *   both HOLDFAST_URL and HOLDFAST_CELLS are set.
  */
 export function cellsFrom({ url, cells }: AddressFlags): CellList | undefined {
   const { HOLDFAST_CELLS = '', HOLDFAST_URL = '' } = process.env
@@ -63,6 +65,7 @@ function parseCells(text: string, source: string): CellList {
 /**
  * Checks one URL of a cell.
  *
+ * @param cell The number of the cell, from 1.
  * @param cellOfUrl The cell of each URL that was checked before. This function adds the URL.
  * @throws {Exit} 64 if the URL is invalid, or is in two cells.
  */
@@ -77,9 +80,10 @@ function checkUrl(url: string, cell: number, cellOfUrl: Map<string, number>, sou
       `has "${shownUrl}" in cell ${cell}: a URL begins with ws:// or wss:// and has no fragment (#)`,
     )
   }
-  const firstCell = cellOfUrl.get(url) ?? cell
-  if (firstCell !== cell) {
-    throw wrongList(source, `has ${shownUrl} in cell ${firstCell} and in cell ${cell}`)
+  // The same URL twice in one cell does no harm.
+  const earlierCell = cellOfUrl.get(url)
+  if (earlierCell !== undefined && earlierCell !== cell) {
+    throw wrongList(source, `has ${shownUrl} in cell ${earlierCell} and in cell ${cell}`)
   }
   cellOfUrl.set(url, cell)
 }
@@ -94,9 +98,8 @@ export function urlsOfKey(cells: CellList, key: string): readonly string[] {
 }
 
 /**
- * Checks that the keys of one lock have the same slot, so that one cell serves all of them. The
- * slot of a key is a hash, which selects the cell of the key. Keys with the same tag (a text in
- * braces) have the same slot.
+ * Checks that the keys of one lock have the same slot, so that one cell serves all of them. Keys
+ * with the same tag (a text in braces) have the same slot.
  *
  * @throws {Exit} 64 if two keys have different slots
  */

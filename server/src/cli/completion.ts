@@ -20,8 +20,8 @@ const scripts: Readonly<Record<string, (model: ProgramModel) => string>> = {
 /**
  * Makes the command.
  *
- * @param program The program whose commands and flags the script completes. Commands may be added
- *   to the program after this call.
+ * @param program The program whose commands and flags the script completes. The command reads the
+ *   program only when it runs, so the caller may add more commands after this call.
  */
 export function completionCommand(program: Command): Command {
   return new Command('completion')

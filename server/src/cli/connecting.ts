@@ -100,12 +100,12 @@ function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   return readSecret(tokenFile, 'token file').trim()
 }
 
-/** A session for all keys: with one broker or cluster, or with all cells. */
+/** What a session with one broker or cluster, and a session with several cells, have in common. */
 export interface AnySession extends Pick<Session, 'query' | 'stats' | 'watch' | 'close'> {
   once(event: 'closed', listener: (error: HoldfastError | undefined) => void): unknown
 }
 
-/** The cell in which a command needs a session: the cell of a key, or a cell by number, from 1. */
+/** The cell in which a command needs a session: the cell of `key`, or the cell number `cell`. */
 export type CellChoice = { readonly key: string } | { readonly cell: number }
 
 /** The URLs of the brokers that {@link connectTo} tries. */
@@ -126,7 +126,8 @@ export async function connectTo(
 ): Promise<Session> {
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
-  // `connectToCells` opens no session and takes no signal. `sessionFor` and `sessionOfCell` do.
+  // `connectToCells` takes no signal, because it opens no session yet. `sessionFor` and
+  // `sessionOfCell` open a session and take the signal.
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
   return openInCells(flags, cellSession, () =>
@@ -144,8 +145,8 @@ async function connectToAll(
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
   const cellSession = await connectToCells(flags, cells, options)
-  // Open all sessions now, so that the command fails before it prints anything if it cannot reach
-  // a cell.
+  // Open all sessions now. If a cell cannot be reached, the command then fails before it prints
+  // anything.
   return openInCells(flags, cellSession, async () => {
     await Promise.all(cells.map((_, i) => cellSession.sessionOfCell(i + 1)))
     return cellSession
@@ -199,7 +200,8 @@ async function connectToCells(
  * Calls `open`, which opens sessions in cells. If `open` fails, closes all sessions, because an
  * open session would keep this process from ending.
  *
- * @throws {Exit} 64 if a broker belongs to another cell than the list says.
+ * @throws {Exit} 64 if a broker belongs to another cell than the list says; 77 if the token is
+ *   refused or missing.
  */
 async function openInCells<T>(
   flags: BrokerFlags,
@@ -213,7 +215,8 @@ async function openInCells<T>(
     if (error instanceof HoldfastError && error.code === 'UNAUTHORIZED') {
       throwConnectError(flags, error)
     }
-    // `connect` has accepted all options, so the error means that a broker belongs to another cell.
+    // `connectToCells` has already checked all options. So this code means here that a broker
+    // belongs to another cell.
     if (error instanceof HoldfastError && error.code === 'INVALID_OPTION') {
       const advice = 'check the order and the number of the cells in --cells or HOLDFAST_CELLS'
       throw new Exit(exitCodes.usage, `${error.message}: ${advice}`)
@@ -243,9 +246,11 @@ function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags):
 }
 
 /**
- * Runs an action with a new session for a key, and closes the session afterwards. Without
- * `options`, the answers of the broker have a time limit: see {@link withAnswerLimit}. Callers give
- * `options` to let the session reconnect. Then there is no limit, because an answer may be late.
+ * Runs an action with a new session for a key, and closes the session afterwards.
+ *
+ * @param options Given to let the session reconnect. Without `options`, the answers of the broker
+ *   have a time limit (see {@link withAnswerLimit}). With `options` they have none, because an
+ *   answer after a reconnect may be late.
  */
 export async function withSessionFor<T>(
   key: string,
@@ -275,15 +280,15 @@ export async function withSession<T>(
   }
 }
 
-/** How long a broker may take for an answer that waits for no other client, in ms. */
+/** How long a broker may take for an answer that does not depend on another client, in ms. */
 const answerLimitMs = 30_000
-/** The names of the methods whose answers do not wait for another client. */
+/** The names of the methods that the broker can answer at once, without another client. */
 const promptMethods: ReadonlySet<unknown> = new Set(['query', 'stats', 'revoke'])
 
 /**
- * The session, but the calls of {@link promptMethods} reject if the broker does not answer in time.
- * Otherwise a broker that answers only heartbeats, or that never ends its answer, would keep a
- * command waiting for ever.
+ * Returns the session with a time limit: the calls of {@link promptMethods} reject if the broker
+ * does not answer in time. Otherwise a broker that answers only heartbeats, or that never ends its
+ * answer, would keep a command waiting for ever.
  */
 export function withAnswerLimit<T extends AnySession>(session: T): T {
   return new Proxy(session, {
@@ -300,8 +305,8 @@ export function withAnswerLimit<T extends AnySession>(session: T): T {
 /**
  * Waits for an answer of the broker.
  *
- * @param workMs Time in ms for work before the answer, such as the run of a benchmark. The time
- *   limit of the answer begins afterwards.
+ * @param workMs How long the caller works before it needs the answer, such as the run of a
+ *   benchmark, in ms. The time limit of the answer begins afterwards.
  * @throws {Exit} 69 if the answer does not come in time
  */
 export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T> {

@@ -9,7 +9,7 @@ import { ago, escapeText, formatTable, sessionLabel } from './output.js'
 
 /**
  * Reads the refused deadlocks whose cycle has a selected key, the newest first. The list is empty
- * for a broker of an earlier version, which keeps no deadlocks.
+ * for a broker of an earlier version, which does not keep refused deadlocks.
  */
 export async function readDeadlocks(
   session: AnySession,
@@ -26,9 +26,9 @@ export function noneIfForbidden(error: HoldfastError): readonly RefusedDeadlock[
 }
 
 /**
- * The requests that wait for each other in a deadlock:
- * `3m ago: ann (scope 2) waits for orders, bob (scope 1) waits for stock`. A scope is one logical
- * task of a session. The broker refused the first of the requests.
+ * A deadlock as text. The request that comes first in the text is the request that the broker
+ * refused: `3m ago: ann (scope 2) waits for orders, bob (scope 1) waits for stock`. A scope is one
+ * logical task of a session.
  */
 export function deadlockText(deadlock: RefusedDeadlock): string {
   return `${ago(deadlock.since)} ago: ${cycleText(deadlock)}`

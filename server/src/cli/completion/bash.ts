@@ -5,12 +5,12 @@
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
-/** Stands in the script for the choices of a value that is the name of a file. */
+/** If a value is the name of a file, the script has this text instead of a list of choices. */
 const fileNameChoice = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
-  // The flags of the program precede the command. Until the script has found the command, its
-  // variable `command` is empty, so the name '' stands for the program.
+  // The flags of the program itself, such as `--version`, precede the command. The script knows no
+  // command then, and its variable `command` is empty. So the program has the name '' here.
   const allCommands = [{ name: '', flags }, ...commands]
   const flagsOfCommands = allCommands.flatMap((command) =>
     command.flags.map((flag) => [command.name, flag] as const),
@@ -19,7 +19,7 @@ export function bashScript({ name, flags, commands }: ProgramModel): string {
   return `# bash completion for ${name}. To load it: source <(${name} completion bash)
 _${name}_flags() {
   case $1 in
-${allCommands.map(({ name, flags }) => `    ${quoted(name)}) list=${quoted(allNames(flags))} ;;`).join('\n')}
+${allCommands.map((command) => `    ${quoted(command.name)}) list=${quoted(allNames(command.flags))} ;;`).join('\n')}
   esac
 }
 
@@ -93,12 +93,13 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
 /**
  * The main function of the script, and functions that use its local variables. The main function
  * walks over the words before the cursor to find the command, and then completes the word at the
- * cursor. The other functions return their results in these variables, because a function in bash
- * can set the local variables of its caller.
+ * cursor. The functions that set `list` or `wraps` return their results in these local variables,
+ * because a function in bash can set the local variables of its caller.
  * - `words`: the words of the user. Bash splits each word at ":" and "=" into parts.
  * - `starts`: for each word, the index of its first part in COMP_WORDS.
  * - `list`: the words that are possible at the cursor.
- * - `wraps`: the result of `_NAME_wraps`.
+ * - `wraps`: how many arguments stand before the command line of another program: 1 for
+ *   `run KEY COMMAND`. Empty if the command starts no other program.
  * - `ended`: set after `--`, which ends the flags.
  * - `count`: the number of arguments of the command so far.
  *
@@ -115,6 +116,7 @@ const mainFunction = `_NAME() {
       starts+=("$i")
     fi
     word=\${COMP_WORDS[i]}
+    # The last word ends at the cursor, even if more text follows the cursor.
     ((i < COMP_CWORD)) || word=$rest
     last=$((\${#words[@]} - 1))
     words[last]+=$word
@@ -151,7 +153,7 @@ const mainFunction = `_NAME() {
   elif [[ -z $ended && $cur == --*=* ]]; then
     _NAME_values "$command" "\${cur%%=*}"
     _NAME_reply "$list" "\${cur#*=}"
-    # If readline splits words at "=", it replaces only the text after the "=".
+    # If readline does not split words at "=", it replaces the flag and the "=" too.
     if [[ $COMP_WORDBREAKS != *=* ]]; then
       COMPREPLY=("\${COMPREPLY[@]/#/\${cur%%=*}=}")
     fi

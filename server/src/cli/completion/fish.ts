@@ -14,8 +14,8 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
   )
   // The commands that run another program: `run KEY COMMAND` runs COMMAND.
   const wrappingCommands = commands.filter(({ wrappedCommandAt }) => wrappedCommandAt !== undefined)
-  // The condition that the word at the cursor belongs to this command. The command "''", an empty
-  // word in fish, means that no command precedes the cursor.
+  // The condition that the word at the cursor belongs to this command. In fish, '' is an empty
+  // word. As the command here, '' means that no command precedes the cursor.
   const belongsTo = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsTakingValue.join(' '))}
@@ -73,13 +73,13 @@ function fishQuoted(text: string): string {
 
 /**
  * Functions that walk over the words before the cursor to find the command. `fishScript` replaces
- * NAME by the name of the program. It replaces TAKING by texts such as `serve --port`: a command
- * and its flag that takes a value. In the script, `wraps` is how many arguments of the command
+ * NAME by the name of the program, and TAKING by the flags that take a value, each after its
+ * command, such as `serve --port`. In the script, `wraps` is how many arguments of the command
  * stand before the command line of another program.
  */
 const wordFunctions = `
-# Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),
-# also prints the words of that command line and returns 0.
+# Prints the command of NAME, and usually returns 1. If the cursor is in the command line of another
+# program (run KEY COMMAND), also prints the words of that command line, and returns 0.
 function __NAME_split
     set -l words (commandline -opc)
     set -l command ''
@@ -116,7 +116,7 @@ function __NAME_split
 end
 
 # Whether the word at the cursor belongs to the command $argv[1], and not to another program.
-# The line "and return 1" tests the status of __NAME_split, because set keeps that status.
+# The fish command "set" keeps the status of __NAME_split, and "and" tests this status.
 function __NAME_at
     set -l split (__NAME_split)
     and return 1

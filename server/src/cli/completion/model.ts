@@ -12,7 +12,7 @@ export interface FlagModel {
   readonly value: ValueModel | undefined
 }
 
-/** The values that an option or argument accepts: one of `choices`, a file, or any text. */
+/** The values that a flag or argument accepts: one of `choices`, a file, or any text. */
 export interface ValueModel {
   /** The placeholder in the help: `file` for `--ca <file>`. */
   readonly name: string
@@ -76,8 +76,8 @@ function flagsOf(command: Command): FlagModel[] {
     .map(({ short, long, description, required, optional, argChoices, flags }) => ({
       names: [short, long].filter((name) => name !== undefined),
       description,
-      // `flags` is one text, such as `-p, --port <n>`: `<n>` is a required value, and `[n]`
-      // would be an optional value.
+      // `flags` is one text, such as `-p, --port <n>`. With `<n>` the flag requires a value, and
+      // `required` is true. With `[n]` the value is optional, and `optional` is true.
       value:
         required || optional
           ? valueModel(/[<[]([\w-]+)/.exec(flags)?.[1] ?? 'value', argChoices)

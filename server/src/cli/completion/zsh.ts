@@ -11,8 +11,9 @@ import {
 } from './model.js'
 
 /**
- * Makes the script. Zsh loads a script from `$fpath` only at the first Tab, so its last line
- * completes the words of the user. In a sourced script, the last line only registers the function.
+ * Makes the script. The last line of the script has two cases. Zsh loads a script from `$fpath`
+ * only at the first Tab, so the last line then completes the words of the user at once. If the user
+ * sources the script, the last line only registers the function for later Tabs.
  */
 export function zshScript({ name, flags, commands }: ProgramModel): string {
   return `#compdef ${name}
@@ -67,6 +68,7 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
         // With `=` or `+`, the value may be in the word of the flag, as in `--port=1` or `-p1`.
         const valueMark = value === undefined ? '' : flag.startsWith('--') ? '=' : '+'
         const valuePart = value === undefined ? '' : `:${value.name}:${completionOf(value)}`
+        // The `*` lets the user repeat the flag.
         return `${indent}${quoted(`*${flag}${valueMark}[${escapeForArguments(description)}]${valuePart}`)}`
       }),
     )
@@ -76,9 +78,9 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 /** What `_arguments` completes for a value: file names, or one of the choices. */
 function completionOf({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // Without choices, returns the empty list `()`. With a space, the usual text here, `_arguments`
-  // prints the name of the value as a message. After a message, zsh does not insert a flag, even if
-  // no other flag matches.
+  // Without choices, returns the empty list `()`. The usual text for no choices is a space. But for
+  // a space, `_arguments` prints the name of the value as a message. After a message, zsh inserts
+  // no flag, not even the only flag that matches.
   return `(${choices.join(' ')})`
 }
 
