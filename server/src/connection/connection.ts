@@ -401,7 +401,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#dispatch(element)
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
     const workUnits = workCounter.workUnits - unitsBefore
-    this.#allowance.chargeTurn(costs.message + workUnits * costs.effect + costOfBytes(sentChars))
+    this.#allowance.chargeTurn(costs.message + workUnits + costOfBytes(sentChars))
   }
 
   /** Validates one message, and passes the message to the broker or to the handshake. */

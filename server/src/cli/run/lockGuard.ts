@@ -27,6 +27,10 @@ export class LockGuard {
   readonly #deps: LockGuardDeps
   #timer: NodeJS.Timeout | undefined
   #stopReason: string | undefined
+  /**
+   * When the command gets SIGKILL at the latest, by `performance.now`; undefined before SIGTERM.
+   */
+  #killAt: number | undefined
   /** Handles the event `jeopardy`: the broker does not answer, so the lease may end. */
   readonly #onJeopardy = () => this.#check()
   readonly #onAbort = () => this.#onLost()
@@ -53,6 +57,10 @@ export class LockGuard {
 
   /** Stops the command if the time has come; otherwise sets a timer for that time. */
   #check(): void {
+    if (this.#stopReason !== undefined) {
+      this.#setKillTimer()
+      return
+    }
     clearTimeout(this.#timer)
     const { session, killAfterMs, reserveMs, lock } = this.#deps
     if (!lock.held) {
@@ -77,17 +85,37 @@ export class LockGuard {
    */
   #stop(reason: string): void {
     if (this.#stopReason !== undefined) return
-    const { child, killAfterMs, reserveMs } = this.#deps
     this.#stopReason = reason
     this.#report(reason)
+    this.#terminate()
+  }
+
+  /** Sends SIGTERM now and SIGKILL later. */
+  #terminate(): void {
+    const { child, killAfterMs } = this.#deps
     child.signal('SIGTERM')
-    const killInMs = Math.max(0, Math.min(killAfterMs, this.#timeLeftMs - reserveMs))
-    this.#timer = setTimeout(() => child.signal('SIGKILL'), killInMs)
+    this.#killAt = performance.now() + killAfterMs
+    this.#setKillTimer()
+  }
+
+  /** Makes SIGKILL come in time, also if the lease has become shorter since SIGTERM. */
+  #setKillTimer(): void {
+    // Without SIGTERM, the command has got SIGKILL at once.
+    if (this.#killAt === undefined) return
+    const { child, reserveMs, lock } = this.#deps
+    const msUntilKill = this.#killAt - performance.now()
+    // After a loss, no lease limits the time of the command.
+    const limitMs = lock.held ? this.#timeLeftMs - reserveMs : msUntilKill
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(
+      () => child.signal('SIGKILL'),
+      Math.max(0, Math.min(msUntilKill, limitMs)),
+    )
   }
 
   /** Handles the loss of the lock. */
   #onLost(): void {
-    const { lock, child, killAfterMs } = this.#deps
+    const { lock, child } = this.#deps
     if (this.#stopReason !== undefined) {
       // The command has had a SIGTERM, and no time is left.
       child.signal('SIGKILL')
@@ -100,8 +128,7 @@ export class LockGuard {
     if (wasTaken(lock)) {
       // The lock was revoked or stolen, so another session may hold the lock already. Even a
       // SIGKILL now would come too late, so the command gets the time to end cleanly.
-      child.signal('SIGTERM')
-      this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
+      this.#terminate()
     } else {
       // The lock is lost for this client, but the broker may not have granted the lock again yet.
       child.signal('SIGKILL')
