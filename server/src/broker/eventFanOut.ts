@@ -6,7 +6,7 @@
  * the budget wait in one queue for all connections. The broker passes these events on in order, at
  * the end of this turn and of later turns.
  *
- * A watch begins with a search, which lists the present locks and requests for the client.
+ * A watch begins with a search, which sends the client a list of the present locks and requests.
  */
 import { turnBudget } from '../config/workCosts.js'
 import type { InitialSearch, PublishedEvent, SessionWatches } from './sessionWatches.js'
@@ -22,13 +22,14 @@ export interface EventFanOutDeps {
 /** Bytes that an event takes besides its text. */
 const fixedEventBytes = 256
 
-/** An event that waits until a turn has notifications left. */
+/** An event that waits for a turn whose budget is not used up. */
 interface WaitingEvent {
   readonly event: PublishedEvent
   readonly index: WatchIndex
   /**
-   * By connection: the id of the one watch that must not get the event. At the time of the event,
-   * the search of this watch had not yet come to the key. So the search itself shows the change.
+   * By connection: the id of its watch that must not get the event. When the event was published,
+   * the search of this watch had yet to reach the lock or request of the event. The search itself
+   * then shows the change.
    */
   readonly excludedIds: ReadonlyMap<SessionWatches, number> | undefined
 }
@@ -41,7 +42,7 @@ export class EventFanOut {
   readonly #searching = new Set<SessionWatches>()
   /** The turn for which `#notificationsLeft` counts; -1 before the first event. */
   #turn = -1
-  /** Notifications that are left in the turn `#turn`. One event to one connection counts as one. */
+  /** The rest of the budget of the turn `#turn`. One event to one connection uses up one. */
   #notificationsLeft = 0
   /** Sequence number of the newest event. */
   #newestSequence = 0
@@ -61,12 +62,12 @@ export class EventFanOut {
     return this.#bytes
   }
 
-  /** The caller must call this method when the search of a watch begins. */
+  /** Call when the search of a watch begins. */
   onSearchBegan(watches: SessionWatches): void {
     this.#searching.add(watches)
   }
 
-  /** The caller must call this method when a connection has no watches any more. */
+  /** Call when a connection has no watches any more. */
   onWatchesRemoved(watches: SessionWatches): void {
     this.#searching.delete(watches)
   }
@@ -74,26 +75,26 @@ export class EventFanOut {
   /**
    * Passes an event, now or at the end of a turn, to the connections that watch the key.
    *
-   * @param willBeListed Whether a given search will still list the lock or request of the event.
+   * @param isYetToReach Whether a search has yet to reach the lock or request of the event.
    */
   publish(
     index: WatchIndex,
     key: string,
     text: string,
-    willBeListed: (search: InitialSearch) => boolean,
+    isYetToReach: (search: InitialSearch) => boolean,
   ): void {
     const event = this.#makeEvent(key, text)
     this.#beginTurn()
     if (this.#waiting.length === 0 && this.#notificationsLeft > 0) {
       for (const watches of index.watchesOf(key)) {
-        watches.publish(event, watches.excludedIdFor(willBeListed))
+        watches.publish(event, watches.excludedIdFor(isYetToReach))
         this.#notificationsLeft--
       }
       return
     }
     event.retain()
     if (this.#waiting.length === 0) this.#deps.endOfTurn(this.#continue)
-    this.#waiting.push({ event, index, excludedIds: this.#excludedIdsFor(willBeListed) })
+    this.#waiting.push({ event, index, excludedIds: this.#excludedIdsFor(isYetToReach) })
   }
 
   /** Renews the budget of notifications at the first event of a turn. */
@@ -104,7 +105,10 @@ export class EventFanOut {
     this.#notificationsLeft = turnBudget.notifications
   }
 
-  /** Passes on waiting events at the end of a turn, with a full budget of notifications. */
+  /**
+   * Passes on waiting events at the end of a turn. Renews the budget, because other events may have
+   * used up the budget of this turn.
+   */
   readonly #continue = (): void => {
     this.#notificationsLeft = turnBudget.notifications
     let passedCount = 0
@@ -122,11 +126,11 @@ export class EventFanOut {
   }
 
   #excludedIdsFor(
-    willBeListed: (search: InitialSearch) => boolean,
+    isYetToReach: (search: InitialSearch) => boolean,
   ): Map<SessionWatches, number> | undefined {
     let excludedIds: Map<SessionWatches, number> | undefined
     for (const watches of this.#searching) {
-      const id = watches.excludedIdFor(willBeListed)
+      const id = watches.excludedIdFor(isYetToReach)
       if (id !== undefined) {
         excludedIds ??= new Map()
         excludedIds.set(watches, id)
@@ -135,7 +139,7 @@ export class EventFanOut {
     return excludedIds
   }
 
-  /** Makes an event. Its bytes count once, as long as anything retains it. */
+  /** Makes an event. Its bytes count from the first `retain` until the last `release`. */
   #makeEvent(key: string, text: string): PublishedEvent {
     // V8 stores at most two bytes for each UTF-16 unit of a text.
     const bytes = fixedEventBytes + 2 * text.length

@@ -3,11 +3,11 @@
  * sessions, and opens or resumes a session. A session is the relationship of a client with the
  * broker, and owns the locks of the client.
  *
- * The handshake submits a command that opens a session, or resumes a session (continues the session
- * on a new connection). The command log delivers the command to the lock table, which executes the
- * command. The effect of the command makes the broker call `complete` or `onResumeRefused`. After a
- * refused resume the broker opens a new session at once, so that a client whose session has ended
- * needs only one round trip.
+ * To resume a session means to continue the session on a new connection. The handshake submits a
+ * command that opens or resumes a session. The command log delivers the command to the lock table,
+ * which executes the command. The effect of the command makes the broker call `complete` or
+ * `onResumeRefused`. After a refused resume the broker opens a new session at once, so that a
+ * client whose session has ended needs only one round trip.
  *
  * The checks of a thousand tokens may end in the same turn of the event loop. So the handshakes of
  * authenticated clients have a work budget in each turn. Handshakes beyond the budget wait for
@@ -31,9 +31,10 @@ import { type Observer, type RefusalCause, refusalCauseOf } from '../observabili
 import type { Environment } from '../platform/environment.js'
 
 /**
- * The name of this broker in the sessions that it owns. The owner broker of a session keeps the
- * deadlines of the session. Without a cluster the name is always ''. In a cluster the name is ''
- * until this broker serves, because the broker owns no session before that time.
+ * The name of this broker, which is the `ownerBroker` of each session that this broker owns. The
+ * owner broker of a session keeps the deadlines of the session. Without a cluster the name is
+ * always ''. In a cluster the name is '' until this broker serves, because the broker owns no
+ * session before that time.
  */
 export interface OwnerBroker {
   name: string
@@ -192,7 +193,10 @@ export class Handshake {
     this.#pending.clear()
   }
 
-  /** Refuses or continues a handshake whose token was checked. Returns the units of work. */
+  /**
+   * Refuses or continues a handshake whose token was checked. Returns the units of work, not
+   * counting the work of the command.
+   */
   #continue({ connection, hello, identity }: CheckedHandshake): number {
     if (connection.state !== 'opening') return 0
     if (identity === undefined) {
@@ -232,19 +236,18 @@ export class Handshake {
     }
     const { newId, newSecret, hash, clock } = this.#environment
     const handshakeId = newId()
-    const secret = newSecret()
-    // The lock table compares `proof` with the stored hash of the secret that the client got in an
-    // earlier `welcome`. `secret` is the secret for the next resume.
-    this.#pending.set(handshakeId, { connection, hello, principal, secret })
+    const nextSecret = newSecret()
+    this.#pending.set(handshakeId, { connection, hello, principal, secret: nextSecret })
     this.#log.submit({
       type: 'resume',
       handshakeId,
       session: hello.resume.session,
       ownerBroker: this.#thisBroker.name,
       principal,
+      // The hash of the secret from an earlier `welcome`, which the lock table has stored.
       proof: hash(hello.resume.secret),
       resumeAttempt: hello.resume.try,
-      secret: hash(secret),
+      secret: hash(nextSecret),
       at: clock.wall(),
     })
   }
@@ -296,7 +299,7 @@ export class Handshake {
   }
 }
 
-/** The token of a client: from its `hello`, or from the upgrade; undefined if none was sent. */
+/** The token from the `hello`, or from the HTTP upgrade request; undefined if none was sent. */
 function tokenOf(connection: Connection, hello: Hello): string | undefined {
   return hello.token ?? connection.token
 }

@@ -8,8 +8,8 @@
  * broker then keeps the session for twice its lease, so the client sends half as many messages. The
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
- * A session ends at its client deadline, the time by which its client must send a frame. While a
- * session is connected, it has this deadline only if the broker waits for the answer to a `ping`.
+ * A connected session has a client deadline only while the broker waits for the answer to a `ping`.
+ * The session ends at this deadline, unless its client has sent a frame after the `ping`.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -19,8 +19,9 @@ const partOfLease = {
   /** For a session that holds or waits for something: half a lease is left for a late answer. */
   engaged: 1 / 2,
   /**
-   * For a session that holds nothing and waits for nothing. Larger than 0.6, after which an idle
-   * client sends `pong` by itself, so that the `pong` usually makes the `ping` unnecessary.
+   * For a session that holds nothing and waits for nothing. Its client sends `pong` by itself after
+   * 0.6 of the lease. The broker waits longer, so that this `pong` usually makes a `ping`
+   * unnecessary.
    */
   idle: 2 / 3,
 }
@@ -31,7 +32,7 @@ export interface HeartbeatTimers {
   /** Sends the next `ping` on this connection `ms` from now. */
   setTimer(connection: Connection, ms: number): void
   /**
-   * Makes the session end at `at` unless a further frame arrives. `at` is in compensated time (see
+   * Makes the session end at `at`, unless a frame arrives before. `at` is in compensated time (see
    * `timekeeper.ts`).
    */
   setClientDeadline(session: Session, at: number): void
@@ -43,13 +44,13 @@ export function leaseOf({ session, hasIdleLease }: Connection): number {
   return session!.lease * (hasIdleLease ? idleLeaseFactor : 1)
 }
 
-/** Call when a session is attached. */
+/** Sets the timer of the first `ping`. Call when a session is attached to a connection. */
 export function startHeartbeat(timers: HeartbeatTimers, connection: Connection): void {
   schedulePing(timers, connection)
   timers.clearClientDeadline(connection.session!)
 }
 
-/** Sends a `ping`. Without a further frame, the session ends when its (idle) lease is over. */
+/** Sends a `ping`. Without a further frame, the session ends with its lease or idle lease. */
 export function sendPing(timers: HeartbeatTimers, connection: Connection): void {
   connection.ping()
   schedulePing(timers, connection)
@@ -81,7 +82,7 @@ export function onPong(
 
 /**
  * Ends the idle lease. Call before the session begins to hold or wait for something. From then on,
- * the broker must notice within the ordinary lease that the client is gone.
+ * the session ends if its client sends nothing for the ordinary lease.
  */
 export function endIdleLease(timers: HeartbeatTimers, connection: Connection): void {
   connection.hasIdleLease = false

@@ -16,9 +16,9 @@ export class HoldDeadline {
 }
 
 /**
- * The part of the timekeeper that this file needs. At a client deadline, the broker ends a right of
- * a client, such as a lock, unless the client acts before. All times are in ms of compensated time,
- * which is monotonic time without the pauses of the broker.
+ * The part of the timekeeper that this file needs. A client deadline is a deadline in compensated
+ * time: monotonic time without the pauses of the broker, in ms. The `maxHold` has such a deadline,
+ * although no message of the client can postpone the end of the hold.
  */
 export interface HoldTimekeeper {
   setClientDeadline(subject: HoldDeadline, at: number): void
@@ -36,7 +36,7 @@ export class HoldDeadlines {
   }
 
   /**
-   * Starts the deadline of a lock, if the lock has a `maxHold`.
+   * Starts the deadline of a lock, or starts it again. Does nothing for a lock without a `maxHold`.
    *
    * @param startsAt When the hold starts, in compensated time.
    */

@@ -1,8 +1,8 @@
 /**
- * Turns messages of clients into commands, which change the lock table. Checks the permission and
- * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`. The
- * field `adds` of a handler says what the message adds: a lock, a value or a watch. For a call at a
- * barrier, `adds` is `lock`.
+ * Handles messages of clients. Checks the permission and the limits of a message. Then the handler
+ * of the message in `messageHandlers.ts` makes a command, which changes the lock table, or answers
+ * at once. The field `adds` of a handler says what the message adds to the memory of the broker: a
+ * lock, a value or a watch. For a call at a barrier, `adds` is `lock`.
  */
 import {
   type Cell,
@@ -56,7 +56,7 @@ export class Inbound {
   readonly #deps: InboundDeps
   readonly #context: AnswerContext
   #isDraining = false
-  /** The connections whose `confirm` command was submitted (see `#confirmWelcome`). */
+  /** The connections for which `#confirmWelcome` has submitted a `confirm` command. */
   readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
@@ -78,8 +78,8 @@ export class Inbound {
    */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
-    // Do this first, because a valid message shows that the client has read the `welcome`, even if
-    // a check below refuses the message.
+    // This call comes before the checks, because a valid message that a check refuses also shows
+    // that the client has read the `welcome`.
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
@@ -130,8 +130,8 @@ export class Inbound {
 
   /**
    * Whether the load of the shared log allows this message. If not, answers with `failed`, or
-   * closes the connection. The load is high if many commands wait, such as while the log is
-   * unreachable.
+   * closes the connection. The load is high if many commands wait for the log, for instance while
+   * the log is unreachable.
    */
   #logAccepts(
     { load }: Membership,
@@ -181,9 +181,9 @@ export class Inbound {
   }
 
   /**
-   * Refuses a message that adds a lock, a value or a watch, if the memory of the broker is full.
-   * While the broker drains, also refuses a request for a lock or a call at a barrier, unless
-   * another broker can take over the session. Returns whether the message is refused.
+   * If the memory of the broker is full, refuses a message that adds a lock, a value or a watch.
+   * While the broker drains, also refuses a message that adds a lock (or a call at a barrier),
+   * unless another broker can take over the session. Returns whether the message is refused.
    */
   #refuseAddition(
     { adds }: MessageHandler<SessionMessage>,
@@ -192,8 +192,9 @@ export class Inbound {
   ): boolean {
     const { id, key } = message as Pick<LockRequest, 'id'> & { readonly key?: string | undefined }
     const session = connection.session!
-    // A repeated request adds nothing: the lock table repeats its stored answer, or the request
-    // still waits. A `watch` has no stored answer.
+    // Request ids rise, so an id up to `lastId` is the id of a repeated request. This request adds
+    // nothing: the lock table repeats its stored answer, or the request still waits. A `watch` has
+    // no stored answer, so even a repeated `watch` starts a search.
     const isRepeated = adds !== 'watch' && id <= session.lastId
     if (this.#deps.memory.isFull && !isRepeated) {
       this.#refuseByLimit('memoryBytes', connection, { id, operation: message.type, key })
@@ -205,7 +206,10 @@ export class Inbound {
     return true
   }
 
-  /** Refuses a steal that would end more locks than the limit. Returns whether it is refused. */
+  /**
+   * Refuses a request with `steal` if the steal would end more locks than the limit allows. Returns
+   * whether the request is refused.
+   */
   #refuseSteal(connection: Connection, { id, key }: LockRequest): boolean {
     const keyState = this.#deps.liveTable.current.keys.get(key)
     const { stolenLocks } = this.#deps.limits
@@ -269,7 +273,8 @@ export class Inbound {
 
 /**
  * The requests that the broker refuses while too many commands wait for the shared log. These
- * requests ask for a lock, set the value of a leader or call at a barrier.
+ * requests ask for a lock or the result of a `once`, set the value of a leader, or call at a
+ * barrier.
  */
 const typesRefusedUnderLoad: ReadonlySet<string> = new Set([
   'lock',

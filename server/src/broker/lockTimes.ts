@@ -4,7 +4,8 @@
  *
  * A lock may have two deadlines: one for its ttl and one for its `maxHold` (the longest time of
  * holding). A refresh moves only the deadline of the ttl. In a cluster, only the owner broker of a
- * session keeps the deadlines of its locks. The other brokers do not know these deadlines.
+ * session keeps the deadlines of its locks. The other brokers do not know these deadlines, so
+ * these brokers report no remaining times.
  */
 import type { Lock } from '../core/index.js'
 import type { RemainingTimes } from '../protocol/encodeLockInfo.js'
@@ -19,8 +20,9 @@ export interface LockTimesDeps {
   readonly time: { now(): number; clientDeadlineOf(lock: Lock): number | undefined }
   readonly holdDeadlines: Pick<HoldDeadlines, 'endOf'>
   /**
-   * After a takeover of a session, its deadlines are set in later turns of the event loop, but
-   * count from the takeover. Until all are set, `startTimeOf` returns the time of the takeover.
+   * When this broker takes over a session, the deadlines of the session start again in full. The
+   * deadlines count from the takeover, but are set in later turns of the event loop. Until all are
+   * set, `startTimeOf` returns the time of the takeover.
    */
   readonly deadlineRestarts: Pick<DeadlineRestarts, 'startTimeOf'>
 }
@@ -38,8 +40,8 @@ export class LockTimes {
    * each key. These `Lock`s have the same remaining times.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
-    // Only the first `Lock` of a set, its primary, stores the times. Outside a set, `lock` is its
-    // own primary.
+    // Only the first `Lock` of a set, its primary, has deadlines. Outside a set, `lock` is its own
+    // primary.
     const { primary } = lock
     if (!primary.isTimed) return undefined
     const { time, holdDeadlines, deadlineRestarts } = this.#deps

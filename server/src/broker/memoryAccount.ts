@@ -2,8 +2,8 @@
  * Estimates the memory that clients make the broker use, and compares the estimate with
  * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
  * work before that. The broker checks the estimate before it submits a command to the command log.
- * The lock table cannot check the estimate: all lock tables of a cluster must decide alike, but the
- * estimates of their brokers differ.
+ * The lock table cannot check the estimate, because all lock tables of a cluster must decide alike,
+ * and each broker has a different estimate.
  *
  * The estimate counts the lock table, the watches, and the connections with their unhandled input
  * and unread output. It also counts the descriptions of deadlocks that the statistics keep. The
@@ -67,8 +67,8 @@ export class MemoryAccount implements OutputMemory {
 
   /** Counts the present bytes of this connection's queues in place of the bytes counted before. */
   updateConnection(connection: Connection): void {
-    const { memoryBytes } = connection
-    const bytes = memoryBytes > queueThresholdBytes ? memoryBytes : 0
+    const { memoryBytes: queueBytes } = connection
+    const bytes = queueBytes > queueThresholdBytes ? queueBytes : 0
     if (bytes === connection.countedBytes) return
     this.#queueBytes += bytes - connection.countedBytes
     connection.countedBytes = bytes

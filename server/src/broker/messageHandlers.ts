@@ -1,9 +1,9 @@
 /**
- * One handler for each message that a client may send on a connection with a session. The handler
- * checks the permission for the message. Then the handler either makes a command or sends an
- * answer. The command log passes the commands to the lock table. The answers that read the table
- * are in `queryAnswers.ts`. If the protocol gets a new message, this file does not compile until
- * the message has a handler.
+ * One handler for each message that a client may send on a connection with a session. The `check`
+ * of a handler checks the permission for the message, and its sizes. The handler then either makes a
+ * command, which the command log passes to the lock table, or sends an answer at once. The answers
+ * that read the table are in `queryAnswers.ts`. If the protocol gets a new message, this file does
+ * not compile until the message has a handler.
  *
  * The `attachEpoch` of a command is the number of its connection: 1 for the first connection of the
  * session, 2 for the second. The lock table ignores a command of an older connection. The `extras`
@@ -33,7 +33,7 @@ type MessageOf<T extends SessionMessage['type']> = Extract<SessionMessage, { rea
 /** The parts of the broker that a handler needs to answer a message. */
 export interface AnswerContext extends QueryContext {
   readonly watchRegistry: QueryContext['watchRegistry'] & Pick<WatchRegistry, 'remove'>
-  /** The timers of the broker. */
+  /** The timers of kept results, and the timers and deadlines of heartbeats. */
   readonly time: QueryContext['time'] & HeartbeatTimers
   /** Checks the new token of a client. */
   readonly tokenExpiry: { renew(connection: Connection, message: MessageOf<'auth'>): void }
@@ -133,7 +133,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
       const fields = { session: session!.id, attachEpoch, id, key, parties, timeout, at }
       return { type: 'barrier', ...fields }
     },
-    (policy, { key }) => policy.checkPermission('lock', key) ?? policy.checkSize(key, undefined),
+    (policy, { key }) =>
+      policy.checkPermission('lock', key) ?? policy.checkSize(key, /* metadata */ undefined),
     'lock',
   ),
 
@@ -148,7 +149,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     'lock',
   ),
 
-  // The field `adds` is undefined, because the lock table limits the memory of the kept values.
+  // With `complete` a client sends the result of a `once`. The field `adds` is undefined, because
+  // the lock table itself limits the memory for kept results.
   complete: commandHandler((connection, { id, fence, value, keep }, at) => {
     const { session, attachEpoch } = connection
     const fields = { session: session!.id, attachEpoch, id, fence, keep, at }
@@ -184,13 +186,14 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
       const fields = { session: session!.id, attachEpoch, id, fence, at }
       return { type: 'proclaim', ...fields, value: jsonText(connection, value) }
     },
-    // The permission for the key was checked when the leader was a candidate. Only the size of the
-    // value is checked here.
+    // The key was checked when the leader was a candidate, so only the size of the value is checked
+    // here. The key '' stands for no key.
     (policy, { value }) => policy.checkSize('', value),
     'value',
   ),
 
   revoke: commandHandler(
+    // In a command, `reason` is why a session ends. The text of the operator is the `note`.
     (connection, { id, key, fence, reason: note }, at) => {
       const { session, attachEpoch } = connection
       return { type: 'revoke', session: session!.id, attachEpoch, id, key, fence, note, at }
@@ -199,7 +202,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   ),
 
   ack: commandHandler((connection, { ids }, at) => {
-    // The broker answers with an `ack` of its own, after the lock table has applied the command.
+    // The broker also acknowledges this message, but only after the lock table has applied the
+    // command.
     connection.acks.defer()
     const { session, attachEpoch } = connection
     return { type: 'ack', session: session!.id, attachEpoch, ids, at }
@@ -288,7 +292,7 @@ function modeOf({ mode, capacity }: LockItem): SetItem['mode'] {
   return capacity === undefined ? (mode ?? 'exclusive') : 'permits'
 }
 
-/** The permits of a request; undefined for a request with another mode. */
+/** The permits and the capacity of a request for permits; undefined for every other request. */
 function permitsOf({
   permits = 1,
   capacity,
@@ -299,7 +303,7 @@ function permitsOf({
 /** The `extras` of a request for a lock on one key; undefined for an ordinary request. */
 function extrasOf(message: LockRequest): ExtraTerms | undefined {
   const { capacity, maxHold, notify, scope } = message
-  // Nearly all requests return here.
+  // Nearly all requests return here, with or without a scope.
   if (capacity === undefined && maxHold === undefined && notify === undefined)
     return scope === undefined ? undefined : { scope }
   const permits = permitsOf(message)
@@ -307,7 +311,7 @@ function extrasOf(message: LockRequest): ExtraTerms | undefined {
   return permits && commonTerms ? { ...permits, ...commonTerms } : (permits ?? commonTerms)
 }
 
-/** A term that a request for a set may also have, for the whole set. */
+/** A rare term of a request for one key or for a set. The term applies to all keys of a set. */
 type CommonTerm = 'maxHold' | 'notify' | 'scope'
 
 /**
@@ -325,8 +329,8 @@ function commonTermsOf({
 }
 
 /**
- * The JSON text of the metadata of a lock, of the value of a leader, or of the value of a `once`.
- * Charges the connection for the text.
+ * The JSON text of a value: the metadata of a lock, the value of a leader, or the result of a
+ * `once`. Charges the connection for the text.
  */
 function jsonText(connection: Connection, value: unknown): string | undefined {
   if (value === undefined) return undefined

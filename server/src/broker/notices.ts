@@ -52,6 +52,7 @@ export class ContendedKey {
    * skipped lock may get a notice; Infinity if the round has skipped no lock.
    */
   nextDueAt = Number.POSITIVE_INFINITY
+  /** Whether a timer is set, which will continue the running round or start the next round. */
   hasTimer = false
 
   constructor(keyState: KeyState) {
@@ -68,9 +69,8 @@ export interface NoticesDeps {
   /** The connection of each attached session. */
   readonly attached: ReadonlyMap<Session, Connection>
   /**
-   * Counts work, in units of effects (changes of the lock table). The work for notices counts
-   * towards the limit of work for one turn, like the effects of the command that causes the
-   * notices.
+   * Counts the work of commands, in units of effects (changes of the lock table). A turn has a
+   * limit for this work, and a notice adds to the work of its command.
    */
   readonly workCounter: { workUnits: number }
 }
@@ -163,8 +163,8 @@ export class Notices {
   }
 
   /**
-   * Starts a round now, or later if the timer of the key is set: after the present round, or when
-   * the timer ends.
+   * Starts a round now, unless the timer of the key is set. In this case a later call of
+   * `#continueRound` by the timer starts the round, after the running round if there is one.
    */
   #requestRound(contendedKey: ContendedKey): void {
     contendedKey.needsRound = true
@@ -196,8 +196,8 @@ export class Notices {
     if (contendedKey.nextDueAt < Number.POSITIVE_INFINITY) contendedKey.needsRound = true
     if (contendedKey.round !== undefined) this.#setTimer(contendedKey, 0)
     else if (contendedKey.needsRound) {
-      // If this round skipped no lock, `nextDueAt` is Infinity, so the next round begins after
-      // `contendedMs`. The locks that this round notified may then get a notice again.
+      // If this round skipped no lock, `nextDueAt` is Infinity, and the next round begins after
+      // `contendedMs`. All locks that this round notified may then get a notice again.
       this.#setTimer(contendedKey, Math.max(0, Math.min(contendedKey.nextDueAt - now, contendedMs)))
     }
   }
@@ -218,8 +218,8 @@ export class Notices {
     const waiting = waitingBehind(lock)
     if (connection === undefined || waiting === 0) return
     this.#contendedAt.set(lock, now)
-    // A notice costs as much as one effect, for its receiver and for the command that causes the
-    // notice.
+    // A notice costs as much as one effect. Both the receiver and the command that causes the
+    // notice are charged for this cost.
     connection.charge(1)
     workCounter.workUnits += 1
     connection.send(encodeContended(lock.fence, waiting))
@@ -229,12 +229,13 @@ export class Notices {
     const connection = this.#deps.attached.get(request.session)
     if (connection === undefined) return
     const set = request.extras?.set
-    // A notice is not stored, so the limit for the stored answers of a session does not apply.
+    // The stored answers of a session leave less room for the holders in its next stored answer.
+    // A notice is not stored, so `storedBytes` is 0.
     const { holders = [] } =
       set === undefined
         ? this.#holderAnswers.answerFor(request.keyState, /* storedBytes */ 0)
         : this.#holderAnswers.answerForSet(blockedKeysOf(set), /* storedBytes */ 0)
-    // The request itself is the last of each queue, so it does not count.
+    // Subtracts the request itself, which is the last of each queue.
     const ahead = longestQueueLength(set?.requests ?? [request]) - 1
     const text = encodeQueued(request.id, ahead, holders)
     connection.charge(costOfBytes(text.length))

@@ -50,11 +50,11 @@ export interface OutboundDeps {
   readonly admission: {
     /**
      * Must be called when a connection gets a session. Stops counting the connection as pending,
-     * and starts the deadline of the connection's token.
+     * and starts the timer for the end of the connection's token.
      */
     onAttached(connection: Connection): void
   }
-  /** Has the name of this broker as the owner of sessions. */
+  /** Its `name` is the `ownerBroker` of the sessions that this broker owns. */
   readonly thisBroker: OwnerBroker
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
@@ -64,8 +64,8 @@ export interface OutboundDeps {
   /** The cell (one part of the keys) of this broker, such as `1/4`; undefined for all keys. */
   readonly cell: string | undefined
   /**
-   * The lock table of the broker. `workUnits` is the work that all commands have caused. The cost
-   * of a long answer is added to `workUnits`, as if its command had more effects.
+   * The lock table of the broker. `workUnits` is the work that all commands have caused. The costs
+   * of some answers are added to `workUnits`, as if their commands had more effects.
    */
   readonly liveTable: { workUnits: number }
 }
@@ -108,7 +108,7 @@ export class Outbound {
   }
 
   /**
-   * Sends the messages, and sets or clears the deadlines, that follow from an effect. Some kinds:
+   * Sends the messages of an effect, and sets or clears deadlines. Some kinds of effects:
    * - `arrived`: a call begins to wait at a barrier. `departed`: the call waits no longer.
    * - `suspended`: with `keep`, the session lives on for its whole lease.
    * - `kept` and `keepRestarted` start the keep time of a result of a `once`. `forgotten` ends the
@@ -187,9 +187,9 @@ export class Outbound {
   }
 
   /**
-   * Starts the deadlines of the sessions and kept results that this broker owns. The deadlines of
-   * the locks and requests of these sessions are set in later turns. Every deadline runs in full,
-   * from the time of this call.
+   * Starts the deadlines of the sessions and kept results that this broker owns. Call when the
+   * broker begins to serve. All deadlines count in full from this call, but the deadlines of locks
+   * and requests are set in later turns.
    */
   startDeadlines(
     sessions: ReadonlyMap<string, Session>,
@@ -214,7 +214,7 @@ export class Outbound {
     this.#deps.notices.clear()
   }
 
-  /** Whether this broker keeps the deadlines of the session, or the time of the kept result. */
+  /** Whether this broker keeps the deadlines of the session, or the timer of the kept result. */
   #isOwned({ ownerBroker }: Session | KeptResult): boolean {
     return ownerBroker === this.#deps.thisBroker.name
   }
@@ -285,8 +285,8 @@ export class Outbound {
   ): void {
     const { time, handshake, connections, admission } = this.#deps
     const attached = this.#attached
-    // Starts the remaining deadlines of the session first, because the client must not change a
-    // lock whose deadlines have not started.
+    // After a takeover, some deadlines of the session may not be set yet. Sets them first, because
+    // the client must not change a lock whose deadlines are not set.
     this.#deps.liveTable.workUnits += this.#deps.deadlineRestarts.finish(session)
     // A session that resumes may still be attached to the connection that its client has given up.
     const formerConnection = attached.get(session)
@@ -298,16 +298,16 @@ export class Outbound {
     if (accepted === undefined) return
     const { connection } = accepted
     if (connection.state !== 'opening') {
-      // The connection has closed during the handshake. The lease (how long a session lives without
-      // messages) still runs from the arrival of `hello`.
+      // The connection has closed during the handshake. Until the session is suspended, its lease
+      // (how long a session lives without messages) runs from the arrival of `hello`.
       time.setClientDeadline(session, connection.receivedAt + session.lease)
       this.#suspendAtOnce(session)
       return
     }
     connection.open(session)
     attached.set(session, connection)
-    // The handshake is over, so its time limit ends here. The connection will probably have no
-    // other client deadline, so this method saves memory in comparison with `clearClientDeadline`.
+    // Ends the time limit of the handshake. From now on the connection has a client deadline only
+    // while its client reads slowly, so `forgetClientDeadline` is called to save memory.
     time.forgetClientDeadline(connection)
     startHeartbeat(time, connection)
     admission.onAttached(connection)
@@ -364,10 +364,10 @@ export class Outbound {
   }
 
   /**
-   * Sets the deadline of a suspended session. With `keepsLease`, this is the end of the lease;
-   * otherwise the end of the lease or of the grace, whichever is earlier. The lease runs
-   * from the newest frame on the attached connection; without an attached connection, from now. The
-   * grace (the time in which the client may resume on a new connection) runs from now.
+   * Sets the deadline of a suspended session: with `keepsLease` the end of its lease, otherwise the
+   * end of its lease or grace, whichever is earlier. The lease runs from the newest frame on the
+   * attached connection, or from now if no connection is attached. The grace (the time in which the
+   * client may resume on a new connection) runs from now.
    */
   #onSuspended(session: Session, keepsLease: boolean): void {
     const { time } = this.#deps
@@ -403,6 +403,7 @@ export class Outbound {
     if (this.#isOwned(session)) this.#deps.unfinishedKeys.add(key)
   }
 
+  /** A session has a new owner broker, so the deadlines of its locks and requests start again. */
   #onDeadlinesRestarted(session: Session): void {
     const { deadlineRestarts } = this.#deps
     if (this.#isOwned(session)) deadlineRestarts.add(session)
@@ -460,8 +461,8 @@ export class Outbound {
   }
 
   /**
-   * The start time for a repeated answer that grants a lock; undefined for every other answer. At
-   * the grant itself, `#onGranted` sends this answer.
+   * The start time for an answer that grants a lock; undefined for every other answer. The answer
+   * that grants a lock is here a repeated answer, because `#onGranted` sends the first one.
    */
   #startTimeInAnswer(answer: Answer): number | undefined {
     return answer.kind === 'granted' ? this.#startTimeOf(answer.lock) : undefined
