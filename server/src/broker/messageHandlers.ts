@@ -1,6 +1,6 @@
 /**
  * One handler for each message that a client may send on a connection with a session. The `check`
- * of a handler checks the permission for the message, and its sizes. The handler then either makes a
+ * of a handler checks the permission and the sizes of the message. The handler then either makes a
  * command, which the command log passes to the lock table, or sends an answer at once. The answers
  * that read the table are in `queryAnswers.ts`. If the protocol gets a new message, this file does
  * not compile until the message has a handler.
