@@ -2,8 +2,8 @@
  * Writes the queued messages of all connections at the end of each turn of the event loop. Also
  * disconnects clients that read too slowly, because unread output takes memory of the broker. The
  * broker disconnects a client that leaves more than `limits.slowBytes` unread for `limits.slowMs`,
- * or more than `limits.backlogBytes` at any time. Output that the broker has yet to encode counts
- * as unread only while the socket has no room, because then the client does not read.
+ * or more than `limits.backlogBytes` at any time. Output that is not encoded yet counts as unread
+ * only while the socket is full. Otherwise this output waits for the broker, not for the client.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
@@ -23,7 +23,7 @@ export interface OutputMemory {
 export interface OutputFlusherDeps {
   readonly limits: BrokerLimits
   readonly memory: OutputMemory
-  /** Learns from the flusher when a turn ends, and when the output of this turn is written. */
+  /** The flusher tells the scheduler when a turn has ended, and when its output is written. */
   readonly scheduler: WorkScheduler
   /** Calls back in this turn, after the broker has handled all input that has arrived. */
   readonly endOfTurn: (callback: () => void) => void
@@ -33,7 +33,7 @@ export interface OutputFlusherDeps {
     setClientDeadline(connection: Connection, at: number): void
     clearClientDeadline(connection: Connection): void
   }
-  /** Tells the observer which connection is disconnected, and which limit it has reached. */
+  /** Reports a connection that is about to be disconnected, and the limit that it exceeded. */
   readonly connections: { report(connection: Connection, cause: RefusalCause): void }
   /** Called at most once a turn, after the output of the turn was written. */
   readonly observer: { onFlushed(): void } | undefined
@@ -63,8 +63,9 @@ export class OutputFlusher {
   }
 
   /**
-   * Writes the output of the connections now. Connections with output that must still be encoded
-   * come last and share a time limit, because encoding for many connections may take many ms.
+   * If connections have output, begins the next turn and writes the output now. Connections with
+   * output that must still be encoded come last and share a time limit, because encoding for many
+   * connections may take many ms.
    */
   flush(): void {
     if (this.#unflushed.length === 0) return
@@ -107,7 +108,7 @@ export class OutputFlusher {
   #checkBacklog(connection: Connection): void {
     const { limits, memory, time } = this.#deps
     memory.updateConnection(connection)
-    // `countedBytes` is 0 for a connection whose queues are short.
+    // A connection with little waiting input and output has 0 `countedBytes`, and stays connected.
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
@@ -133,6 +134,7 @@ export class OutputFlusher {
     return costs.disconnect
   }
 
+  /** A long answer, or input that waits for the client to read, also makes a client slow. */
   #isReadingFastEnough({ backlogBytes, isBlockedByClient }: Connection): boolean {
     return backlogBytes <= this.#deps.limits.slowBytes && !isBlockedByClient
   }

@@ -15,7 +15,7 @@ import type { Socket } from './socket.js'
 
 /** If more bytes than this wait in the socket, all output waits in the queue. */
 const maxSocketBytes = 64 * 1024
-/** If more characters than this wait in the queue, the broker handles no message of the client. */
+/** If more characters than this wait in the queue, the client's next messages must wait. */
 const maxWaitingChars = 64 * 1024
 
 /** A message that is encoded when it is written. */
@@ -167,8 +167,8 @@ export class SendQueue {
    *   output waits. Default: no limit.
    * @param streamUnits The limit for streams, at most `units`. May be lower, because the next
    *   message of a stream may cost much more than a deferred message. Default: `units`.
-   * @param isLate Returns whether the time for the units has passed. If so, each stream stops as
-   *   soon as it has used some units in this call.
+   * @param isLate Returns whether the time for the units has passed. A late stream still makes some
+   *   progress: it stops only when it has used units in this call.
    * @returns How many units of work were used.
    */
   flush(
@@ -183,7 +183,7 @@ export class SendQueue {
   }
 
   /**
-   * Writes the last output. The caller must call this method before it sends the close frame.
+   * Writes the last output before a close. Call this method before the close frame is sent.
    * Writes the encoded messages even if the socket has no room. Encodes streams and deferred
    * messages only within a small budget of work and while the socket has room. Writes nothing that
    * follows an unfinished stream.

@@ -20,7 +20,8 @@ export interface Socket {
   send(frame: string): void
   /**
    * Stops reading. The listener gets no further frame before {@link resume}, unless the connection
-   * ends first. During a pause `onClose` may be late, because the end of the stream is not read.
+   * ends first. During a pause `onClose` may be late, because the end of the TCP stream is not
+   * read.
    */
   pause(): void
   /** Reads again after {@link pause}, in a later turn of the event loop. */
@@ -38,8 +39,8 @@ export interface SocketListener {
   /** A binary message arrived. */
   onBinary(): void
   /**
-   * A control frame arrived, or a fragment of a message, which costs as much work. The listener
-   * must charge this work.
+   * A control frame or a fragment of a message arrived. Each of them costs the same work, which the
+   * listener must charge to the client.
    */
   onControlFrame(): void
   /** The peer sent an invalid message (too long, or not UTF-8), so the socket is closing. */

@@ -21,7 +21,7 @@ export class WorkAllowance {
   readonly #deps: WorkAllowanceDeps
   /** Units of work that are left in the turn `#turn`. */
   #unitsLeft = 0
-  /** The number of the turn whose budget was set last; -1 before the first budget. */
+  /** The turn for which a budget was last set, by its number; -1 before the first budget. */
   #turn = -1
   /** Until when the connection may use `#unitsLeft`. */
   #endsAt = 0
@@ -42,7 +42,7 @@ export class WorkAllowance {
     return this.#unitsLeft
   }
 
-  /** Sets the budget of the turn at the first call in a turn. */
+  /** Sets the budget of the turn. Further calls in the same turn do nothing. */
   beginTurn(now: number): void {
     const { scheduler } = this.#deps
     if (this.#turn === scheduler.turn) return
@@ -53,9 +53,9 @@ export class WorkAllowance {
       this.#endsAt = now + turnBudget.connectionMs
       this.#unitsAtNextLook = units - turnBudget.minimum
     } else {
-      // Each connection gets the minimum, even if the turn has taken too long already. A connection
-      // that must wait for its rate budget gets 0. `minimumMs` is short, and `isUsedUp` looks at
-      // the clock before each message, because a hundred connections may each use the minimum.
+      // A connection that must wait for its rate budget has 0 units. Every other connection has at
+      // least the minimum, even if the turn has taken too long already. A hundred connections may
+      // each use the minimum. So its time is short, and each `isUsedUp` looks at the clock.
       this.#endsAt = now + turnBudget.minimumMs
       this.#unitsAtNextLook = Number.POSITIVE_INFINITY
     }
@@ -95,7 +95,7 @@ export class WorkAllowance {
 
   /**
    * Subtracts units from the rate budget (work per second). If this overdraws the rate budget, the
-   * budget of the turn becomes 0 as well.
+   * connection has no units left in this turn.
    */
   chargeRate(units: number, now: number): void {
     const { workPerSecond } = this.#deps
@@ -106,9 +106,9 @@ export class WorkAllowance {
   }
 
   /**
-   * Subtracts the units that a frame has used from the rate budget. A single `pong` is free while
-   * the rate budget is full, so that an idle connection keeps no rate budget in memory. A `pong`
-   * causes the fixed cost of a message, and less than one unit for its `ack`.
+   * Charges the rate budget for a frame that has used `units`. A single `pong` is free while the
+   * rate budget is full, so that an idle connection keeps no rate budget in memory. A `pong` costs
+   * `costs.message`, and less than one unit for the `ack` with which the broker answers.
    */
   chargeFrame(units: number, now: number): void {
     const isMoreThanPong = units > costs.message + 1
@@ -170,7 +170,7 @@ class RateBudget {
     return this.#units === this.#maxUnits
   }
 
-  /** Whether the budget was overdrawn after the last `spend`. Ignores the refill since then. */
+  /** Whether the budget was overdrawn at its last refill or `spend`. Does not refill the budget. */
   get isOverdrawn(): boolean {
     return this.#units < 0
   }

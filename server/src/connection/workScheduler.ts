@@ -14,8 +14,8 @@ import type { Clock, Timer } from '@holdfast/shared'
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 
 /**
- * *Paused work*: work that is done in slices in later turns, such as the work of a paused
- * connection, or the end of a session with many locks.
+ * Work that is done in slices in later turns, such as the work of a paused connection, or the end
+ * of a session with many locks. Comments call it *paused work*.
  */
 export interface PacedWork {
   /**
@@ -39,6 +39,7 @@ export class WorkScheduler {
   readonly #delayed = new Map<PacedWork, Timer>()
   /** Units by which paused work has exceeded its budget; subtracted from its next budgets. */
   #overdrawnByPausedWork = 0
+  /** Whether `#run` will be called, at the end of this turn or after a recovery. */
   #isScheduled = false
   /** Schedules `#run` for paused work after the recovery. */
   #recoveryTimer: Timer | undefined
@@ -48,7 +49,7 @@ export class WorkScheduler {
   /**
    * The budget for paused work in the next `#run`: half of the units that a turn left. If several
    * turns have ended since `#run` was scheduled, the busiest turn counts. Infinity until a turn
-   * ends; `#run` itself first ends a turn.
+   * ends, but never when `#run` reads the budget, because `#run` first ends a turn.
    */
   #unitsForPausedWork = Number.POSITIVE_INFINITY
   #turn = 0
@@ -91,7 +92,7 @@ export class WorkScheduler {
 
   /**
    * Units of work that all connections together have left in this turn; 0 or less for none. The
-   * first message of a client, `hello`, can cost much. So `hello` waits while too few are left.
+   * first message of a client, `hello`, can cost much, so it waits while too few units are left.
    */
   get unitsLeft(): number {
     // The time of the turn bounds the units as well. A unit takes longer than usual on a slow
@@ -135,8 +136,8 @@ export class WorkScheduler {
   }
 
   /**
-   * Lets the broker recover from work that took `ms`, if that is much longer than the time of a
-   * turn. Called after large work that no budget could interrupt.
+   * Called after large work that no budget could interrupt, and that took `ms`. Lets the broker
+   * recover if this is much longer than the time of a turn.
    */
   endLargeWork(ms: number): void {
     this.#recoverFrom(ms - turnBudget.ms)
@@ -193,12 +194,13 @@ export class WorkScheduler {
 
   readonly #run = (): void => {
     this.nextTurn()
+    // Begins one more turn if there is output to write.
     this.#flusher?.flush()
     const budget = Math.max(turnBudget.minimumForPaused, this.#unitsForPausedWork)
     this.#unitsForPausedWork = Number.POSITIVE_INFINITY
     const now = this.#clock.monotonic()
     if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
-    if (this.#recoversUntil === undefined) this.#runSlices(budget, now)
+    if (this.#recoversUntil === undefined) this.#runSlices(budget, /* startedAt */ now)
     // During a recovery, paused work leaves its budget unused, and this reduces the overdraft.
     else this.#overdrawnByPausedWork = Math.max(0, this.#overdrawnByPausedWork - budget)
     this.#isScheduled = this.#waiting.size > 0
@@ -210,7 +212,7 @@ export class WorkScheduler {
     }
   }
 
-  #runSlices(budget: number, now: number): void {
+  #runSlices(budget: number, startedAt: number): void {
     let unitsLeft = budget - this.#overdrawnByPausedWork
     // The time that the budget usually takes.
     const usualMs = budget / unitsPerMs
@@ -221,7 +223,7 @@ export class WorkScheduler {
       if (work === undefined) break
       this.#waiting.delete(work)
       unitsLeft -= work.work(Math.min(turnBudget.slice, unitsLeft))
-      elapsedMs = this.#clock.monotonic() - now
+      elapsedMs = this.#clock.monotonic() - startedAt
       if (elapsedMs >= usualMs) break
     }
     // A slice can exceed the budget by one expensive message. The next budgets for paused work are

@@ -1,6 +1,7 @@
 /**
  * The records of barriers and of the calls that wait at barriers. `barriers.ts` says how the table
- * uses these records. The class of sessions is a parameter, because a session lists its calls.
+ * uses these records. The class of sessions is a type parameter, because the file of this class
+ * imports this file, and imports must not form a cycle.
  */
 
 /**
@@ -10,8 +11,8 @@
  */
 export class Barrier<S> {
   /**
-   * A number that rises with each new barrier. `OrderedList` sets this number, but leaves 0 for a
-   * bookmark, which marks a place in the list of all barriers.
+   * A number that rises with each new barrier, set by `OrderedList`. Stays 0 for a bookmark: an
+   * empty barrier that only marks a place in the list of all barriers.
    */
   order = 0
   /** The neighbours in the list of all barriers, which `OrderedList` sets. */

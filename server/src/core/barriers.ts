@@ -1,7 +1,7 @@
 /**
- * Barriers: calls wait at a barrier until their number reaches the barrier's number of parties.
- * Then all these calls pass the barrier in one step, and the next call begins a new barrier with
- * the same key.
+ * Barriers: calls wait at a barrier until there are as many calls as the barrier has parties. Then
+ * all these calls pass the barrier in one step, and the next call begins a new barrier with the
+ * same key.
  *
  * Barriers have a namespace of their own: a barrier and a lock may have the same key. A barrier
  * exists only while calls wait at it. The first call sets the number of parties.
@@ -55,8 +55,8 @@ export class BarrierTable {
   }
 
   /**
-   * Adds a call to the barrier of this key. The first call makes the barrier. A snapshot restores
-   * its calls by this method, without the checks of {@link arrive}.
+   * Adds a call to the barrier of this key. The first call makes the barrier. Does not make the
+   * checks of {@link arrive}, so that a table can also restore the calls of a snapshot.
    */
   add(session: Session, call: Pick<ArriveAtBarrier, 'id' | 'key' | 'parties' | 'timeout' | 'at'>) {
     const { id, key, parties, timeout, at } = call
@@ -77,8 +77,8 @@ export class BarrierTable {
 
   /**
    * Executes a call that is no repetition of an earlier request. A call beyond a limit, or with
-   * another number of parties, changes nothing. Every other call fails with a stored answer, waits,
-   * or opens the barrier as the last party.
+   * another number of parties, changes nothing. Every other call waits, fails with an answer that
+   * the table stores, or lets all calls pass because it is the last party.
    */
   arrive(responder: Responder, session: Session, command: ArriveAtBarrier): void {
     const { id, key, parties, timeout } = command
@@ -94,7 +94,7 @@ export class BarrierTable {
       return
     }
     if (barrier !== undefined && barrier.parties !== parties) {
-      // The error `CAPACITY_MISMATCH` is also for permits. Here the capacities are parties.
+      // The error is `CAPACITY_MISMATCH`, as for permits. Its capacities are numbers of parties.
       const mismatch = { key, capacityInUse: barrier.parties, requestedCapacity: parties }
       responder.refuseCapacity(session, id, mismatch, 'barrier')
       return

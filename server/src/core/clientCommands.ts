@@ -1,7 +1,6 @@
 /**
- * The commands that follow from the messages of a client within its session, except `bye`: requests
- * for locks, requests about held locks, barriers and acknowledgements. `commands.ts` explains the
- * terms.
+ * The commands for the messages that a client sends within its session. Only the command of `bye`
+ * is in another file, `sessionCommands.ts`. `commands.ts` explains the terms.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { ExtraTerms, SetItem } from './lockExtras.js'
@@ -45,7 +44,7 @@ export interface RequestLock extends AcquireCommand {
    * requests.
    */
   readonly steal: boolean
-  /** The terms that only a few requests have, such as permits; undefined for an ordinary lock. */
+  /** The fields that only a few requests have, such as permits; undefined for an ordinary lock. */
   readonly extras?: ExtraTerms | undefined
 }
 
@@ -53,8 +52,8 @@ export interface RequestLock extends AcquireCommand {
 export interface RequestLockSet extends AcquireCommand {
   readonly type: 'lockAll'
   /**
-   * At least one item, in the order in which the client named the keys. Answers and notices about
-   * the set name the lock of the first item.
+   * At least one item, in the order in which the client named the keys. An answer or a notice
+   * about the set names only the lock of the first item.
    */
   readonly items: readonly SetItem[]
   /** The extras of the whole set. */
@@ -159,9 +158,10 @@ export interface AcknowledgeAnswers extends ConnectionCommand {
 
 /**
  * The client has sent a message after the `welcome` of a resume. The message proves that the client
- * has read this `welcome`, because a client sends nothing between `hello` and `welcome`. So the
- * table forgets the former resume secret. The broker submits this command for the first message
- * that is neither `ack` nor `bye`. Their commands, `ack` and `end`, have the same effect.
+ * has read this `welcome`, because a client sends nothing between `hello` and `welcome`. The client
+ * thus has the new resume secret, so the table forgets the former secret. The broker submits this
+ * command for the first message, unless this is an `ack` or a `bye`. The commands of these two
+ * messages, `ack` and `end`, have the same effect.
  */
 export interface ConfirmWelcome extends ConnectionCommand {
   readonly type: 'confirm'

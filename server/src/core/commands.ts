@@ -31,7 +31,8 @@
  *   also names the owner epoch, and for the ttl the generation.
  *
  * The table ignores a command of a client if its connection is not the newest connection of the
- * session. The table ignores a proposal if its session, request, lock or generation is gone.
+ * session. The table ignores a proposal if its session, request or lock is gone, or if the lock has
+ * another generation or the session another owner epoch.
  */
 import type { ClientCommand } from './clientCommands.js'
 import type {
@@ -43,11 +44,11 @@ import type {
 } from './sessionCommands.js'
 
 /**
- * The highest fence that `raiseFenceFloor` may have. A broker without a fence file calculates this
- * fence from its clock: ms since 1970, times 1,024. The maximum is the product for the beginning of
- * the year 2100. Fences are never lowered. So without the maximum, a broker whose clock is
- * centuries ahead would raise the fences of the command log for good. More than 2^52 safe integers
- * remain above the maximum.
+ * The highest fence that `raiseFenceFloor` may have. A broker without a fence file calculates the
+ * fence of its command from its clock: ms since 1970, times 1,024. The maximum is the product for
+ * the beginning of the year 2100. Fences are never lowered. So without the maximum, a broker whose
+ * clock is centuries ahead would raise the fences of the command log for good. More than 2^52 safe
+ * integers remain above the maximum.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
@@ -103,7 +104,7 @@ export interface TimeOutRequest extends CommandBase {
 export interface ExpireLock extends CommandBase {
   readonly type: 'expire'
   readonly session: string
-  /** The first fence of the lock, which the lock keeps when an upgrade gives it a new fence. */
+  /** The first fence of the lock, which identifies the lock even after an upgrade. */
   readonly fence: number
   readonly generation: number
   /** See {@link EndHold.ownerEpoch}. */
@@ -118,19 +119,20 @@ export interface ExpireLock extends CommandBase {
 export interface EndHold extends CommandBase {
   readonly type: 'endHold'
   readonly session: string
-  /** The first fence of the lock, which the lock keeps when an upgrade gives it a new fence. */
+  /** The first fence of the lock, which identifies the lock even after an upgrade. */
   readonly fence: number
   /**
-   * The owner epoch of the session when the timer proposed the end. Missing in older journals,
+   * The owner epoch of the session when the timer made this proposal. Missing in older journals,
    * whose sessions have the owner epoch 0.
    */
   readonly ownerEpoch?: number | undefined
 }
 
-/** Proposal: the time for which the table keeps the result of the run with this fence is over. */
+/** Proposal: the keep time of the result of a `once` is over. */
 export interface ForgetResult extends CommandBase {
   readonly type: 'forgetResult'
   readonly key: string
+  /** The fence of the run's lock. A later result of the same key has another fence. */
   readonly fence: number
 }
 
@@ -193,7 +195,7 @@ const commandTypes: Readonly<Record<Command['type'], true>> = {
 /**
  * Returns the type of the first command that this version of Holdfast does not know; undefined if
  * this version knows all commands. A command log must check all commands of an entry before the
- * table applies the first of these commands.
+ * table applies any of them.
  */
 export function findUnknownType(commands: readonly Command[]): string | undefined {
   // A damaged entry may have `null` in place of a command.

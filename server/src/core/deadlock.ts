@@ -32,7 +32,7 @@ interface WantedLock {
   readonly permits: number
 }
 
-/** A request that is about to wait: what the caller of {@link findDeadlock} says about it. */
+/** What the caller of {@link findDeadlock} says about a request that is about to wait. */
 export interface NewRequest {
   readonly session: { readonly id: string; readonly name: string | undefined }
   readonly wanted: readonly WantedLock[]
@@ -71,12 +71,12 @@ const passedRequestsPerKey = 8
 /**
  * Each key lists the locks of waiting scopes. A check removes from these lists at most this many
  * locks of scopes that do not wait any more. Later checks remove the rest. A removal adds to the
- * cost of the check, but never makes the check give up, because all brokers must decide alike. A
+ * cost of the check, but never makes the check give up. All brokers must decide alike, although a
  * broker that restored a snapshot has fewer locks to remove than the other brokers.
  */
 const maxRemovedLocks = 10_000
 
-/** A request that waits, with the fields of a {@link NewRequest}; or the new request itself. */
+/** The new request, or a waiting request for which the check keeps the same fields. */
 interface Waiter extends NewRequest {
   /** Undefined for the new request. */
   readonly request: Request | undefined
@@ -117,8 +117,8 @@ interface CheckedKey {
 /**
  * Checks a new request that would have to wait.
  *
- * @param maxVisits The check gives up when it would visit more waiting scopes and sets, or when its
- *   other work exceeds the cost of this many visits.
+ * @param maxVisits The check gives up when it would visit more waiting scopes and sets than this,
+ *   or when its other work exceeds the cost of this many visits.
  */
 export function findDeadlock(newRequest: NewRequest, maxVisits: number): DeadlockResult {
   return new DeadlockCheck(newRequest, maxVisits).run()
@@ -197,6 +197,7 @@ class DeadlockCheck {
       }
       if (request !== undefined && this.#hasNoObstacle(request, keyState)) continue
       const { first } = keyState.queue
+      // The new request is in no queue yet, so it is first only in an empty queue.
       const isFirst =
         request === undefined ? first === undefined : isFirstInQueue(request, keyState)
       if (isFirst && keyState.admits({ mode, extras: { permits } })) continue
@@ -268,7 +269,7 @@ class DeadlockCheck {
       const scope = lock.extras!.scope!
       if (scope.waiting !== undefined || scope === this.#newWaiter.scope) {
         locks.push(lock)
-        // The first lock of a key costs nothing, because the visit of a scope includes one lock.
+        // The first lock of a key costs nothing, because the cost of a visit includes one lock.
         if (locks.length > 1) this.#passedCount += passedRequestsPerLock
         if (this.#exceedsMaxVisits) break
       } else if (this.#removedCount < maxRemovedLocks) {
@@ -363,6 +364,7 @@ class DeadlockCheck {
     // An upgrade is granted when no other lock of a waiting scope is held.
     if (waiter.upgradeOf !== undefined)
       return checkedKey.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
+    // An upgrade of the key is granted before the requests of the queue.
     if (checkedKey.upgrades.some((upgrade) => !upgrade.isGranted)) return false
     // `#visit` skipped this key for this waiter, because the check could grant the waiter here.
     if (!checkedKey.queuedWaiters.has(waiter)) return true
@@ -377,7 +379,7 @@ class DeadlockCheck {
   #passOthers(checkedKey: CheckedKey, waiter: Waiter): boolean {
     for (;;) {
       const ahead = checkedKey.nextToPass
-      if (ahead === undefined || isMemberOf(ahead, waiter)) return true
+      if (ahead === undefined || belongsTo(ahead, waiter)) return true
       const { mode, extras } = ahead
       // The check has granted the collected waiters ahead already, because `waiter` is the head.
       const isCollected = extras?.scope !== undefined || extras?.set !== undefined
@@ -439,8 +441,8 @@ function headOf(checkedKey: CheckedKey): Waiter | undefined {
 
 /** Whether a lock is compatible with the locks of waiting scopes that are not released yet. */
 function isCompatible(checkedKey: CheckedKey, mode: LockMode, permits: number): boolean {
-  // All holders of a key have the same mode, so the first holder shows the mode.
   const { keyState, heldPermits } = checkedKey
+  // All locks of a key have the same mode, so the first lock shows the mode.
   if (mode === 'exclusive' || mode !== keyState.first!.mode) return false
   return mode === 'shared' || heldPermits + permits <= keyState.extras!.permits!.capacity
 }
@@ -454,6 +456,7 @@ function isFirstInQueue(request: Request, keyState: KeyState): boolean {
   )
 }
 
-function isMemberOf(member: Request, { request }: Waiter): boolean {
-  return member === request || request?.extras?.set?.requests.includes(member) === true
+/** Whether this request of a queue is the waiter's request, or a request of the waiter's set. */
+function belongsTo(queued: Request, { request }: Waiter): boolean {
+  return queued === request || request?.extras?.set?.requests.includes(queued) === true
 }

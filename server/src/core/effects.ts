@@ -5,8 +5,8 @@
  * ttl, fence, scope and once.
  *
  * For a set, which is one request for several keys, the table emits `queued`, `withdrawn`,
- * `granted` and `released` once for each key. Of the locks or requests in these effects, only one
- * has a true `isPrimary`, so that the broker answers and counts the set once.
+ * `granted` and `released` once for each key. The broker answers and counts a set only for the one
+ * lock or request of the set whose `isPrimary` is true.
  */
 import type { BarrierCall } from './barrierCalls.js'
 import type { Answer, Lock, Request, Session } from './records.js'
@@ -61,10 +61,9 @@ export type Effect =
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
-   * A shared lock has become exclusive. The lock keeps `fence`, by which messages name the lock,
-   * but its `presentFence` is a new fence.
-   * `request` is the upgrade that waited; undefined for an upgrade that was granted without a wait.
-   * An `answer` follows.
+   * A shared lock has become exclusive. Its `presentFence` is a new fence. Its `fence`, by which
+   * messages name the lock, stays the same. `request` is the upgrade that waited; undefined for an
+   * upgrade that was granted without a wait. An `answer` follows.
    */
   | {
       readonly kind: 'upgraded'
@@ -137,8 +136,8 @@ export type Effect =
    */
   | { readonly kind: 'acknowledged'; readonly session: Session }
   /**
-   * `repeat` is true if the table does not store this answer now. Either the table gave this answer
-   * before, or the table refused the request, which changed nothing.
+   * `repeat` is true if the table does not store this answer now. Then the table has stored it for
+   * an earlier request with the same id, or the answer refuses a request that changed nothing.
    */
   | {
       readonly kind: 'answer'
