@@ -4,8 +4,8 @@
  * removing a record from its list takes O(1). `commands.ts` explains the terms, such as lease, ttl,
  * fence, set and scope.
  *
- * The four classes are in one file, because they refer to each other, and files must not import
- * each other in a cycle. Code outside `core` may read the records, but must not change them.
+ * The exported classes are in one file, because they refer to each other, and files must not
+ * import each other in a cycle. Code outside `core` may read the records, but must not change them.
  */
 import type { LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -24,7 +24,7 @@ import type {
 import type { OpenSession, SessionLimits } from './sessionCommands.js'
 import { revocationBytes as bytesPerRevocation, textBytes } from './weights.js'
 
-/** All sessions share these tables, which stay empty, until they need tables of their own. */
+/** These tables stay empty. A session uses them until it has records of its own to store. */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
 const noBarrierCalls = new IdTable<BarrierCall<Session>>()
@@ -76,8 +76,9 @@ export class Session {
   /** The scopes (logical tasks) with a lock or a waiting request, by number; undefined for none. */
   scopes: Map<number, ScopeOfLocks> | undefined = undefined
   /**
-   * How many held locks have a ttl or a `maxHold` (a longest hold). A set counts once. While the
-   * count is 0, a broker that takes over the session need not search the locks for deadlines.
+   * How many held locks have a ttl or a `maxHold` (the longest time that a client may hold a lock).
+   * A set counts once. While the count is 0, a broker that takes over the session need not search
+   * the locks for deadlines.
    */
   timedLockCount = 0
   /**
@@ -90,9 +91,9 @@ export class Session {
    * `storedAnswers.ts` changes this field and the next two fields.
    */
   readonly answers: Map<number, Answer> | undefined
-  /** Bytes of all descriptions of holders in the stored answers, as JSON. */
+  /** Bytes of the JSON with which the stored answers describe holders of keys. */
   storedHolderBytes = 0
-  /** How many stored answers have the result of a `once`. */
+  /** How many stored answers contain the result of a `once` (see `results.ts`). */
   storedResults = 0
   /**
    * The newest revoked locks of a session that can resume, oldest first. A resume reports these
@@ -204,8 +205,8 @@ export class Session {
 }
 
 /**
- * The fields that only a few requests have, such as permits or a set. A granted request passes the
- * object to its lock.
+ * The fields that only a few requests or locks have, such as permits or a set. When a request is
+ * granted, its lock gets the same `Extras` object.
  */
 export type Extras = LockExtras<Lock, Request, Session>
 
@@ -264,14 +265,14 @@ export class Lock implements LockTerms {
     return this.extras?.presentFence ?? this.fence
   }
 
-  /** Whether a broker keeps a deadline of the lock. */
+  /** Whether the lock has a deadline, for which the owner broker of the session runs a timer. */
   get isTimed(): boolean {
     return this.ttl !== undefined || this.extras?.maxHold !== undefined
   }
 
   /**
-   * The first lock of the set that the lock belongs to. The first lock stands for the set, because
-   * only this lock has the present ttl and the deadlines. Outside a set, the lock itself.
+   * Outside a set, the lock itself. In a set, the first lock of the set, because only the first
+   * lock has the present ttl and the deadlines of the set.
    */
   get primary(): Lock {
     return this.extras?.set?.locks[0] ?? this
@@ -362,8 +363,8 @@ const emptyQueue = new KeyQueue()
 export class KeyState extends LinkedList<Lock> {
   readonly key: string
   /**
-   * Number of the key in the order in which keys came into use; 0 for a bookmark (see
-   * `keyTable.ts`).
+   * The position of the key in the order in which keys came into use. 0 for a bookmark: an object
+   * that is no key, but marks the place of a paused walk over the keys (see `keyTable.ts`).
    */
   order = 0
   #queue = emptyQueue
@@ -439,7 +440,7 @@ export class KeyState extends LinkedList<Lock> {
    * Whether a lock with these terms is compatible with the present holders. Exclusive locks are
    * compatible with none, shared locks with shared locks, and permits with permits while their sum
    * stays within the capacity. While an upgrade waits, the key admits no lock. All holders are
-   * shared then, so only shared locks need the check for an upgrade.
+   * shared then, so the code checks for an upgrade only if the wanted mode is shared too.
    */
   admits(terms: WantedTerms): boolean {
     const holder = this.first

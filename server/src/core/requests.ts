@@ -29,8 +29,8 @@ import type { SessionTable } from './sessions.js'
 import { decideUpgrade, requestTypeOfWaiter, upgradeRequest } from './upgrades.js'
 
 /**
- * How many waiting sets and scopes one check for deadlocks may visit, if the session has no limit
- * for these visits.
+ * How many waiting scopes and waiting sets (requests for several keys) one check for deadlocks may
+ * visit, if the session has no limit for these visits.
  */
 const defaultDeadlockVisits = 10_000
 
@@ -53,15 +53,12 @@ export class RequestHandler {
   readonly #sessions: SessionTable
   readonly #barriers: BarrierTable
   readonly #results: ResultTable
-  /**
-   * How many waiting sets (requests for several keys) and waiting scopes all checks for deadlocks
-   * have visited.
-   */
+  /** How many waiting scopes and waiting sets all checks for deadlocks have visited. */
   visitCount = 0
   /**
    * The answers to requests that must not wait. Only these answers show the metadata of holders.
    */
-  readonly #heldAnswers = new HolderAnswers('LOCK_HELD', /* showsMetadata */ true)
+  readonly #lockHeldAnswers = new HolderAnswers('LOCK_HELD', /* showsMetadata */ true)
   readonly #timeoutAnswers = new HolderAnswers('LOCK_TIMEOUT', /* showsMetadata */ false)
 
   constructor(deps: RequestHandlerDeps) {
@@ -113,19 +110,19 @@ export class RequestHandler {
       return
     }
     if (command.steal) this.#granter.steal(keyState, session)
-    // In the quiet start, after a restart, the table grants only requests that steal the lock.
+    // For some time after a restart (`quiet`), the table grants only requests that steal the lock.
     const mayGrantNow = keyState.queue.length === 0 && !this.#granter.quiet
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id
       const extras = extrasOf(session, command.extras)
       const fence = this.#granter.nextFence()
       this.#granter.grant(keyState, session, command, extras, fence, at, /* request */ undefined)
-      // A stolen set also frees its other keys, so grant the waiters of these keys.
+      // A stolen lock may belong to a set, whose other keys are then free too. Grant their waiters.
       if (command.steal) this.#granter.grantWorklist(at)
     } else if (command.timeout === 0) {
       session.lastId = id
-      // If the stored answers of the session have many bytes of holders, the answer is shortened.
-      const answer = this.#heldAnswers.answerFor(keyState, session.storedHolderBytes)
+      // The answer is shorter if the stored answers of the session already describe many holders.
+      const answer = this.#lockHeldAnswers.answerFor(keyState, session.storedHolderBytes)
       this.#responder.answer(session, id, answer)
       this.#granter.markIdleIfUnused(keyState)
     } else if (keyState.queue.length >= session.limits.waitersPerKey) {
@@ -186,7 +183,7 @@ export class RequestHandler {
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
     // Outside a scope, a set causes no deadlock, because the set holds no locks while it waits.
-    // In a scope, the other locks of the scope count as held meanwhile (see `deadlock.ts`).
+    // In a scope, a set can cause one, because the scope holds its other locks meanwhile.
     const needsDeadlockCheck = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
@@ -204,7 +201,7 @@ export class RequestHandler {
       session.lastId = id
       if (decision.kind === 'held') {
         const { keyStates: blocked } = decision
-        const answer = this.#heldAnswers.answerForSet(blocked, session.storedHolderBytes)
+        const answer = this.#lockHeldAnswers.answerForSet(blocked, session.storedHolderBytes)
         this.#responder.answer(session, id, answer)
       } else {
         const set = new LockSet<Lock, Request>()
@@ -245,11 +242,12 @@ export class RequestHandler {
       const request = upgradeRequest(command, lock)
       this.#granter.startWaiting(request)
     } else {
-      // The upgrade may not wait (`held`), or the lock is exclusive already.
+      // `held`: other locks prevent the upgrade, which must not wait. `unchanged`: the lock is
+      // exclusive already.
       const { storedHolderBytes } = session
       const answer =
         decision === 'held'
-          ? this.#heldAnswers.answerForUpgrade(lock, storedHolderBytes)
+          ? this.#lockHeldAnswers.answerForUpgrade(lock, storedHolderBytes)
           : ({ kind: 'upgraded', fence: lock.presentFence } as const)
       this.#responder.answer(session, command.id, answer)
     }
@@ -274,14 +272,14 @@ export class RequestHandler {
   /** Ends a waiting request, or a waiting call at a barrier, when its timeout has passed. */
   timeOut(command: TimeOutRequest): void {
     const session = this.#sessions.byId.get(command.session)
-    // As in `cancel`.
+    // `giveUp` does nothing unless a call at a barrier has this id.
     this.#barriers.giveUp(this.#responder, session, command.request, 'timeout')
     const request = session?.waiting.get(command.request)
     if (request === undefined) return
     const { keyState, extras, upgradedLock: lockToUpgrade } = request
     const { storedHolderBytes } = request.session
-    // The answer is made before the withdrawal, because the answer must not describe locks that the
-    // withdrawal grants to the waiters behind this request.
+    // The answer describes the holders before the withdrawal. The withdrawal may grant locks to the
+    // waiters behind this request, and the answer must not describe these locks.
     const answer =
       lockToUpgrade !== undefined
         ? this.#timeoutAnswers.answerForUpgrade(lockToUpgrade, storedHolderBytes)
@@ -304,7 +302,7 @@ function extrasOf(
   return extras
 }
 
-/** Describes an item of a set and the state of its key for the check for deadlocks. */
+/** What the check for deadlocks needs to know about one key of a set. */
 function wantedOf({ mode, permits = 0 }: SetItem, keyState: KeyState) {
   return { keyState, mode, permits }
 }

@@ -21,9 +21,9 @@ export interface AnsweredCommand {
 }
 
 /**
- * The type by which {@link isAnswerTo} checks the answer to this command. A grant can answer
- * `lock`, `lockAll` and `once`, so these three types count as `lock`. A `complete` gets the answers
- * of an `unlock`.
+ * The request type to which the answers of this command belong, for {@link isAnswerTo}. A grant can
+ * answer `lock`, `lockAll` and `once`, so these three types count as `lock`. A `complete` gets the
+ * answers of an `unlock`.
  */
 function requestTypeOfCommand({ type }: AnsweredCommand): RequestType {
   if (type === 'lockAll' || type === 'once') return 'lock'
@@ -35,7 +35,7 @@ export class Responder {
   effects: Effect[] = []
   /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
   bytes = 0
-  /** Set while a gradual snapshot is made. Must learn of a record before the record changes. */
+  /** Defined while a gradual snapshot is made. Call the listener before a record changes. */
   changeListener: ChangeListener | undefined
 
   /**
@@ -53,8 +53,8 @@ export class Responder {
   }
 
   /**
-   * Answers a request that changed nothing. The table does not store this answer, so `repeat` is
-   * true.
+   * Answers a request that changed nothing. The table does not store this answer: `repeat` is true
+   * for such answers too (see `effects.ts`).
    */
   refuse(session: Session, id: number, code: ErrorCode, limit?: keyof SessionLimits): void {
     const answer: Answer =
@@ -82,7 +82,7 @@ export class Responder {
    * Refuses a request for permits with another capacity than the key has. Also refuses a call at a
    * barrier with another number of parties than the barrier has.
    *
-   * @param request Undefined for a request for permits.
+   * @param request The type of the request; undefined for a request for permits.
    */
   refuseCapacity(
     session: Session,

@@ -5,12 +5,12 @@
  *
  * When the run completes, its group becomes the *delivery* of the key: the followers that must
  * still get their answers. No more followers join this group. A later call begins a new group, so
- * no caller gets the value of a run that ended before the call. One command answers a limited
+ * no caller gets the value of a run that ended before the call. Each command answers a limited
  * number of followers, and a later command `grantUnfinishedKeys` answers the rest.
  *
- * The client of a run can ask the table to keep the result for later callers for some time. The
- * table bounds the number and the bytes of the kept results, and forgets the oldest first. The
- * *owner broker* of a kept result has the timer that ends its keep time.
+ * The client of a run can ask the table to keep the result for later callers, for a *keep time*.
+ * The table bounds the number and the bytes of the kept results, and forgets the oldest first. The
+ * *owner broker* of a kept result runs the timer of its keep time.
  */
 import type { CompleteOnce } from './clientCommands.js'
 import type { ForgetResult } from './commands.js'
@@ -21,7 +21,7 @@ import type { Responder } from './responder.js'
 import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
 import { keptResultBytes } from './weights.js'
 
-// The defaults for a session without these limits, which a broker of an older version has opened.
+// For a session that a broker of an older version has opened without these limits.
 const defaultKeptResults = 1_000
 const defaultKeptResultBytes = 16 * 1024 * 1024
 
@@ -38,9 +38,9 @@ export class ResultTable {
   /** Bytes that count against the limit of kept results. */
   #keptBytes = 0
   /**
-   * Bytes of the kept results, and of the results that followers must still get. Several records
-   * can share a result, whose bytes count only once. They count in `Responder.bytes` instead if the
-   * first of these records was a stored answer.
+   * Bytes of the kept results, and of the results that followers must still get. The bytes of a
+   * result that several records share count only once. If the first of these records was a stored
+   * answer, the bytes count in `Responder.bytes` instead.
    */
   bytes = 0
 
@@ -105,7 +105,7 @@ export class ResultTable {
       keptResults: maxResults = defaultKeptResults,
       keptResultBytes: maxBytes = defaultKeptResultBytes,
     } = session.limits
-    // A `Map` yields its oldest item first. The loop may delete the item that it has just visited.
+    // A `Map` yields its oldest item first, and permits the loop to delete the present item.
     for (const oldest of this.#kept.values()) {
       if (this.#kept.size <= maxResults && this.#keptBytes <= maxBytes) break
       this.#forget(responder, oldest)
@@ -148,7 +148,6 @@ export class ResultTable {
     if (extras.delivery === undefined) {
       extras.delivery = new FollowerGroup()
       extras.delivery.result = result
-      // The returned bytes are not added, because `snapshot.ts` counts them.
       result.addReference()
     }
     addToGroup(extras.delivery, request)

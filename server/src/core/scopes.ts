@@ -2,10 +2,10 @@
  * Scopes: each scope is one logical task of a session, with the locks that the task holds and the
  * one request for which the task waits. `deadlock.ts` finds deadlocks between scopes.
  *
- * Each key lists those of its locks whose scope waits, because a check for deadlocks needs no other
- * locks. A lock is listed when its scope begins to wait. When the wait ends, the lock stays in the
- * list, because a scope may have many locks to remove. The next check that finds such a lock
- * removes the lock from the list.
+ * A check for deadlocks needs only the locks whose scope waits, so each key has a list of these
+ * locks. A lock is listed when its scope begins to wait. The end of the wait does not remove the
+ * lock from the list at once, because the scope may have many locks. Instead, a later check that
+ * finds the lock in the list removes it.
  */
 import { KeyExtras, KeyScopes, Scope } from './lockExtras.js'
 import type { KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'
@@ -39,8 +39,8 @@ export function onLockEnded(lock: Lock): void {
 }
 
 /**
- * Lists a request of a scope or set at its key, and marks the scope as waiting. Call this function
- * when the request begins to wait.
+ * Adds a request of a scope or set to the list of waiting requests of its key, and marks the scope
+ * as waiting. Call this function when the request begins to wait.
  */
 export function onWaitBegan(request: Request): void {
   const { extras, keyState, session } = request

@@ -1,7 +1,7 @@
 /**
- * The secrets of a session: checks the secret with which a client resumes its session, and whether
- * a later `hello` of the same client has already resumed the session. Makes the former secret
- * invalid when the client has the new secret.
+ * The secrets of a session. The functions check the secret with which a client resumes its session,
+ * and whether a later `hello` of the same client has already resumed the session. They also make
+ * the former secret invalid when the client has the new secret.
  *
  * A session has up to two secrets. Each `welcome` gives the client a new secret, `nextSecret`. The
  * former secret, `secret`, stays valid until the client shows that it has read the new secret.
@@ -12,8 +12,8 @@ import type { Session } from './records.js'
 import type { ResumeSession } from './sessionCommands.js'
 
 /**
- * Which secret of the session the command presents; undefined for neither. `proof` is the hash of
- * the presented secret.
+ * The field of the session that has the secret of the command; undefined if neither field has this
+ * secret. `proof` is the hash of the secret that the client presented.
  */
 export function matchSecret(
   { secret, nextSecret }: Session,
@@ -27,10 +27,10 @@ export function matchSecret(
 }
 
 /**
- * Whether this `hello` comes too late: a `hello` with the same secret and an equal or higher
+ * Whether this `hello` comes too late: another `hello` with the same secret and an equal or higher
  * `resumeAttempt` has already resumed the session. The client has abandoned the connection of this
- * `hello`, so this `hello` must not take over the session. The secret alone does not show the
- * order, because the secret stays valid until the client sends a message on the later connection.
+ * `hello`, so this `hello` must not take over the session. The secret alone does not show which
+ * `hello` is newer, because the client presents the same secret until it reads the new secret.
  */
 export function isSupersededAttempt(
   { lastResumeAttempt }: Session,

@@ -1,7 +1,7 @@
 /**
  * The commands that open, resume, suspend and end a session, and the limits that a session gets
- * when it opens. Also the fields that all commands have, and the fields that all commands of one
- * connection have. `commands.ts` explains the terms.
+ * when it opens. Also the fields that all commands have, and the fields of all commands that belong
+ * to a connection. `commands.ts` explains the terms.
  */
 
 export interface CommandBase {
@@ -31,31 +31,31 @@ export interface SessionLimits {
   /** The maximum number of stored answers that the client has not acknowledged. */
   readonly answers: number
   /**
-   * The maximum number of requests of all sessions that wait for one key. If a key has so many, the
-   * table refuses a further request of this session.
+   * The maximum number of requests, of all sessions together, that wait for one key. If a key has
+   * so many, the table refuses a further request of this session.
    */
   readonly waitersPerKey: number
   /**
-   * The maximum number of waiting scopes and sets that one check for deadlocks visits. A command of
-   * an older broker, which has no scopes, lacks this field; the table then uses 10,000.
+   * The maximum number of waiting scopes and sets that one check for deadlocks visits. An older
+   * broker, which knows no scopes, does not set this field; the table then uses 10,000.
    */
   readonly deadlockVisits?: number | undefined
   /**
-   * The maximum number of calls that wait at barriers. A command of an older broker, which has no
-   * barriers, lacks this field; the table then applies no limit.
+   * The maximum number of calls that wait at barriers. An older broker, which knows no barriers,
+   * does not set this field; the table then applies no limit.
    */
   readonly barriers?: number | undefined
   /** The longest `maxHold` of a lock, in ms. Undefined: no limit. */
   readonly maxHold?: number | undefined
   /**
    * The maximum number of results of `once` that the table keeps for all sessions together. The
-   * table checks this limit when this session adds a result. A command of an older broker lacks
-   * this field; the table then uses a default.
+   * table checks this limit when this session adds a result. An older broker does not set this
+   * field; the table then uses a default.
    */
   readonly keptResults?: number | undefined
   /**
    * The maximum size of the kept results of all sessions together, in bytes as `weights.ts`
-   * estimates them. A command of an older broker lacks this field; the table then uses a default.
+   * estimates them. An older broker does not set this field; the table then uses a default.
    */
   readonly keptResultBytes?: number | undefined
 }
@@ -92,8 +92,8 @@ export interface ResumeSession extends CommandBase {
   /** Hash of the secret that the client presented. */
   readonly proof: string
   /**
-   * The number of this attempt, which rises with every `hello` that presents the secret of `proof`;
-   * undefined if the client sends no such number.
+   * The number of this attempt, which rises with every `hello` that presents the same secret.
+   * Undefined if the client sends no such number.
    */
   readonly resumeAttempt: number | undefined
   /** Hash of the secret for the next resume. */
@@ -114,8 +114,9 @@ export interface SuspendSession extends ConnectionCommand {
 }
 
 /**
- * Ends a session: its client has sent `bye`, or a timer of the broker proposes the end because the
- * lease or the grace is over. The reason is never `dropped`, because `suspend` ends such a session.
+ * Ends a session, because its client has sent `bye`, or because a timer of the broker found that
+ * the lease or the grace is over. The reason is never `dropped`: for that reason, the command
+ * `suspend` ends the session.
  */
 export interface EndSession extends ConnectionCommand {
   readonly type: 'end'

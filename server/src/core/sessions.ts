@@ -53,7 +53,7 @@ export class SessionTable {
 
   /**
    * The session of a request that is new and may change the table. For any other request, returns
-   * undefined; the responder has then answered the request, unless its connection was replaced.
+   * undefined. The responder has then handled the request, unless its connection was replaced.
    */
   sessionOfNewRequest(command: ConnectionCommand & AnsweredCommand): Session | undefined {
     const session = this.currentSession(command)
@@ -70,7 +70,7 @@ export class SessionTable {
 
   /** Attaches a session to another connection, if the client presents a valid secret. */
   resume(command: ResumeSession): void {
-    // `newSecret` is for `welcome`. The secret that the client presents is `proof`.
+    // `welcome` gives the client `newSecret`. `command.proof` is the hash of the presented secret.
     const { session: id, ownerBroker, handshakeId, principal, secret: newSecret } = command
     const session = this.byId.get(id)
     const matchingField = session && matchSecret(session, command)
@@ -117,7 +117,7 @@ export class SessionTable {
     this.#suspendSession(session, command.keep, command.at)
   }
 
-  /** @param keep Whether the session lives on for its whole lease, and not only for its grace. */
+  /** @param keep Whether the session lives on for its lease, even if its grace is shorter. */
   #suspendSession(session: Session, keep: boolean, at: number): void {
     session.suspended = true
     // If no client can resume the session, its requests must not delay other waiters.
@@ -138,10 +138,10 @@ export class SessionTable {
     )
     for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
     this.#results.takeOwnership(this.#responder, formerOwner, ownerBroker)
-    // All sessions must have their new owner before the first session is suspended. The reason is
-    // that the suspension can grant a lock to another session, whose owner then starts the ttl.
+    // All sessions must have their new owner before the first session is suspended, because the
+    // suspension can grant a lock to another session. The owner of that session starts the ttl.
     for (const session of movedSessions) this.#suspendSession(session, /* keep */ true, at)
-    // The former owner may have ended before it granted all waiters of some keys.
+    // The former owner may have ended before it submitted `grantUnfinishedKeys`.
     this.#granter.findUnfinishedKeys(this.byId.values())
   }
 

@@ -1,18 +1,18 @@
 /**
- * A map for millions of entries that never stops the event loop.
+ * A map that never stops the event loop for long, even with millions of entries.
  *
  * A `Map` of V8 doubles its inner table in one step when the table is full. With a million entries
  * this step takes more than 100 ms. This class therefore divides many entries among 32 smaller
  * maps, the shards, by a hash of the key. Each step then moves a 32nd of the entries.
  *
  * Most maps have few entries, and need no hash: up to {@link maxUndivided} entries stay in one map.
- * With a bad hash the map stays correct, but one shard is larger than the others. More shards would
- * make a start with a million keys slower: see the table in `test/bench/README.md`.
+ * With a bad hash the map stays correct, but one shard is larger than the others. With more
+ * shards, a broker with a million keys would start slower: see `test/bench/README.md`.
  */
 
-/** With more entries, the map is divided. To divide this many entries takes about 3 ms. */
+/** With more entries, the map is divided. Dividing this many entries takes about 3 ms. */
 const maxUndivided = 16_384
-/** A power of two. */
+/** A power of two, so that the lowest bits of a hash select the shard. */
 const shardCount = 32
 
 export class ShardedMap<K, V> {
@@ -21,7 +21,7 @@ export class ShardedMap<K, V> {
   #maps: readonly Map<K, V>[] = [new Map<K, V>()]
   #size = 0
 
-  /** @param hash An integer for each key. Its lowest 5 bits select the shard. */
+  /** @param hash An integer for each key. The lowest 5 bits select the shard. */
   constructor(hash: (key: K) => number) {
     this.#hash = hash
   }

@@ -5,14 +5,14 @@
 import { keptResultBytes, resultBytes, textBytes } from './weights.js'
 
 /**
- * One command may make a limited number of grants. An answer to a follower counts as one grant,
- * plus one grant for every 512 characters of its value, because each answer copies the value.
+ * This many characters of a value cost as much as one grant, because each answer copies the value.
+ * An answer also costs one grant itself. Each command can make a limited number of grants.
  */
 const charsPerGrant = 512
 
 /**
- * The value of one run of a `once`. All followers of the run share this object, so that a value of
- * 32 KiB is in memory only once.
+ * The value of one run of a `once`. All followers of the run share this object, so that the value
+ * (up to 32 KiB) is in memory only once.
  */
 export class SharedResult {
   readonly key: string
@@ -66,7 +66,7 @@ export class KeptResult {
    * A number that rises with each kept result; 0 for a bookmark (see `orderedList.ts`).
    */
   order = 0
-  /** The neighbours in the list of all kept results, which `OrderedList` sets. */
+  /** The neighbours in the list of all kept results. `OrderedList` sets both fields. */
   previous: KeptResult | undefined = undefined
   next: KeptResult | undefined = undefined
   readonly result: SharedResult

@@ -7,7 +7,7 @@
  * - sessions in the order of their opening
  * - keys in the order in which they came into use
  * - holders and queues as in the table
- * - answers by age
+ * - answers from the oldest to the newest
  */
 import { BarrierTable } from './barriers.js'
 import { KeyTable } from './keyTable.js'
@@ -49,7 +49,11 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
   for (const barrier of table.barriers.values()) yield* itemsOfBarrier(barrier)
 }
 
-/** Rebuilds a table from its items. @throws {Error} if an item names an unknown session. */
+/**
+ * Rebuilds a table from its items.
+ *
+ * @throws {Error} if an item names an unknown session or result.
+ */
 export function restore(items: Iterable<SnapshotItem>): LockTable {
   const steps = restoreGradually(items)
   for (;;) {
@@ -64,7 +68,7 @@ const itemsPerStep = 64
 /**
  * Rebuilds a table in short steps, so that the caller can do other work between two steps.
  *
- * @throws {Error} if an item names an unknown session.
+ * @throws {Error} if an item names an unknown session or result.
  */
 export function* restoreGradually(
   items: Iterable<SnapshotItem>,
@@ -91,7 +95,7 @@ class TableRestorer {
   readonly #resultsByFence = new Map<number, SharedResult>()
   readonly #waitingRequests: Request[] = []
   readonly #answers: (readonly [Session, number, SnapshotAnswer])[] = []
-  /** The item `table`: the newest fence, and whether only requests that steal are granted. */
+  /** `quiet`: whether the table grants only requests that steal the lock. */
   #tableItem = { fence: 0, quiet: false }
   #heldCount = 0
   /** Bytes of the locks and requests. */
@@ -218,7 +222,7 @@ class RestoredSets {
     const extras = new LockExtras<Lock, Request, Session>(terms, set)
     if (terms.scope !== undefined) {
       extras.scope = scopeOf(session, terms.scope)
-      // Added immediately, so that the next member of the same set gets the same scope.
+      // `onWaitBegan` would add the scope too late: the next member of the set needs this scope.
       addScope(session, extras.scope)
     }
     // Only a lock that was upgraded has a `presentFence`, the fence of its newest upgrade.
@@ -261,6 +265,7 @@ function restoreAnswer(
     return { kind: answer.kind, result: findResult(results, answer.fence) }
   }
   if (answer.kind !== 'granted') return answer
+  // A lock that has ended is no longer in `held`.
   const lock = session.held.get(answer.fence) ?? formerLock(session, id, answer.fence)
   return { kind: answer.kind, lock }
 }
