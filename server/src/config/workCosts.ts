@@ -12,14 +12,12 @@
 /** How many units compiled code does in a millisecond on a usual processor. */
 export const unitsPerMs = 2_000
 
-/** Fixed costs, in units of work. */
+/** Fixed costs, in units of work. Each effect of a command on the lock table costs one unit. */
 export const costs = {
   /** Parsing, checking and handling one message. */
   message: 2,
   /** Reading a fragment of a message, a pong or a ping. Includes the answer to a ping. */
   controlFrame: 4,
-  /** One effect of a command on the lock table: a grant, a release, a queued request, an answer. */
-  effect: 1,
   /**
    * Visiting one waiting scope (a logical task of a client) or waiting set (a request for several
    * keys) in a check for deadlocks.
