@@ -180,7 +180,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *   command log cannot start, or the broker is closed before it listens.
    */
   async listen(options: ListenOptions = {}): Promise<Listening> {
-    // The object names the known options; its values mean nothing.
+    // The last argument names the known options; its values 1 mean nothing.
     refuseUnknownOptions('listen', options, { port: 1, host: 1 })
     const { port = defaultPort, host = '127.0.0.1' } = options
     this.#refuseIfClosed()
@@ -188,6 +188,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const { tls, limits } = this.#settings
     this.#upgradePolicy.checkHost(host, tls !== undefined)
     await this.#broker.ready
+    // Each `answer` returns whether it has answered the request.
     const server = createHttpServer(
       tls,
       limits,
@@ -275,7 +276,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#detachments.push(acceptUpgrades(server, options))
   }
 
-  /** The counters of this broker since it started, and the newest deadlocks that it refused. */
+  /** The counters of this broker since it started, and the newest refused deadlocks. */
   stats(): LockStats {
     return this.#broker.stats()
   }
@@ -283,7 +284,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   /**
    * Lists the current locks and waiting requests.
    *
-   * @throws {HoldfastError} `INVALID_KEY` for an invalid key or prefix, or `INVALID_OPTION`.
+   * @throws {HoldfastError} `INVALID_KEY` for an invalid `key`, `prefix` or `after`;
+   *   `INVALID_OPTION` for another invalid or unknown option.
    */
   query(query: Query = {}): QueryResult {
     refuseUnknownOptions('query', query, { key: 1, prefix: 1, limit: 1, after: 1, afterFence: 1 })
@@ -333,8 +335,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Closes the connections of the clients whose sessions have a grace. Such a session survives a
    * dropped connection for a time, so another broker can take over the session and its locks. Each
    * client returns to the first URL of its list, or to the broker that a load balancer chooses.
-   * Call this method after a broker has recovered, because clients do not return by themselves. If
-   * no other running broker shares the command log, closes no connection.
+   * After a broker has recovered, call this method at the other brokers, because clients do not
+   * return by themselves. If no other running broker shares the command log, closes no connection.
    *
    * @param options `over`: the time over which the connections are closed, in ms. Default 10,000.
    * @returns The number of clients whose connections were closed.
@@ -406,7 +408,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     await this.#broker.stop()
     // Another broker may use the fence file only after this broker has stopped granting locks.
     this.#fenceFile?.close()
-    // The admin servers stop last, so that `/readyz` answers "not ready" until then.
+    // The admin servers stop last, so that `/readyz` answers "not ready" while the broker closes.
     stopPromises.push(...this.#adminServers.map(stopListening))
     for (const server of [...this.#servers, ...this.#adminServers]) terminateAll(server)
     await Promise.all(stopPromises)

@@ -1,5 +1,5 @@
 /**
- * The plain items of a snapshot, and the conversion of each record of the table to its items.
+ * The items of a snapshot (plain objects), and the functions that make the items of a record.
  * `commands.ts` explains the terms, such as fence, generation, set and once.
  */
 import type { LockMode } from '@holdfast/shared'
@@ -14,7 +14,7 @@ import type { KeptResult, SharedResult } from './sharedResults.js'
 /**
  * A stored answer, as a snapshot contains it. In place of a lock, it has the fence of the lock,
  * because a repeated answer needs only the fence. In place of the result of a `once`, it has the
- * fence of the item `result`, which has the value for all answers.
+ * fence of the result. An earlier item `result` has this fence and the value.
  */
 export type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock } | { readonly result: SharedResult }>
@@ -27,8 +27,8 @@ export interface SnapshotExtras {
   /** The place of a member in its set; undefined outside a set. */
   readonly memberIndex?: number | undefined
   /**
-   * For a follower (a `once` request that waits for the result of another), the fence of the result
-   * that it has yet to get.
+   * For a follower (a `once` request that waits for the run of another caller): the fence of the
+   * result of this run. Undefined until the run ends.
    */
   readonly result?: number | undefined
   /** The newest fence of a lock that was upgraded. */
@@ -44,14 +44,14 @@ export type SnapshotItem =
       readonly item: 'session'
       readonly open: Omit<OpenSession, 'type' | 'handshakeId' | 'at'>
       readonly attachEpoch: number
-      /** Missing in snapshots that were written before owner epochs existed, which stands for 0. */
+      /** Missing in snapshots from the time before owner epochs. A missing epoch means 0. */
       readonly ownerEpoch?: number | undefined
       readonly suspended: boolean
       readonly nextSecret: string | undefined
       readonly lastResumeAttempt: number | undefined
       readonly lastId: number
       readonly answers: readonly (readonly [requestId: number, answer: SnapshotAnswer])[]
-      /** Missing in snapshots that were written before revocations existed. */
+      /** Missing in snapshots from the time before revocations. */
       readonly revocations?: readonly Revocation[] | undefined
     }
   | {
@@ -121,7 +121,7 @@ export function itemsOfKept({ result, keep, ownerBroker, since }: KeptResult): S
   return [resultItem(result), { item: 'kept', fence: result.fence, keep, ownerBroker, since }]
 }
 
-/** An item for each call. The first call makes the barrier again in a restored table. */
+/** An item for each call. When a table is restored, the first of these items makes the barrier. */
 export function itemsOfBarrier({ key, parties, calls }: Barrier<Session>): SnapshotItem[] {
   return Array.from(calls, ({ session, id, timeout, since }) => {
     return { item: 'barrierCall', session: session.id, key, parties, id, timeout, at: since }
@@ -129,8 +129,8 @@ export function itemsOfBarrier({ key, parties, calls }: Barrier<Session>): Snaps
 }
 
 /**
- * Yields the items of one record, without the results that were yielded before. So each result
- * comes once, before the first item that refers to it.
+ * Yields the items of one record, without the results that the snapshot contains already. So a
+ * snapshot contains each result only once.
  *
  * @param yielded The fences of the results that were yielded before. This function adds the fence
  *   of each result that it yields.
@@ -164,7 +164,8 @@ function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefin
     const result = followers?.result?.fence
     return { terms, result, presentFence, upgradeOf: upgradeOf?.fence }
   }
-  // A member of a set is neither a `once` nor an upgrade, so the other fields would be undefined.
+  // A member of a set has no `result`, `presentFence` or `upgradeOf`, because a member is neither a
+  // `once` nor an upgrade.
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests
   return { terms, memberIndex: members.indexOf(lockOrRequest) }

@@ -15,7 +15,7 @@ import { answerBytes as bytesPerAnswer } from './weights.js'
  * character.
  */
 const memoryPerHolderByte = 2
-/** Up to this length, a key alone is no reason to reduce a stored grant. */
+/** {@link reduceStoredGrant} drops a longer key. */
 const maxKeptKeyLength = 64
 
 /** All sessions share these answers, so that a stored answer takes little memory. */
@@ -46,8 +46,9 @@ const requestTypeOfAnswer = {
   proclaimed: 'proclaim',
   revoked: 'revoke',
   passed: 'barrier',
-  // The answer to a `once` (a function that runs once for all callers of a key). A `once` counts as
-  // a `lock`, because its answer can also be `granted`, as for a `lock`.
+  // A `once` (a function that runs once for all callers of a key) counts as a `lock`, because it
+  // has two kinds of answers. The caller that runs the function gets `granted`, as for a `lock`.
+  // The other callers get `result`.
   result: 'lock',
 } as const
 
@@ -87,7 +88,7 @@ export function forgetAnswers(session: Session, ids: readonly number[]): number 
   let bytes = 0
   for (const id of ids) {
     if (session.storedResults > 0) bytes += releaseResult(session, answers.get(id))
-    // Most sessions have no answers with holders, so these sessions need no lookup.
+    // Most sessions have no answer that describes holders, and so need no lookup.
     const holderBytes = session.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
     if (!answers.delete(id)) continue
     session.storedHolderBytes -= holderBytes
@@ -125,8 +126,8 @@ function holderBytesOf(answer: Answer | undefined): number {
 }
 
 /**
- * Reduces the stored grant of a released lock to its id and fence, because a repeated answer needs
- * no more. This frees the metadata, a long key, and the other locks of a set.
+ * Reduces the stored grant of a released lock to the id and fence of the lock, because a repeated
+ * answer needs no more. This frees the metadata, a long key, and the other locks of a set.
  */
 export function reduceStoredGrant(lock: Lock): void {
   const { session, id, metadata, key, extras } = lock
@@ -141,8 +142,7 @@ const noKey = new KeyState('')
 
 /** A released lock, reduced to the fields that its stored `granted` answer needs. */
 export function formerLock(session: Session, id: number, fence: number): Lock {
-  // The mode and the wall time 0 have no meaning, because a stored answer needs only the id and the
-  // fence.
+  // The mode and `since` have no meaning.
   const terms: LockTerms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
-  return new Lock(noKey, session, terms, undefined, fence, 0)
+  return new Lock(noKey, session, terms, /* extras */ undefined, fence, /* since */ 0)
 }

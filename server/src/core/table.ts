@@ -67,8 +67,8 @@ export interface TableContents {
 }
 
 /**
- * The maximum number of waiters that one command grants. So 100,000 waiting shared requests are
- * granted in several short turns of the event loop.
+ * The maximum number of waiters that one command grants. Because of this limit, the table grants
+ * 100,000 waiting shared requests in several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
 /** The totals of a new table. */
@@ -176,8 +176,8 @@ export class LockTable {
   }
 
   /**
-   * Calls a listener before each change of a record. A snapshot adds the listener while the
-   * snapshot is under way.
+   * Calls a listener before each change of a record. A gradual snapshot adds a listener when it
+   * begins, and removes the listener when it ends.
    *
    * @throws {Error} if the table has a listener already.
    */
@@ -207,8 +207,8 @@ export class LockTable {
   }
 
   /**
-   * Tells the listener that the session of the command will change, because nearly every command
-   * changes its session.
+   * Tells the listener that the session of the command may change. Nearly every command changes
+   * its session.
    */
   #beforeCommand(command: Command): void {
     if (!('session' in command)) return
@@ -261,7 +261,8 @@ export class LockTable {
         this.#acknowledge(command)
         break
       case 'confirm':
-        // `currentSession` makes the former secret invalid. A `confirm` does nothing else.
+        // The only effect of a `confirm` is that of every command from a client: `currentSession`
+        // makes the former secret invalid.
         this.#sessions.currentSession(command)
         break
       default:
@@ -401,8 +402,8 @@ export class LockTable {
 
   /**
    * Releases the lock of a `once`. Answers the followers (the waiting `once` calls) before it
-   * grants the next lock request in the queue. So a follower behind this request need not wait
-   * until the lock of the request ends.
+   * grants the next lock request in the queue. Otherwise, a follower behind this request would
+   * wait until the granted lock ends.
    */
   #complete(command: ClientCommands.CompleteOnce): void {
     const session = this.#sessions.sessionOfNewRequest(command)
@@ -410,6 +411,7 @@ export class LockTable {
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock?.extras?.once === undefined) {
+      // In answers, a `complete` counts as an `unlock`.
       this.#responder.answer(session, command.id, fixedAnswers.notHeld.unlock)
       return
     }
@@ -439,7 +441,8 @@ export class LockTable {
 
   #proclaim(command: ClientCommands.Proclaim): void {
     const session = this.#sessions.sessionOfNewRequest(command)
-    // The value of a leader belongs to a lock, and the granter counts the bytes of locks.
+    // `proclaim` returns the change in bytes. The granter counts these bytes, because the value
+    // belongs to the leader's lock.
     if (session !== undefined) this.#granter.bytes += proclaim(this.#responder, session, command)
   }
 

@@ -39,8 +39,8 @@ export function decideUpgrade(
   const waitingUpgrade = lock.keyState.extras?.upgrade
   if (waitingUpgrade?.upgradedLock === lock) return 'invalid'
   if (isOnlyLockOfKey(lock) && !isQuiet) return 'grant'
-  // Before an upgrade waits, the caller checks for deadlocks. If the upgrade of another lock of the
-  // key waits already, that check refuses this upgrade.
+  // If the upgrade of another lock of the key waits already, the two upgrades would wait for each
+  // other. The caller's check for deadlocks then refuses this upgrade.
   return timeout === 0 ? 'held' : 'wait'
 }
 

@@ -2,9 +2,9 @@
  * Estimates the memory of the table: a fixed number of bytes for each record, and a little more
  * than two bytes for each UTF-16 unit of text. (V8 stores the whole text in two bytes a unit if one
  * unit is outside Latin-1.) The estimates are integers, so that adding and subtracting them causes
- * no rounding error. The estimates are upper bounds for V8 (Node 20 to 24, 64 bits). They include
- * the maps, id tables and deadlines that refer to a record. A test compares the estimates with the
- * real heap.
+ * no rounding error. The estimates are upper bounds for V8 (Node 20 to 24, 64 bits). The bytes of a
+ * record include its entries in maps and id tables, and its deadlines. A test compares the
+ * estimates with the real heap.
  */
 
 /** Bytes of a session with its two secrets, its deadline and its entries in maps. */
@@ -18,14 +18,15 @@ export const barrierBytes = 320
 /** Bytes of a call at a barrier with its entries in its session and among the deadlines. */
 export const barrierCallBytes = 256
 /**
- * Bytes of the extras of a lock or request, with its share of a set and of the permits of its key.
+ * Bytes of the extras of a lock or request. Includes a share of the memory of the set, and of the
+ * permits of the key.
  */
 export const extrasBytes = 320
 /** Bytes of the result of a `once`, without its key and its value. */
 export const resultBytes = 128
 /** Bytes of the record of a kept result, without the result. */
 export const keptResultBytes = 256
-/** Further bytes for a lock or request in a scope, with its share of the scope. */
+/** Further bytes for a lock or request in a scope: a share of the memory of the scope. */
 const scopedBytes = 1_024
 /** Bytes of the state of a key that is in use, or is idle and still kept. */
 export const keyStateBytes = 224
@@ -42,7 +43,7 @@ export function textBytes(text: string | undefined): number {
   return text === undefined ? 0 : 32 + 2 * text.length + (text.length >> 3)
 }
 
-/** The fields of extras whose values change the memory of a lock or a request. */
+/** The fields of `LockExtras` on which the memory depends. */
 interface WeighedExtras {
   readonly election?: { readonly value?: string | undefined } | undefined
   readonly scope?: object | undefined
@@ -54,7 +55,7 @@ function bytesOfExtras(extras: WeighedExtras | undefined): number {
   return extrasBytes + scopeBytes + textBytes(extras.election?.value)
 }
 
-/** The fields of a lock or a request whose values change the memory of the lock or request. */
+/** The fields of a lock or a request on which its memory depends. */
 interface Weighed {
   readonly metadata: string | undefined
   readonly extras: WeighedExtras | undefined
@@ -70,25 +71,22 @@ export function bytesOfRequest({ metadata, extras }: Weighed): number {
   return requestBytes + textBytes(metadata) + bytesOfExtras(extras)
 }
 
-/** Bytes of a session, without its answers and revocations. */
-export function bytesOfSession(session: {
-  readonly id: string
-  readonly principal: string
-  readonly name: string | undefined
-}): number {
-  const { id, principal, name } = session
-  return sessionBytes + textBytes(id) + textBytes(principal) + textBytes(name)
-}
-
+/** The fields of a session on which its memory depends. */
 interface WeighedSession {
   readonly id: string
   readonly principal: string
   readonly name: string | undefined
-  readonly revocationBytes: number
+}
+
+/** Bytes of a session, without its answers and revocations. */
+export function bytesOfSession({ id, principal, name }: WeighedSession): number {
+  return sessionBytes + textBytes(id) + textBytes(principal) + textBytes(name)
 }
 
 /** Bytes of these sessions with their revocations, without their answers. */
-export function bytesOfSessions(sessions: Iterable<WeighedSession>): number {
+export function bytesOfSessions(
+  sessions: Iterable<WeighedSession & { readonly revocationBytes: number }>,
+): number {
   let bytes = 0
   for (const session of sessions) bytes += bytesOfSession(session) + session.revocationBytes
   return bytes

@@ -20,7 +20,7 @@ import { Toasts } from './ui/toasts.js'
 const navItems: readonly {
   readonly page: PageName
   readonly label: string
-  /** The path of an SVG image of 24 by 24 px. */
+  /** The attribute `d` of an SVG path, in a view box of 24 by 24. */
   readonly icon: string
 }[] = [
   { page: 'overview', label: 'Overview', icon: 'M3 13h4l3-8 4 14 3-6h4' },
@@ -94,8 +94,8 @@ function Nav({ route }: { route: Route }) {
 }
 
 /**
- * The page of the route. The `key` of a detail page makes Preact build a new page for another lock
- * or session, so that no state of the former page stays.
+ * The page of the route. Preact builds a new detail page for another lock or session, because its
+ * attribute `key` differs. So no state of the former page stays.
  */
 function Page({ route: { page, argument } }: { route: Route }) {
   switch (page) {
@@ -127,8 +127,10 @@ function Logo() {
 }
 
 /**
- * After a change of the page, moves the focus to the start of the new page and sets the title of
- * the window.
+ * Sets the title of the window to that of the page. After a change of the page, also moves the
+ * focus to the start of the new page.
+ *
+ * @returns The ref for the element `main`, which gets the focus.
  */
 function useFocusOnNavigation({ page, argument }: Route) {
   const main = useRef<HTMLElement>(null)

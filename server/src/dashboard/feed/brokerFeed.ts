@@ -104,16 +104,17 @@ export class BrokerFeed {
 
   #onOpen(session: Session): void {
     this.session = session
-    // `jeopardy`: the connection is gone, and the broker keeps the session only for the grace.
-    // `resumed` and `newSession`: the client is connected again, with the old or a new session.
-    // `draining`: the broker will close. `expiring`: the token of the session will expire.
+    // The connection is gone, and the broker keeps the session only for the grace.
     session.on('jeopardy', () => this.#setStatus({ kind: 'disconnected' }))
+    // The client is connected again, with the old or a new session.
     session.on('resumed', () => this.#onConnected())
     session.on('newSession', () => this.#onConnected())
+    // The broker will close.
     session.on('draining', ({ within }) => {
       this.closesAt = this.#environment.wall() + within
       this.#changes.notify()
     })
+    // The token of the session will expire.
     session.on('expiring', ({ within }) => {
       this.tokenExpiresAt = this.#environment.wall() + within
       this.#changes.notify()
@@ -139,7 +140,10 @@ export class BrokerFeed {
     this.sessionPoller.refresh()
   }
 
-  /** Handles a message of the watch. The first message is `state`, with the locks that are held. */
+  /**
+   * Handles an event of the watch. The first event is `state`, with the locks that are held, or
+   * `refused` if the broker refuses the watch.
+   */
   #onWatchEvent(event: WatchEvent): void {
     if (event.event === 'refused') this.watchProblem = event.error.message
     else if (event.event === 'state') this.locks.onState(event)

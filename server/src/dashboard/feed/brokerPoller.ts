@@ -1,8 +1,8 @@
 /**
  * Polls the broker's data that no event carries. The counters are polled once a second. The queues,
  * barriers and kept results are queried less often, because the broker visits all its keys to
- * answer a query. Each pause is a multiple of the time that the last query took. A page in the
- * background does not poll.
+ * answer a query. A slow query is followed by a longer pause. A page in the background does not
+ * poll.
  */
 import type {
   BarrierQueryResult,
@@ -33,7 +33,7 @@ export interface SearchResult {
   readonly prefix: string
   readonly heldCount: number
   readonly waitingCount: number
-  /** How many of the held locks the broker has listed. */
+  /** How many of the `heldCount` locks are in the answer of the broker. */
   readonly listed: number
 }
 
@@ -136,6 +136,7 @@ export class BrokerPoller {
         now,
         stats,
         held: stats.activeLocks,
+        // The counters do not include the number of waiting requests.
         waiting: locks.waitingCount,
         roundTrip: now - startedAt,
       })

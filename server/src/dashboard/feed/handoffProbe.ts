@@ -1,8 +1,8 @@
 /**
  * Measures the hand-off: the time from the unlock of a lock until the waiter receives its grant. No
  * event of the broker tells this time. So the page acquires a lock of its own, requests the same
- * lock again, unlocks the lock, and measures the time until the second grant. This lock is in the
- * events and counters of the broker, so the probe is off until the user turns the probe on.
+ * lock again, unlocks the lock, and measures the time until the second grant. The measurements add
+ * to the events and counters of the broker, so the probe is off until the user turns the probe on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
 import type { TimeSeries } from '../model/series.js'
@@ -33,7 +33,7 @@ export class HandoffProbe {
   /** Why the probe has stopped by itself; undefined if it runs or the user has turned it off. */
   problem: string | undefined
   #cancelTimer: (() => void) | undefined
-  /** The number of the newest start. A new start ends the repetition of the earlier start. */
+  /** How often the probe has started. After a new start, an earlier `#repeat` ends. */
   #startCount = 0
 
   constructor(feed: ProbeSource, environment: PageEnvironment, changes: ChangeNotifier) {
