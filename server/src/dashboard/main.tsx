@@ -28,8 +28,8 @@ function renderApp(): void {
 }
 
 /**
- * The URL of the broker: one level above the URL of the page. The URL is relative to the page,
- * because a proxy may serve the page under any path.
+ * The URL of the broker: one level above the page. A fixed path would be wrong, because a proxy may
+ * serve broker and page under any path.
  */
 function brokerUrl(): string {
   const url = new URL('..', location.href)

@@ -1,6 +1,6 @@
 /**
- * The clocks and timers of the browser. All other files of the dashboard use the clocks and timers
- * through this interface, so that tests can replace the clocks and timers.
+ * The clocks, timers and frames of the browser, and whether the page is visible. All other files of
+ * the dashboard use these through this interface, so that tests can replace the browser.
  */
 export interface PageEnvironment {
   /** The monotonic clock, in ms. */
@@ -23,7 +23,7 @@ export const pageEnvironment: PageEnvironment = {
     return () => clearTimeout(timer)
   },
   beforeNextFrame(run) {
-    // The browser calls no animation frames for a page in the background.
+    // The browser draws no frames for a page in the background, so `requestAnimationFrame` waits.
     if (document.visibilityState === 'hidden') setTimeout(run, 0)
     else requestAnimationFrame(run)
   },

@@ -1,7 +1,7 @@
 /**
  * Queries the key whose page is open, once a second and soon after each event of the key. Each
- * query asks for only this key. So the page shows the current queue of the key, even if the broker
- * has more locks than one query returns.
+ * query asks for only this key. So the page shows the current queue of the key, even if a query of
+ * all keys would not return every lock.
  */
 import type { HoldfastError, LockEvent, QueryResult, Session } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'
@@ -13,7 +13,7 @@ const afterEventMs = 100
 const idleMs = 1_000
 
 /**
- * The part of the feed that this poller needs. The session changes when the dashboard reconnects.
+ * What this poller needs of the `BrokerFeed`. The session changes when the dashboard reconnects.
  */
 interface KeySource {
   readonly session: Session | undefined
@@ -30,7 +30,7 @@ export class KeyPoller {
   result: QueryResult | undefined
   /** When the last result arrived, by the monotonic clock, in ms. */
   resultAt = 0
-  /** Why the broker refused the last query; undefined if the broker answered it. */
+  /** Why the operator may not query the key; undefined if the broker has not refused the query. */
   problem: string | undefined
   #isQuerying = false
   /**
@@ -89,7 +89,8 @@ export class KeyPoller {
       }
     } catch (error) {
       const { code, message } = error as HoldfastError
-      // The refusal of a former key says nothing about this key.
+      // The refusal of a former key says nothing about this key. Other errors, such as a lost
+      // connection, are ignored, because the next query tries again.
       if (code === 'FORBIDDEN' && key === this.key) this.problem = message
     }
     this.#isQuerying = false

@@ -1,8 +1,8 @@
 /**
  * Queries the session whose page is open: its lease and grace, and whether it is connected. The
- * dashboard sends these queries through its own session. With the permission `inspect`, the broker
- * also sends the principal (the authenticated name of the client) and the client's address. All
- * these values change seldom, so the pause between two queries is long.
+ * dashboard sends these queries through its own session. If the operator has the permission
+ * `inspect`, the broker also sends the principal (the authenticated name of the client) and the
+ * client's address. All these values change seldom, so the pause between two queries is long.
  */
 import type { Session, SessionInfo } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'
@@ -11,7 +11,7 @@ import type { ChangeNotifier } from './changeNotifier.js'
 /** Time from a result to the next query, in ms. */
 const pauseMs = 3_000
 
-/** The part of the feed that this poller needs. */
+/** What this poller needs of the `BrokerFeed`. */
 interface SessionSource {
   /** The dashboard's own session, which changes when the dashboard reconnects. */
   readonly session: Session | undefined
@@ -61,13 +61,14 @@ export class SessionPoller {
         const { sessions } = await session.query({ kind: 'sessions', session: id })
         if (id === this.#id) this.result = sessions[0] ?? 'ended'
       } catch {
-        // An older broker refuses the query. After a lost connection, the next query tries again.
+        // Ignore the error. An older broker always refuses the query, and if the connection was
+        // lost, the next query tries again.
       }
       this.#changes.notify()
     }
-    // If another session was selected meanwhile, `select` has begun its queries.
+    // If another session was selected meanwhile, `select` has begun the queries of that session.
     if (id !== this.#id) return
-    // A `refresh` during this query may have led to a timer already.
+    // A `refresh` during this query began a second query, which may have set the timer already.
     this.#cancelTimer?.()
     this.#cancelTimer = this.#environment.after(pauseMs, () => this.refresh())
   }

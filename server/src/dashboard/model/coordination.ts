@@ -1,7 +1,7 @@
 /**
  * Gathers the data of the page "Coordination":
  * - elections with their leaders
- * - barriers (keys at which calls wait until enough of them have arrived) with the waiting calls
+ * - barriers (keys at which calls wait until enough calls have arrived), with these calls
  * - scopes (each scope is one logical task of a session) with their locks and waiting requests
  */
 import type {
@@ -50,7 +50,7 @@ export interface BarrierRow {
 /**
  * The barriers, in the order of their keys.
  *
- * @param maxCalls The maximum number of calls in a row. The broker may list fewer calls.
+ * @param maxCalls The maximum number of calls that one row lists. The broker may list fewer calls.
  */
 export function barriersIn(arrived: readonly BarrierCallInfo[], maxCalls: number): BarrierRow[] {
   const byBarrier = new Map<string, BarrierCallInfo[]>()
@@ -70,9 +70,11 @@ export function barriersIn(arrived: readonly BarrierCallInfo[], maxCalls: number
 
 /** A scope that holds a lock or waits for a lock. */
 export interface ScopeRow {
+  /** The id of the session that has the scope. */
   readonly session: string
+  /** The name of the session. */
   readonly name: string | undefined
-  /** The number that the client chose. */
+  /** The number that the client chose for the scope. */
   readonly scope: number
   readonly holds: readonly HeldInfo[]
   readonly awaits: readonly WaitingInfo[]
@@ -94,8 +96,8 @@ export function scopesIn(sessions: Iterable<SessionRow>): ScopeRow[] {
 }
 
 /**
- * When the request of a scope began to wait; infinite without a request. A scope sends one request
- * at a time.
+ * When the request of a scope began to wait; infinite if no request waits. A scope has at most one
+ * waiting request, so if the request is for several keys, all records have the same time.
  */
 function waitStartOf({ awaits }: ScopeRow): number {
   return awaits[0]?.since ?? Number.POSITIVE_INFINITY
@@ -111,7 +113,7 @@ export function refusedDeadlocksIn(stats: LockStats | undefined): readonly Refus
   return stats?.deadlocks ?? (newest === undefined ? [] : [newest])
 }
 
-/** The keys of refused deadlocks, without the keys that the operator may not query. */
+/** The keys of refused deadlocks. The broker sends only the keys that the operator may query. */
 export function keysOfDeadlocks(deadlocks: readonly RefusedDeadlock[]): ReadonlySet<string> {
   return new Set(
     deadlocks.flatMap(({ cycle }) => cycle.flatMap(({ key }) => (key === undefined ? [] : [key]))),

@@ -5,7 +5,7 @@ const compactFormat = new Intl.NumberFormat('en', { notation: 'compact', maximum
 const timeFormat = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
 const dateFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
 
-/** The longest JSON of a value in a row of the page, in characters. */
+/** The maximum length of a value that the page shows as JSON, in characters. */
 const maxJsonChars = 40
 
 export function formatCount(value: number): string {
@@ -27,19 +27,19 @@ export function formatRate(value: number | null): string {
 
 /** A share from 0 to 1 as a percentage. */
 export function formatPercent(share: number): string {
-  // In tenths of a percent. Round down, so that a share below 1 is never shown as 100 %.
+  // Round down to tenths of a percent, so that a share below 1 is never shown as 100 %.
   const tenths = Math.floor(share * 1_000)
   return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
 }
 
-/** Formats a latency in ms, with few digits; `–` if the time is not known. */
+/** Formats a latency, given in ms, with few digits; `–` if the latency is not known. */
 export function formatLatency(value: number | null): string {
   if (value === null) return '–'
   if (value >= 1_000) return `${(value / 1_000).toFixed(1)} s`
   return `${value.toFixed(value < 10 ? 1 : 0)} ms`
 }
 
-/** Formats a duration in its two largest units, such as 3 h 20 min. */
+/** Formats a duration in its largest unit and the next smaller unit, such as 3 h 20 min. */
 export function formatTwoUnits(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000))
   const units: readonly (readonly [number, string])[] = [
@@ -95,7 +95,7 @@ export function shortJson(value: unknown): string {
 
 /** The longest text that {@link shortenMiddle} leaves as it is, in characters. */
 const maxTextLength = 48
-/** The characters that a shortened text keeps at its end, where keys differ most often. */
+/** How many characters at the end are kept, because keys differ most often at the end. */
 const keptEndLength = 20
 
 /** Replaces the middle of a long text by `…`. */

@@ -2,8 +2,8 @@
  * The holders and waiters of all keys that this page knows.
  *
  * A watch is a subscription that reports every grant and release as an event. Queries return the
- * queues, and the locks that did not fit into the first message of the watch. After the broker has
- * computed the result of a query, an event may be sent before the result. Then the result lacks the
+ * queues, and the locks that did not fit into the first message of the watch. The broker may
+ * compute the result of a query, then send an event, and then send the result, which lacks the
  * change of this event. So each pending query records the events since the page sent the query.
  */
 import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '@holdfast/client'
@@ -108,8 +108,8 @@ export class LockModel {
   }
 
   /**
-   * Replaces all locks by the locks in the first message of a watch. The queues stay until the
-   * result of a query replaces them.
+   * Applies the state, which is the first message of a watch: replaces all locks. The queues stay
+   * until the result of a query replaces them.
    */
   onState({ held, heldCount }: StateEvent): void {
     const queues = [...this.#rows.values()].filter(({ waiting }) => waiting.length > 0)
@@ -131,14 +131,15 @@ export class LockModel {
       this.#add(event, this.#endOfGranted(event))
       this.#removeFromQueue(event)
     } else if (event.event === 'proclaimed') {
-      // A leader has published a new value. The event has all fields of the lock, so the event also
-      // adds a lock that this page did not know.
+      // A leader has published a new value. Replace the lock by the event, which has all fields of
+      // the lock. If this page does not know the lock, the event adds the lock.
       const { endsAt } = this.#find(event.key, event.fence) ?? {}
       this.#remove(event.key, event.fence)
       this.#add(event, endsAt)
     } else if (event.event === 'upgraded' || event.event === 'downgraded') {
       this.#onModeChange(event)
     } else {
+      // All other kinds of events end the lock.
       for (const { released } of this.#pendingQueries) released.add(event.fence)
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#remove(event.key, event.fence)
@@ -147,11 +148,10 @@ export class LockModel {
 
   /**
    * Replaces a lock whose mode has changed. An upgraded lock has a new fence, and is the only lock
-   * of its key. A downgraded lock keeps its fence.
+   * of its key, so all other locks of the key are removed. A downgraded lock keeps its fence.
    */
   #onModeChange(event: LockEvent): void {
     const formerLocks = this.#rows.get(event.key)?.held ?? []
-    // A change of the mode moves neither the end of the ttl nor the end of `maxHold`.
     const formerLock = formerLocks.find(({ session, fence }) =>
       event.event === 'downgraded' ? fence === event.fence : session === event.session,
     )
@@ -164,6 +164,7 @@ export class LockModel {
       locked.push(event)
       if (event.event === 'upgraded') upgraded.set(event.key, event.fence)
     }
+    // A change of the mode moves neither the end of the ttl nor the end of `maxHold`.
     this.#add(event, formerLock?.endsAt)
     if (event.event === 'upgraded') this.#removeFromQueue(event)
   }
@@ -234,6 +235,7 @@ export class LockModel {
 
   /** Adds a lock, unless this page knows the lock already. */
   #add(info: HeldInfo, endsAt: number | undefined): void {
+    // Copy the fields of the lock only, because `info` may be an event, which has other fields too.
     const { key, mode, session, name, metadata, fence, since, ttl } = info
     const { permits, capacity, keyCount, maxHold, scope, once, election, value } = info
     const row = this.#rows.get(key)
@@ -266,7 +268,7 @@ export class LockModel {
     this.#put({ ...row, held: row.held.filter((lock) => lock.fence !== fence) })
   }
 
-  /** Removes the locks of keys with the prefix, except the locks whose fences are in the set. */
+  /** Removes the locks of keys with the prefix, except the locks whose fences are listed. */
   #removeUnlisted(prefix: string, listedFences: ReadonlySet<number>): void {
     for (const { key, held } of this.#rows.values()) {
       if (!key.startsWith(prefix)) continue
@@ -293,14 +295,14 @@ export class LockModel {
     }
   }
 
-  /** Removes the request of a granted lock, or a granted upgrade, from the waiters of its key. */
+  /** Removes the request that was granted, by an event `locked` or `upgraded`, from its queue. */
   #removeFromQueue({ event, key, session, since }: LockEvent): void {
     const row = this.#rows.get(key)
     const index = row?.waiting.findIndex((request) => {
       if (request.session !== session) return false
-      // The session may have several requests in this queue. The request for a new lock began to
-      // wait before the grant, which was at `since`. A granted upgrade is known by its flag. Its
-      // event has the `since` of the first grant, and the upgrade began to wait later.
+      // The session may have several requests in this queue. A new lock was granted at its `since`,
+      // so the request for the lock began to wait no later. This does not identify an upgrade,
+      // because an upgraded lock keeps the `since` of its first grant. The flag identifies it.
       return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
     })
     if (row === undefined || index === undefined || index < 0) return
@@ -323,13 +325,14 @@ export function usedPermitsOf(held: readonly HeldInfo[]): number | undefined {
 }
 
 /**
- * The other keys of the set of a lock, as far as this page knows these keys. A set is several keys
- * that one request locks together; the locks of a set have the same fence.
+ * If a lock belongs to a set: the other keys of the set, as far as this page knows these keys. A
+ * set is several keys that one request locks together; the locks of a set have the same fence.
  */
 export function otherKeysOf(
   { key, fence, keyCount }: HeldInfo,
   rows: ReadonlyMap<string, KeyRow>,
 ): string[] {
+  // Only the locks of a set have a `keyCount`.
   if (keyCount === undefined) return []
   return [...rows.values()]
     .filter((row) => row.key !== key && row.held.some((lock) => lock.fence === fence))

@@ -1,11 +1,11 @@
 /**
- * The requests that have waited longest, which reveal a stuck holder. The length of a queue does
- * not reveal a stuck holder, because a stuck holder may have only one waiter.
+ * The requests that have waited longest. They reveal a holder that does not unlock. The length of a
+ * queue would not reveal this holder, because the queue may have only one waiter.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
 
-/** A key with a queue: its oldest request, and the holder for which the request probably waits. */
+/** The longest wait for one key, with the holder that the request probably waits for. */
 export interface LongWait {
   readonly key: string
   /** The request of the key that has waited longest. */

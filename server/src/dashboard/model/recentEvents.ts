@@ -5,19 +5,20 @@
 import type { LockEvent } from '@holdfast/client'
 
 /**
- * An event with the time at which this page received the event. The kind of the event, such as
- * `locked`, is in the field `event` of the `LockEvent`.
+ * An event that this page has received. The kind of the event, such as `locked`, is in the field
+ * `event` of the `LockEvent`.
  */
 export interface TimedEvent {
-  /** The number of the event, from 1. */
+  /** The position of the event among all events of this page, from 1. */
   readonly sequence: number
-  /** In ms since 1970. */
+  /** When this page received the event, in ms since 1970. */
   readonly at: number
   readonly event: LockEvent
 }
 
 /** A lock whose grant or end this page has seen. */
 export interface SeenLock {
+  /** The event of the grant; the event of the end if the event of the grant is not kept. */
   readonly lock: LockEvent
   /** When and how the lock ended; undefined while the lock is held. */
   readonly end: { readonly at: number; readonly kind: EndKind } | undefined
@@ -28,14 +29,13 @@ export type EventKind = LockEvent['event']
 /** The kinds of events that end a lock. */
 type EndKind = Exclude<EventKind, 'locked' | 'proclaimed' | 'upgraded' | 'downgraded'>
 
-/** At least this many of the last events are kept, and fewer than twice as many. */
+/** How many events stay when old events are removed. Before, the list has twice as many. */
 export const keptEvents = 5_000
 
 /** The last events of one page. */
 export class RecentEvents {
   /** The kept events, the newest event last. */
   #events: TimedEvent[] = []
-  /** The number of all events since the page was opened. */
   #count = 0
 
   /**
@@ -58,29 +58,30 @@ export class RecentEvents {
   }
 
   /**
-   * The last locks of a key whose grant or end this page has seen, the newest lock first; at most
-   * `maxLocks`.
+   * The last locks of a key, as far as the kept events have the grant or the end of the lock. The
+   * newest lock is first. Returns at most `maxLocks` locks.
    */
   locksOf(key: string, maxLocks: number): SeenLock[] {
     const lockByFence = new Map<number, SeenLock>()
     let grantCount = 0
     let upgradedFence = 0
-    // From the newest event to the oldest event, so that the end of a lock comes before its grant.
+    // Go from the newest event to the oldest, so that the end of a lock comes before its grant.
     for (let index = this.#events.length - 1; index >= 0; index--) {
       const { event, at } = this.#events[index] as TimedEvent
       if (event.key !== key) continue
+      // These events neither begin nor end a lock.
       if (event.event === 'downgraded' || event.event === 'proclaimed') continue
       if (event.event !== 'locked' && event.event !== 'upgraded') {
         lockByFence.set(event.fence, { lock: event, end: { at, kind: event.event } })
         continue
       }
       const end = lockByFence.get(event.fence)?.end
-      // An upgraded lock is the only lock of its key. So an older grant without an end belongs to
-      // the upgraded lock, which is in the list already.
+      // At an upgrade, all other locks of the key have ended. So an older grant without an end is
+      // the first grant of the upgraded lock, which is in the map already.
       if (end === undefined && event.fence < upgradedFence) continue
       if (event.event === 'upgraded') upgradedFence = Math.max(upgradedFence, event.fence)
       lockByFence.set(event.fence, { lock: event, end })
-      // All earlier events are about locks with lower fences.
+      // All older events are about locks with lower fences.
       if (++grantCount >= maxLocks) break
     }
     return [...lockByFence.values()].sort((a, b) => b.lock.fence - a.lock.fence).slice(0, maxLocks)

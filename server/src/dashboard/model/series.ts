@@ -9,13 +9,15 @@ export const maxRows = 600
 
 /** The counters and other values at one point in time. */
 export interface Sample {
-  /** In ms since 1970. */
+  /** The time of the sample by the wall clock, in ms since 1970. */
   readonly wall: number
-  /** In ms of the monotonic clock. */
+  /** The time of the sample by the monotonic clock, in ms. */
   readonly now: number
   /** The counters of the broker. */
   readonly stats: LockStats
+  /** How many locks are held. */
   readonly held: number
+  /** How many requests wait. */
   readonly waiting: number
   /** Time from the request for the counters to its answer, in ms. */
   readonly roundTrip: number
@@ -62,7 +64,10 @@ export class TimeSeries {
     this.#handoffs.push(ms)
   }
 
-  /** Adds a row with the rates since the last sample. */
+  /**
+   * Adds a row with the rates since the last sample. The first sample, and the first sample after a
+   * gap, add no row.
+   */
   add(sample: Sample): void {
     const previous = this.#lastSample
     this.#lastSample = sample
@@ -75,8 +80,8 @@ export class TimeSeries {
       Math.max(0, counterOf(sample.stats) - counterOf(previous.stats)) / seconds
     const handoff = this.#handoffs.length === 0 ? null : Math.max(...this.#handoffs)
     this.#handoffs = []
-    // `totalLocks` also counts the requests that failed.
     this.#push(sample.wall, {
+      // `totalLocks` also counts the requests that failed.
       grants: rate((stats) => stats.totalLocks - stats.failedLocks),
       releases: rate((stats) => stats.unlockCount),
       failures: rate((stats) => stats.failedLocks),
@@ -88,7 +93,10 @@ export class TimeSeries {
     })
   }
 
-  /** Adds an empty row, so that the lines have a gap while there is no connection. */
+  /**
+   * Call when the connection is lost. Adds one empty row, so that the lines of the charts have a
+   * gap. Another call adds no row until the next sample.
+   */
   addGap(wall: number): void {
     if (this.#lastSample === undefined) return
     this.#lastSample = undefined

@@ -1,11 +1,11 @@
 /**
- * The sessions that hold a lock or wait for a lock, gathered from the locks and queues. The broker
- * does not list other sessions, but answers a query for one session id.
+ * The sessions that hold a lock or wait for a lock, gathered from the locks and queues, because no
+ * query lists all sessions.
  */
 import type { WaitingInfo } from '@holdfast/client'
 import type { KeyRow, KnownLock } from './lockModel.js'
 
-/** A session with the locks that it holds and the requests that it waits for. */
+/** A session with its locks and its waiting requests. */
 export interface SessionRow {
   readonly id: string
   readonly name: string | undefined

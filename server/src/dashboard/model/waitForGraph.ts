@@ -4,8 +4,8 @@
  * to the right, and the sessions that the holders wait for are to the left.
  *
  * A client can divide the work of its session into scopes. Each scope is one task, and the work
- * outside the scopes is another task. A cycle of tasks is a deadlock. The graph reports one cycle
- * through a holder of the key.
+ * outside the scopes is another task. Tasks that wait for each other in a cycle are a deadlock. The
+ * graph reports one cycle through a holder of the key.
  */
 import type { WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
@@ -83,7 +83,7 @@ export function waitForGraphOf(
   }
 }
 
-/** The session `from` waits for `key`, which the session `to` holds. */
+/** A step of a cycle: an edge that the graph may or may not draw. */
 type Step = Pick<Edge, 'from' | 'to' | 'key'>
 
 /** A session that holds a key for which another session waits. */
@@ -145,25 +145,26 @@ class GraphBuilder {
 
   /** The sessions that a session waits for, in all its tasks. */
   blockersOf(session: string): Blocker[] {
-    return this.#blockersOf(session, this.#sessions.get(session)?.awaits ?? [])
+    return this.#blockersOfRequests(session, this.#sessions.get(session)?.awaits ?? [])
   }
 
   /** The sessions that one task of a session waits for. */
   blockersOfTask({ session, scope }: Task): Blocker[] {
     const awaits = this.#sessions.get(session)?.awaits ?? []
-    return this.#blockersOf(
+    return this.#blockersOfRequests(
       session,
       awaits.filter((request) => request.scope === scope),
     )
   }
 
-  #blockersOf(session: string, awaits: readonly WaitingInfo[]): Blocker[] {
+  /** The sessions that some of the requests of a session wait for. */
+  #blockersOfRequests(session: string, awaits: readonly WaitingInfo[]): Blocker[] {
     return awaits.flatMap(({ key, mode, upgrade }) => {
       const holders = this.#keyRows.get(key)?.held ?? []
       // An upgrade does not wait for the lock that it upgrades.
       const held = upgrade ? holders.filter((lock) => lock.session !== session) : holders
-      // If several sessions hold permits of the key, each of them may release permits. So a cycle
-      // through one of these sessions proves no deadlock.
+      // If the permits of the key belong to several locks, the waiter may get the permits of any of
+      // these locks. So a cycle through one of these locks proves no deadlock.
       const isCertain = mode !== 'permits' || held.length === 1
       return oneOfEachTask(held)
         .slice(0, maxInColumn)
@@ -173,7 +174,7 @@ class GraphBuilder {
 
   /**
    * The edges to draw: the edges of the cycle, and the edges that lead to the left. If two tasks of
-   * a session wait for the same key, they have one edge.
+   * a session wait for the same key, they share an edge.
    */
   edges(cycle: readonly Step[]): Edge[] {
     const cycleIds = new Set(cycle.map(stepIdOf))
@@ -217,7 +218,7 @@ interface TaskStep extends Step {
 
 /**
  * The steps of the shortest cycle through the task `start`, by a breadth-first search; empty if
- * there is no cycle. The caller may pass a lock as `start`, for the task that holds the lock.
+ * there is no cycle. A lock as `start` stands for the task that holds the lock.
  */
 function cycleFrom(start: Task, builder: GraphBuilder): Step[] {
   const startId = idOf(start)
@@ -239,7 +240,7 @@ function cycleFrom(start: Task, builder: GraphBuilder): Step[] {
   return []
 }
 
-/** The steps from the start task to the last step of the search. */
+/** The steps of the path from the start task to the step `last`, gathered from the end. */
 function stepsTo(
   last: TaskStep,
   startId: string,

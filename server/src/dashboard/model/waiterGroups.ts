@@ -1,12 +1,15 @@
 /**
- * Groups the requests that wait for a key, so that "who waits" stays readable with many waiters.
- * The requests of a group have the same kind (mode, permits, number of keys and so on). The names
- * of their sessions differ only in numbers, such as `worker-1` and `worker-2`.
+ * Groups the requests that wait for a key, so that the page stays readable with many waiters. The
+ * requests of a group have the same kind (mode, permits, number of keys and so on). The names of
+ * their sessions differ only in numbers, such as `worker-1` and `worker-2`.
  */
 import type { WaitingInfo } from '@holdfast/client'
 
 export interface WaiterGroup {
-  /** The name with `…` for each number; undefined for sessions without a name. */
+  /**
+   * The common name of the sessions, with `…` for each number; the full name if the group has only
+   * one request. Undefined for sessions without a name.
+   */
   readonly label: string | undefined
   /** The first request of the group. */
   readonly first: WaitingInfo

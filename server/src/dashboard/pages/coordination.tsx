@@ -1,7 +1,7 @@
 /**
- * The page "Coordination", with all data of the broker besides plain locks:
+ * The page "Coordination", which shows what the broker has besides plain locks:
  * - elections with their leaders
- * - barriers, at which calls wait until enough of them have arrived
+ * - barriers, at which calls wait until enough calls have arrived
  * - kept results of `once` (a function that runs once for all callers of a key)
  * - scopes (each scope is one logical task of a session)
  * - refused deadlocks (requests that would wait for each other in a cycle)
@@ -22,6 +22,7 @@ const maxKeysPerCell = 4
 export function CoordinationPage() {
   const { feed } = useLiveAppState()
   const { arrived, arrivedCount, kept, keptCount } = feed.brokerPoller.records
+  /** How many waiting calls and kept results the lists lack. */
   const unlisted = arrivedCount - arrived.length + keptCount - kept.length
   return (
     <>
@@ -54,7 +55,9 @@ function Elections() {
   return (
     <Panel title="Elections" aside={<span class="quiet">{formatCount(elections.length)}</span>}>
       {elections.length === 0 ? (
-        <EmptyText>No session leads or campaigns. Call session.campaign to begin one.</EmptyText>
+        <EmptyText>
+          No session leads or campaigns. Call session.campaign to begin an election.
+        </EmptyText>
       ) : (
         <div class="wide">
           <table class="plain">
