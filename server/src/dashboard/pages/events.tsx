@@ -1,6 +1,6 @@
 /**
- * The page that shows the events of all locks, the newest event first. The user can pause the list,
- * while the page still records events.
+ * The page that shows the events of all locks, the newest event first. The user can pause the list.
+ * While the list is paused, the page still records events.
  */
 import { useMemo, useState } from 'preact/hooks'
 import { formatCount, formatPlural, formatTime } from '../model/format.js'
@@ -106,7 +106,7 @@ function filterEvents(
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
   const matchingEvents: TimedEvent[] = []
-  // Starts at the newest event, because at most `keptEvents` of the `events` are shown.
+  // From the newest event back, because `events` may have more than the `keptEvents` shown here.
   for (let index = events.length - 1; index >= 0 && matchingEvents.length < keptEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event: kind, key, name = '', session } = timedEvent.event

@@ -35,7 +35,7 @@ import { RevokeDialog } from '../ui/revokeDialog.js'
 import { showToast } from '../ui/toasts.js'
 import { WaitForGraphView } from '../ui/waitForGraphView.js'
 
-/** How many of the last locks of the key are listed. */
+/** How many of the last grants of the key are listed. */
 const maxSeenLocks = 20
 
 /** @param name The key. The prop has another name, because Preact reserves the prop `key`. */
@@ -89,7 +89,7 @@ function KeyRecords({ name }: { name: string }) {
   )
 }
 
-/** Converts the known row of a key to a query result, for the time before the first result. */
+/** The known row of a key as a query result, shown until the broker has answered the query. */
 function resultOf(row: KeyRow | undefined): QueryResult {
   const { held, waiting } = row ?? { held: [], waiting: [] }
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
@@ -127,7 +127,7 @@ function CopyButton({ text }: { text: string }) {
 /** @param resultAt When the query result arrived, by the monotonic clock of the page, in ms. */
 function Holders({ held, resultAt }: { held: readonly HeldInfo[]; resultAt: number }) {
   const [lockToRevoke, setLockToRevoke] = useState<HeldInfo | undefined>(undefined)
-  const [isForbidden, setForbidden] = useState(false)
+  const [isRevokeForbidden, setRevokeForbidden] = useState(false)
   return (
     <Panel title={held.length > 1 ? 'Holders' : 'Holder'}>
       {held.length === 0 && <EmptyText>No session holds this key.</EmptyText>}
@@ -135,7 +135,7 @@ function Holders({ held, resultAt }: { held: readonly HeldInfo[]; resultAt: numb
         {held.map((lock) => (
           <li class="holder" key={lock.fence}>
             <Holder lock={lock} resultAt={resultAt} />
-            {!isForbidden && (
+            {!isRevokeForbidden && (
               <button type="button" class="danger" onClick={() => setLockToRevoke(lock)}>
                 Revoke…
               </button>
@@ -143,12 +143,12 @@ function Holders({ held, resultAt }: { held: readonly HeldInfo[]; resultAt: numb
           </li>
         ))}
       </ul>
-      {isForbidden && <Note>Your token has no permission to revoke locks of this key.</Note>}
+      {isRevokeForbidden && <Note>Your token has no permission to revoke locks of this key.</Note>}
       {lockToRevoke !== undefined && (
         <RevokeDialog
           lock={lockToRevoke}
           onClose={() => setLockToRevoke(undefined)}
-          onForbidden={() => setForbidden(true)}
+          onForbidden={() => setRevokeForbidden(true)}
         />
       )}
     </Panel>
@@ -219,7 +219,7 @@ function Holder({ lock, resultAt }: { lock: HeldInfo; resultAt: number }) {
   )
 }
 
-/** The ttl and the longest hold of a lock, and the time until each of them ends the lock. */
+/** The ttl and the `maxHold` of a lock, each with the time left until it ends the lock. */
 function LockLimits({ lock, resultAt }: { lock: HeldInfo; resultAt: number }) {
   return (
     <>
@@ -287,9 +287,8 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   if (graph.edges.length === 0) return null
   const label = (session: string) => sessions.get(session)?.name ?? shortId(session)
   const { cycle, hiddenWaiters, hiddenHolders } = graph
-  // The graph draws at most `maxInColumn` waiters, and counts the others as `hiddenWaiters`. The
-  // graph is newer than the query result, but may not know all waiters. The query result counts all
-  // waiters. So the page shows the larger of both numbers.
+  // How many waiters the graph does not draw. Each of the two sources may count too few:
+  // `hiddenWaiters` leaves out waiters that this page does not know, and the query result is older.
   const undrawnWaiters = Math.max(hiddenWaiters, result.waitingCount - maxInColumn, 0)
   return (
     <Panel title="Wait-for graph">
@@ -311,8 +310,9 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
 }
 
 /**
- * All waiters, with one line for each group of waiters that have similar names and equal modes. No
- * line shows a scope, because the requests of a group may have different scopes.
+ * All waiters, with one line for each group. The waiters of a group have equal modes and permits,
+ * and their names differ only in numbers. A group may have requests of different scopes, so no line
+ * shows a scope.
  */
 function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
   return (

@@ -34,7 +34,7 @@ const orderLabels: Readonly<Record<Order, string>> = {
   newest: 'Held shortest',
 }
 
-/** The pause after the last typed character before the broker is queried, in ms. */
+/** How long after the last typed character the page queries the broker, in ms. */
 const typingMs = 150
 
 /**
@@ -114,7 +114,7 @@ function NoRows({ text, onlyQueues }: { text: string; onlyQueues: boolean }) {
   )
 }
 
-/** The cells of a key. For permits, shows how many permits all locks of the key use together. */
+/** The cells of the row of a key. For permits, the mode shows the sum over all locks of the key. */
 function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked: boolean) {
   const [firstLock, ...otherLocks] = held
   return [

@@ -39,7 +39,7 @@ const latencyLines: readonly Line[] = [
   { column: 'roundTrip', label: 'Round trip', color: '--blue' },
   { column: 'handoff', label: 'Hand-off', color: '--accent' },
 ]
-/** How many keys the lists of the longest queues and of the longest waits have. */
+/** How many keys each of the lists of the longest queues and the longest waits shows at most. */
 const maxKeys = 6
 /** How many of the last events are listed. */
 const maxEvents = 8
@@ -56,7 +56,13 @@ export function OverviewPage() {
       <div class="columns">
         <Panel title="Rates, per second">
           {brokerPoller.statsProblem === undefined ? (
-            <Chart label="rates" lines={rateLines} format={formatRate} {...{ series, version }} />
+            <Chart
+              label="rates"
+              lines={rateLines}
+              format={formatRate}
+              series={series}
+              version={version}
+            />
           ) : (
             <Note>The broker does not show its counters: {brokerPoller.statsProblem}.</Note>
           )}
@@ -66,7 +72,8 @@ export function OverviewPage() {
             label="latency"
             lines={latencyLines}
             format={formatLatency}
-            {...{ series, version }}
+            series={series}
+            version={version}
           />
           {feed.handoffProbe.problem !== undefined && (
             <Note kind="bad">{feed.handoffProbe.problem}</Note>
@@ -100,7 +107,7 @@ function Tiles() {
   const { feed } = useLiveAppState()
   const { locks, series, brokerPoller } = feed
   const rateOf = (column: Column) => formatRate(series.latest(column))
-  // `totalLocks` also counts the requests that failed.
+  // `totalLocks` counts all answered `lock` requests, including those that failed.
   const { totalLocks: answeredCount = 0, successRate = 0 } = brokerPoller.stats ?? {}
   return (
     <ul class="tiles" aria-label="Key figures">
@@ -153,8 +160,8 @@ function HandoffSwitch() {
     <label
       class="switch"
       title={
-        'Passes a lock from one request of this page to another every second and measures ' +
-        'the time. Other clients see this lock.'
+        'Every second, passes a lock between two requests of this page, and measures the time. ' +
+        'Other clients see this lock.'
       }
     >
       <input
@@ -186,7 +193,7 @@ function LongestQueues() {
             <tr>
               <th scope="col">Key</th>
               <th scope="col">Held by</th>
-              <th scope="col">First waiting for</th>
+              <th scope="col">Wait of the first</th>
               <th scope="col">Queue</th>
             </tr>
           </thead>
@@ -217,12 +224,12 @@ function LongestQueues() {
   )
 }
 
-/** The keys whose first request has waited longest. A holder that is stuck shows here. */
+/** The keys whose oldest requests have waited longest, such as a key with a stuck holder. */
 function LongestWaits() {
   const { feed, version } = useLiveAppState()
   const longest = useMemo(() => longestWaits(feed.locks.rows.values(), maxKeys), [feed, version])
   return (
-    <Panel title="Longest waits" aside={<span class="quiet">a stuck holder shows here</span>}>
+    <Panel title="Longest waits" aside={<span class="quiet">the holders may be stuck</span>}>
       {longest.length === 0 ? (
         <EmptyText>No request waits for a lock.</EmptyText>
       ) : (

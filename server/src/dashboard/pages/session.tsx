@@ -142,9 +142,9 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
 }
 
 /**
- * The text for the place of a request in the queue of its key. An upgrade precedes all other
- * requests, so its text is `first`. The other requests are numbered from 1. The text is `–` if the
- * queue does not contain the request.
+ * The place of a request in the queue of its key: `first` for an upgrade, which precedes all other
+ * requests; `–` if the queue does not contain the request. The requests after the upgrades are
+ * numbered from 1.
  */
 function positionOf(request: WaitingInfo, queue: readonly WaitingInfo[]): string {
   if (request.upgrade) return 'first'

@@ -10,7 +10,7 @@ import { Age, EmptyText, ExampleCommand, Note, QueueLength, SessionLink } from '
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
-/** At most this many locks and requests of a session are compared to find the earliest start. */
+/** For speed, at most this many locks and requests of a session are compared by `since`. */
 const maxComparedTimes = 1_000
 
 export function SessionsPage() {
@@ -33,8 +33,8 @@ export function SessionsPage() {
       </div>
       {isPartial && (
         <Note kind="wait">
-          Not every lock of this broker is known here, so sessions may be missing, or may hold more
-          locks than shown.
+          Not all locks and waiting requests of this broker are known here. So sessions may be
+          missing, and the numbers may be too low.
         </Note>
       )}
       {matchingSessions.length === 0 ? (
@@ -71,9 +71,7 @@ function cellsOf({ id, name, holds, awaits }: SessionRow, isActive: boolean) {
   ]
 }
 
-/**
- * The earliest start of these locks and requests. Compares only the first 1,000 of them, for speed.
- */
+/** The earliest `since` of the locks and requests of a session, see {@link maxComparedTimes}. */
 function firstSinceOf(records: readonly { readonly since: number }[]): number {
   return Math.min(...records.slice(0, maxComparedTimes).map(({ since }) => since))
 }

@@ -35,8 +35,8 @@ const minSeconds = 60
 export function Chart({ label, series, lines, format, version }: ChartProps) {
   const container = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
-  /** The index of the row under the cursor; undefined if the cursor is not over the chart. */
-  const [rowUnderCursor, setRowUnderCursor] = useState<number | undefined>(undefined)
+  /** The index of the time under the cursor; undefined if the cursor is not over the chart. */
+  const [timeIndex, setTimeIndex] = useState<number | undefined>(undefined)
   const themeChanges = useThemeChangeCount()
   const { environment } = useAppState()
   useEffect(() => {
@@ -44,7 +44,7 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
     if (plotElement === null) return
     const width = () => Math.max(minWidth, plotElement.clientWidth)
     const chart = new uPlot(
-      optionsFor(lines, width(), () => timeRange(series, environment.wall()), setRowUnderCursor),
+      optionsFor(lines, width(), () => timeRange(series, environment.wall()), setTimeIndex),
       dataOf(series, lines),
       plotElement,
     )
@@ -60,8 +60,7 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
   }, [themeChanges])
   useEffect(() => plot.current?.setData(dataOf(series, lines)), [version])
   const legend = lines.map(({ column, label: name, color }) => {
-    const value =
-      rowUnderCursor === undefined ? series.latest(column) : series.column(column)[rowUnderCursor]
+    const value = timeIndex === undefined ? series.latest(column) : series.column(column)[timeIndex]
     return { name, color, value: format(value ?? null) }
   })
   return (
@@ -98,11 +97,11 @@ function optionsFor(
   onCursor: (index: number | undefined) => void,
 ): uPlot.Options {
   const style = getComputedStyle(document.documentElement)
-  const color = (name: string) => style.getPropertyValue(name).trim()
+  const themeColor = (name: string) => style.getPropertyValue(name).trim()
   const axis: uPlot.Axis = {
-    stroke: color('--quiet'),
+    stroke: themeColor('--quiet'),
     font: '11px ui-sans-serif, system-ui, sans-serif',
-    grid: { stroke: color('--line'), width: 1 },
+    grid: { stroke: themeColor('--line'), width: 1 },
     ticks: { show: false },
   }
   return {
@@ -129,12 +128,12 @@ function optionsFor(
     ],
     series: [
       {},
-      ...lines.map(({ label, color: name }, index) => ({
+      ...lines.map(({ label, color }, index) => ({
         label,
-        stroke: color(name),
+        stroke: themeColor(color),
         width: 1.75,
         // Fill the area below the first line with its color, with the opacity 0x1f of 0xff.
-        ...(index === 0 ? { fill: `${color(name)}1f` } : {}),
+        ...(index === 0 ? { fill: `${themeColor(color)}1f` } : {}),
         points: { show: false },
       })),
     ],
@@ -143,17 +142,18 @@ function optionsFor(
 }
 
 /**
- * The range of the x axis, in seconds: the times of the series, but at least one minute, because
- * uPlot would show years for fewer than two values. A series without a value gets the last minute.
+ * The range of the x axis, in seconds: the times of the series, but at least one minute. With fewer
+ * than two times, uPlot itself would choose a range of years. A series without a time gets the last
+ * minute.
  *
- * @param now The wall clock, in ms.
+ * @param wall The time by the wall clock, in ms.
  */
-function timeRange({ times }: TimeSeries, now: number): uPlot.Range.MinMax {
-  const end = times.at(-1) ?? now / 1_000
+function timeRange({ times }: TimeSeries, wall: number): uPlot.Range.MinMax {
+  const end = times.at(-1) ?? wall / 1_000
   return [Math.min(times[0] ?? end, end - minSeconds), end]
 }
 
-/** The range of the y axis: from 0 to 15 % above the highest value, but at least from 0 to 1. */
+/** The range of the y axis: from 0 to 1.15 times the highest value `to`, but at least to 1. */
 function yRange(_: uPlot, _from: number | null, to: number | null): uPlot.Range.MinMax {
   return [0, Math.max(1, (to ?? 0) * 1.15)]
 }

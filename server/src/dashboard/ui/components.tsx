@@ -60,7 +60,7 @@ interface LockDescriptionProps {
    * For a lock of several keys (a set), the number of its keys; undefined for a lock of one key.
    */
   readonly keyCount?: number | undefined
-  /** The number of the scope (one logical task of the session); undefined outside a scope. */
+  /** The id of the scope (one logical task of the session); undefined outside a scope. */
   readonly scope?: number | undefined
   /** Whether the request is an upgrade of a shared lock. */
   readonly upgrade?: true | undefined
@@ -71,15 +71,15 @@ interface LockDescriptionProps {
   readonly once?: true | undefined
   /** How long the lock may be held, in ms; undefined without a limit. */
   readonly maxHold?: number | undefined
-  /** Whether the lock belongs to a leader, or the request to a candidate. */
+  /** Whether this is the lock of a leader, or the request of a candidate. */
   readonly election?: boolean | undefined
   /** The value of the leader. */
   readonly value?: unknown
 }
 
 /**
- * Describes a lock or a request: its kind or mode, with its permits, its scope, its set, its
- * `maxHold`, and the value of a leader.
+ * Describes a lock or a request: its kind, its scope, the size of its set, its `maxHold`, and the
+ * value of a leader.
  */
 export function LockDescription(props: LockDescriptionProps) {
   const { mode, keyCount, maxHold, scope, value } = props
@@ -98,7 +98,7 @@ export function LockDescription(props: LockDescriptionProps) {
   )
 }
 
-/** The word for the kind of a lock or request. */
+/** The word for the kind of a lock or request; its mode if no other word applies. */
 function kindWord({
   mode,
   permits,
@@ -114,8 +114,8 @@ function kindWord({
 }
 
 /**
- * The time since `since`, with the exact time as a tooltip. Has no timer, because the pages are
- * drawn again at each poll of the counters.
+ * The time that has passed since `since`, with `since` as the tooltip. Needs no timer, because the
+ * pages are drawn again whenever they poll the counters of the broker.
  */
 export function Age({ since }: { since: number }) {
   const { environment } = useAppState()
@@ -145,13 +145,13 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
   return <span class="age">{seconds <= 0 ? 'now' : formatTwoUnits(seconds * 1_000)}</span>
 }
 
-/** How late the broker may report the end of a lock, in ms. */
+/** The report that a lock has ended may arrive this late, in ms. */
 const lateReportMs = 5_000
 
 /**
- * The time until a lock ends, for a list of locks: `–` for a lock with neither a ttl nor a
- * `maxHold`, and `?` if this page does not know the time. The time becomes unknown when a lock
- * outlives it, because no event reports that a session has refreshed the lock.
+ * The time until a lock ends, in a table. Shows `–` for a lock with neither a ttl nor a `maxHold`,
+ * and `?` if this page does not know the time. A refresh by the session moves the end, but no event
+ * reports the refresh. So if the lock still exists after `endsAt`, its new end is unknown.
  */
 export function LockTimeLeft({ ttl, maxHold, endsAt }: KnownLock) {
   const { environment } = useAppState()
@@ -169,7 +169,7 @@ export function LockTimeLeft({ ttl, maxHold, endsAt }: KnownLock) {
 /** The highest number of dots that show the length of a queue. */
 const maxDots = 10
 
-/** The length of a queue, as a number and as dots. */
+/** The length of a queue, or of the list of the requests of a session, as a number and as dots. */
 export function QueueLength({ length }: { length: number }) {
   if (length === 0) return <span class="queue-none">–</span>
   return (

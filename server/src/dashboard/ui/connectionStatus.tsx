@@ -6,8 +6,8 @@ import { useLiveAppState } from './appState.js'
 import { TokenForm } from './tokenForm.js'
 
 /**
- * The text of the badge for each state. The page reconnects in the state `disconnected`, but not in
- * the state `ended`.
+ * The text of the badge for each state. In the state `disconnected`, the page reconnects. In the
+ * state `ended`, the page does not reconnect. So only the badge for `ended` says `Disconnected`.
  */
 const labels: Readonly<Record<ConnectionStatus['kind'], string>> = {
   connecting: 'Connecting',
@@ -28,11 +28,11 @@ export function ConnectionBadge() {
   )
 }
 
-/** The banner for the most important problem of the connection; nothing without a problem. */
+/** The banner for the most important problem of the connection, or null if there is no problem. */
 export function Banner() {
   const { feed, environment } = useLiveAppState()
-  const { status, closesAt, tokenExpiresAt } = feed
-  const timeUntil = (wall: number) => formatTwoUnits(wall - environment.wall())
+  const { status, closesAt: brokerStopsAt, tokenExpiresAt } = feed
+  const timeUntil = (at: number) => formatTwoUnits(at - environment.wall())
   if (status.kind === 'disconnected') {
     return (
       <p class="banner banner-wait">
@@ -55,8 +55,8 @@ export function Banner() {
   }
   if (tokenExpiresAt !== undefined)
     return <TokenExpiryBanner timeLeft={timeUntil(tokenExpiresAt)} />
-  if (closesAt !== undefined) {
-    return <p class="banner banner-wait">The broker stops in {timeUntil(closesAt)}.</p>
+  if (brokerStopsAt !== undefined) {
+    return <p class="banner banner-wait">The broker stops in {timeUntil(brokerStopsAt)}.</p>
   }
   return null
 }

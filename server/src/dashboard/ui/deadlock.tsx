@@ -1,7 +1,7 @@
 /**
- * Shows a refused deadlock. A deadlock is a cycle of requests that wait for each other. The broker
+ * Shows refused deadlocks. A deadlock is a cycle of requests that wait for each other. The broker
  * refuses the request that would complete the cycle. This file has the cycle in words, the card on
- * the overview, the list of the newest refused deadlocks, and the mark in lists.
+ * the overview, the list of the newest refused deadlocks, and the mark beside a deadlocked key.
  */
 import type { RefusedDeadlock } from '@holdfast/client'
 import { keysOfDeadlocks, refusedDeadlocksIn } from '../model/coordination.js'
@@ -36,11 +36,12 @@ export function DeadlockCycle({ deadlock: { cycle } }: { deadlock: RefusedDeadlo
  */
 export function DeadlockCard() {
   const { feed } = useLiveAppState()
-  const { refusedDeadlocks = 0, newestDeadlock, deadlocks = [] } = feed.brokerPoller.stats ?? {}
-  if (refusedDeadlocks === 0) return null
+  const { stats } = feed.brokerPoller
+  const { refusedDeadlocks: refusedCount = 0, newestDeadlock, deadlocks = [] } = stats ?? {}
+  if (refusedCount === 0) return null
   return (
     <Panel
-      title={formatPlural(refusedDeadlocks, 'refused deadlock')}
+      title={formatPlural(refusedCount, 'refused deadlock')}
       class="panel-bad"
       aside={
         newestDeadlock !== undefined && (
@@ -65,21 +66,22 @@ export function DeadlockCard() {
 }
 
 /**
- * The refused deadlocks that the broker keeps, the newest first. If there are none to show, a list
- * for one key shows nothing, and a list for all keys shows {@link DeadlockCard}.
+ * The refused deadlocks that the broker keeps, the newest first. The broker leaves out deadlocks
+ * without a key that this client may query. If the list of all deadlocks is empty,
+ * {@link DeadlockCard} replaces the list, because the card counts all deadlocks. An empty list for
+ * one key shows nothing.
  *
  * @param keyName Only the deadlocks with this key in their cycle; undefined for all deadlocks.
  */
 export function DeadlockList({ keyName }: { keyName?: string | undefined }) {
   const { feed } = useLiveAppState()
-  const { refusedDeadlocks = 0 } = feed.brokerPoller.stats ?? {}
+  const { refusedDeadlocks: refusedCount = 0 } = feed.brokerPoller.stats ?? {}
   const deadlocks = refusedDeadlocksIn(feed.brokerPoller.stats).filter(
     (deadlock) => keyName === undefined || keysOfDeadlocks([deadlock]).has(keyName),
   )
-  // `DeadlockCard` shows the number of deadlocks even if this client may not query their keys.
   if (deadlocks.length === 0) return keyName === undefined ? <DeadlockCard /> : null
   // The broker has no count for one key, so the panel of one key shows no count.
-  const showsCount = keyName === undefined && deadlocks.length < refusedDeadlocks
+  const showsCount = keyName === undefined && deadlocks.length < refusedCount
   return (
     <Panel
       title={deadlocks.length === 1 ? 'Refused deadlock' : 'Refused deadlocks'}
@@ -87,7 +89,7 @@ export function DeadlockList({ keyName }: { keyName?: string | undefined }) {
       aside={
         showsCount && (
           <span>
-            the newest {formatCount(deadlocks.length)} of {formatCount(refusedDeadlocks)}
+            the newest {formatCount(deadlocks.length)} of {formatCount(refusedCount)}
           </span>
         )
       }

@@ -5,7 +5,7 @@ import { Age, EmptyText, LockDescription, Note, SessionLink } from './components
 import { VirtualTable } from './virtualTable.js'
 
 interface QueueRow extends WaitingInfo {
-  /** From 1; undefined for an upgrade of a held lock, which precedes all other requests. */
+  /** The place, from 1; undefined for an upgrade, which precedes all other requests. */
   readonly position: number | undefined
   /** Unique in the queue. */
   readonly id: string
@@ -17,13 +17,13 @@ interface QueueTableProps {
   readonly length: number
 }
 
-export function QueueTable({ waiting, length }: QueueTableProps) {
+export function QueueTable({ waiting, length: queueLength }: QueueTableProps) {
   if (waiting.length === 0) return <EmptyText>The queue is empty.</EmptyText>
   return (
     <>
-      {waiting.length < length && (
+      {waiting.length < queueLength && (
         <Note kind="wait">
-          The first {formatCount(waiting.length)} of {formatPlural(length, 'waiting request')}.
+          The first {formatCount(waiting.length)} of {formatPlural(queueLength, 'waiting request')}.
         </Note>
       )}
       <VirtualTable
@@ -45,11 +45,11 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
 
 /** Gives each request a unique id, because a session may wait for one key with several requests. */
 function queueRows(waiting: readonly WaitingInfo[]): QueueRow[] {
-  const counts = new Map<string, number>()
+  const countBySession = new Map<string, number>()
   let position = 0
   return waiting.map((request) => {
-    const requestNumber = (counts.get(request.session) ?? 0) + 1
-    counts.set(request.session, requestNumber)
+    const requestNumber = (countBySession.get(request.session) ?? 0) + 1
+    countBySession.set(request.session, requestNumber)
     return {
       ...request,
       position: request.upgrade ? undefined : ++position,

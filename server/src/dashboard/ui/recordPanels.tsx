@@ -1,21 +1,21 @@
 /**
  * The panels of barriers and of kept results, for all keys or for one key. A barrier lets its
- * callers wait until enough of them have arrived. The call `once` runs a function once for all
- * callers of a key. A kept result is the value of this run, which the broker keeps for later
- * callers.
+ * callers wait until enough of them have arrived. A call of `once` names a key. For all calls with
+ * the same key, one client runs its function. A kept result is the value of this function, which
+ * the broker keeps for later calls.
  */
 import type { BarrierCallInfo, KeptResultInfo } from '@holdfast/client'
 import { barriersIn } from '../model/coordination.js'
 import { formatCount, formatTwoUnits } from '../model/format.js'
 import { Age, EmptyText, KeyLink, Panel, SessionLink } from './components.js'
 
-/** How many calls of a barrier a row shows, each by its session. */
+/** How many calls a row lists for a barrier. The row lists the session of each call. */
 const maxCalls = 6
 
 export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] }) {
   const barriers = barriersIn(arrived, maxCalls)
   return (
-    <Panel title="Barriers" aside={<span class="quiet">that gather now</span>}>
+    <Panel title="Barriers" aside={<span class="quiet">with waiting calls</span>}>
       {barriers.length === 0 ? (
         <EmptyText>No call waits at a barrier.</EmptyText>
       ) : (
@@ -25,7 +25,7 @@ export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] 
               <tr>
                 <th scope="col">Barrier</th>
                 <th scope="col">Waiting</th>
-                <th scope="col">First waiting for</th>
+                <th scope="col">Wait of the first</th>
                 <th scope="col">Sessions</th>
               </tr>
             </thead>
