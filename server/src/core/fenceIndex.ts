@@ -1,9 +1,10 @@
 /**
- * Finds a lock of a key by its fence (the number of the lock) in constant time. So `revoke` is fast
- * even among 100,000 shared locks. A key gets its index when the key has so many holders that a
- * search would be slow. The index then grows lock by lock, because building an index of 100,000
- * holders blocks the broker for 70 ms. The index is dropped when the key becomes idle. Keys with
- * few holders cost nothing.
+ * Finds a lock of a key by its fence (the number of the lock) in constant time. A `revoke` names a
+ * lock by its fence, and so is fast even among 100,000 shared locks.
+ *
+ * A key gets its index as soon as it has so many holders that a search would be slow. From then on,
+ * the index grows lock by lock. To build it later, for 100,000 holders at once, would block the
+ * broker for 70 ms. The index is dropped when the key becomes idle. Other keys have no index.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
@@ -24,16 +25,16 @@ export class FenceIndex {
    * Finds the lock whose present fence is `fence`, among the locks of a key. Returns undefined if
    * there is none. If a snapshot restored a key with many holders, the first call builds the index.
    *
-   * The index has the fence of each grant, but an upgrade gives its lock a newer fence. Only the
-   * oldest holder can have been upgraded, because an upgrade waits until its lock is the only lock
-   * of the key.
+   * The index lists each lock under the fence of its grant, but an upgraded lock has a newer fence.
+   * Only the oldest holder can be such a lock, because an upgrade waits until no other lock of the
+   * key is left.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
     // The `first` of a key is its oldest holder.
     if (keyState.first?.presentFence === fence) return keyState.first
     if (keyState.holders.length > maxScannedHolders) {
       const lock = this.#indexOf(keyState).get(fence)
-      // The fence of the grant is out of date if the lock was upgraded.
+      // No lock is found by the fence that it had before an upgrade.
       return lock?.presentFence === fence ? lock : undefined
     }
     for (const lock of keyState.holders) if (lock.presentFence === fence) return lock
@@ -45,7 +46,7 @@ export class FenceIndex {
     this.#indexOf(keyState)
   }
 
-  /** The index of a key: its holders by the fences of their grants. */
+  /** The index of a key. Builds the index if the key has none. */
   #indexOf(keyState: KeyState): IdTable<Lock> {
     let locks = this.#byKeyState.get(keyState)
     if (locks === undefined) {

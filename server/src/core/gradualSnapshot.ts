@@ -7,7 +7,7 @@
  * method copies the record. Later the snapshot yields the copy in place of the changed record. So
  * the snapshot has the same items as a `dump` (see `snapshot.ts`) made when the snapshot began.
  *
- * A record is copied as a whole, so a key with 100,000 holders is copied in one turn.
+ * A record is copied as a whole. So even a key with 100,000 holders is copied in one long turn.
  */
 import type { Barrier } from './barrierCalls.js'
 import type { ChangeListener } from './changeListener.js'
@@ -95,9 +95,9 @@ class ListedRecords<T> {
   readonly #records: readonly T[]
   readonly #itemsOf: (record: T) => SnapshotItem[]
   #nextIndex = 0
-  /** The items of each changed record that {@link next} has not returned yet. */
+  /** Items of changed records; only of records whose items {@link next} has not returned yet. */
   readonly #copies = new Map<T, SnapshotItem[]>()
-  /** The records that {@link next} has returned. */
+  /** The records whose items {@link next} has returned. */
   readonly #read = new Set<T>()
 
   constructor(records: Iterable<T>, itemsOf: (record: T) => SnapshotItem[]) {
@@ -110,8 +110,8 @@ class ListedRecords<T> {
     // After the last listed record was read, no record needs a copy.
     if (this.#nextIndex === this.#records.length) return
     if (this.#copies.has(record) || this.#read.has(record)) return
-    // A record made after the snapshot began needs no copy, and its copy is never yielded. But a
-    // check for such records would need a set of all listed records.
+    // Also copies a record made after the snapshot began, although this copy is never yielded. To
+    // recognize such a record would need a set of all listed records.
     this.#copies.set(record, this.#itemsOf(record))
   }
 
@@ -135,9 +135,9 @@ interface KeyCopy {
 
 /**
  * The keys in use (locked or waited for), in the order in which they came into use. There can be a
- * million keys, so the snapshot does not list them, but walks over the list of the table. The walk
- * cannot reach a key that went out of use, because the key has left the table's list. So the copies
- * are in a list of their own, a heap by `order`.
+ * million keys, so the snapshot makes no list of them, but walks over the table's own list. A key
+ * that went out of use has left that list, so the walk does not reach this key. Therefore
+ * `next` does not rely on the walk to find the copies, but takes them from a heap by `order`.
  */
 class KeysInOrder {
   readonly #walk: KeyWalk
@@ -171,9 +171,10 @@ class KeysInOrder {
         continue
       }
       this.#visitedOrder = keyState.order
+      // The loop then returns a copy: of this key, or of an earlier key.
       if (this.#copiedOrders.has(keyState.order)) continue
-      // The walk has skipped the key of the earliest copy, which is out of use. That copy must come
-      // before this key, so copy this key for later. The loop then returns the earliest copy.
+      // The key of the earliest copy went out of use, so the walk did not visit that key. Its copy
+      // comes before this key. So copy this key for later; the loop then returns the earliest copy.
       if (earliest !== undefined && earliest.order < keyState.order) this.#addCopy(keyState)
       else return itemsOfKey(keyState)
     }
@@ -207,7 +208,7 @@ class KeysInOrder {
     const last = copies.pop()!
     this.#copiedOrders.delete(first.order)
     if (copies.length === 0) return first
-    // Moves `last` down from the top until no child came into use earlier.
+    // Moves `last` down from the top until `last` is earlier than its children.
     let index = 0
     for (;;) {
       // The children of index `i` are at `2 * i + 1` and `2 * i + 2`.

@@ -4,9 +4,9 @@
  * requests enter and leave the table only in this file. So only this file counts the locks and
  * requests, sums up their bytes and emits their effects.
  *
- * Granting is one loop without recursion. A set is one request for several keys. When a set is
- * granted, withdrawn or released, its keys go onto a worklist. The loop grants the waiters of these
- * keys before the command ends.
+ * A set is one request for several keys. When a set is granted, withdrawn or released, its keys go
+ * onto a worklist. A loop grants the waiters of these keys before the command ends. The loop needs
+ * no recursion, because a set that the loop grants adds its keys to the same worklist.
  *
  * The parameter `at` is always the wall time of the command, in ms since 1970.
  */
@@ -54,8 +54,8 @@ export class Granter {
   #waitingCount: number
   readonly #grantsPerCommand: number
   /**
-   * How many more waiters this command may grant. The answer to a follower, which waits for the
-   * result of a `once` (see `results.ts`), counts too.
+   * How many more waiters this command may grant. An answer to a follower, which waits for the
+   * result of a `once` (see `results.ts`), costs one or more of these grants.
    */
   #grantsLeft: number
   /**
@@ -63,13 +63,16 @@ export class Granter {
    * added when the set ends or is granted. A scope or session that ends adds its keys too.
    */
   readonly #worklist = new Set<KeyState>()
-  /** Keys whose waiters a later command must grant, because this command used up its grants. */
+  /**
+   * Keys whose waiters a later command must grant: this command has used up its grants, or is a
+   * takeover (see {@link findUnfinishedKeys}).
+   */
   readonly #unfinished = new Set<KeyState>()
-  /** Finds a holder of a key by its fence. Has an index for each key with many holders. */
+  /** Finds a lock of a key by the fence of the lock. */
   readonly #byFence = new FenceIndex()
   /**
-   * Whether the fence index or a snapshot under way must learn of each lock that comes or goes. One
-   * check of this field replaces two checks for each lock.
+   * Whether the fence index or a snapshot under way must learn of changes: of each lock that comes
+   * or goes, and the snapshot also of each request. One check of this field replaces two checks.
    */
   #mustTrackLocks = false
 
@@ -143,7 +146,10 @@ export class Granter {
     this.#worklist.add(keyState)
   }
 
-  /** Ends all locks of the key, because the session `by` steals them. The queue does not change. */
+  /**
+   * Ends all locks of the key, because the session `by` steals them. Grants no waiter. Puts the
+   * keys of a stolen set onto the worklist.
+   */
   steal(keyState: KeyState, by: Session): void {
     for (let lock = keyState.holders.first; lock !== undefined; lock = keyState.holders.first) {
       this.removeLock(lock, 'stolen', by)
@@ -227,7 +233,7 @@ export class Granter {
   #dequeue(request: Request): void {
     if (this.#mustTrackLocks) {
       this.#responder.changeListener?.beforeKeyChange(request.keyState)
-      // The answer to the request will be stored in its session.
+      // The session loses the waiting request, and will store the answer to the request.
       this.#responder.changeListener?.beforeSessionChange(request.session)
     }
     request.keyState.dequeue(request)
@@ -238,7 +244,7 @@ export class Granter {
     this.bytes -= bytesOfRequest(request)
   }
 
-  /** Creates a request, or one request of a set, and makes the request wait at its key. */
+  /** Creates a request for one key, and makes the request wait. Call once for each key of a set. */
   enqueue(
     keyState: KeyState,
     session: Session,
@@ -264,7 +270,8 @@ export class Granter {
 
   /** Grants the waiters of a key, and of the keys on the worklist. */
   grantWaiters(keyState: KeyState, at: number): void {
-    // Most commands concern no set, so their key need not go onto the worklist.
+    // Only sets, scopes and sessions use the worklist. Most other commands find it empty, and grant
+    // the waiters of their key without it.
     if (this.#worklist.size === 0) this.#grantWaitersOf(keyState, at)
     else this.#worklist.add(keyState)
     if (this.#worklist.size > 0) this.grantWorklist(at)
@@ -279,10 +286,10 @@ export class Granter {
   }
 
   /**
-   * First answers the *delivery* of the key, which is a group of `once` requests: the run for whose
-   * value they wait has ended. Then grants waiters from the head of the queue. Stops before the
-   * first waiter that cannot be granted, or when this command has used up its grants. Marks the key
-   * as idle if no holder and no waiter is left.
+   * First answers the *delivery* of the key: the `once` requests that get the value of a run that
+   * has ended. Then grants waiters from the head of the queue. Stops before the first waiter that
+   * cannot be granted, or when this command has used up its grants. Marks the key as idle if no
+   * holder and no waiter is left.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
     const delivery = keyState.extras?.delivery
@@ -313,9 +320,11 @@ export class Granter {
     this.markIdleIfUnused(keyState)
   }
 
-  /** Returns false if this command used up its grants before it answered the whole delivery. */
+  /**
+   * Answers the delivery of a key, which always has a `result`. Returns false if this command used
+   * up its grants before it answered all requests.
+   */
   #answerFollowers(keyState: KeyState, { requests, result }: FollowerGroup<Request>): boolean {
-    // The delivery of a key always has a `result`.
     for (const request of requests) {
       if (this.#grantsLeft === 0) {
         this.#unfinished.add(keyState)
@@ -331,7 +340,7 @@ export class Granter {
 
   /** Grants a set that waited. Puts its keys onto the worklist. */
   #grantSet({ requests }: LockSet<Lock, Request>, at: number): void {
-    // A set may exceed the grants of the command, because it is granted in one step.
+    // A set may have more keys than this command has grants left: no set is granted in parts.
     this.#grantsLeft = Math.max(0, this.#grantsLeft - requests.length)
     const fence = ++this.#fence
     for (const request of requests) {
@@ -342,7 +351,12 @@ export class Granter {
     }
   }
 
-  /** Makes a shared lock exclusive. `request` is the upgrade if it waited, otherwise undefined. */
+  /**
+   * Makes a shared lock exclusive.
+   *
+   * @param id The id of the request to upgrade.
+   * @param request The same request if it waited; otherwise undefined.
+   */
   grantUpgrade(lock: Lock, id: number, request: Request | undefined): void {
     const formerFence = lock.presentFence
     this.#responder.changeListener?.beforeKeyChange(lock.keyState)
@@ -378,9 +392,9 @@ export class Granter {
   }
 
   /**
-   * Call when a broker takes over sessions: finds the keys whose waiters could be granted now. The
-   * former owner broker may have ended before it granted these waiters. Visits only keys with
-   * waiters, because there can be a million keys without a waiter.
+   * Call when a broker takes over the sessions of a broker that has ended. Finds the keys whose
+   * waiters could be granted now, because that broker may have ended before it continued with these
+   * keys. Visits only keys with waiters, because there can be a million keys without a waiter.
    *
    * @param sessions All sessions of the table.
    */
@@ -397,6 +411,8 @@ export class Granter {
 
   #reportUnfinished(): void {
     for (const keyState of this.#unfinished) {
+      // The broker that owns the session of this request will continue with the key. A `once`
+      // request that waits for an answer is in the queue too.
       const request = keyState.extras?.upgrade ?? keyState.queue.first
       if (request !== undefined && this.#isUnfinished(keyState)) {
         this.#responder.effects.push({ kind: 'unfinished', request })
@@ -418,31 +434,32 @@ export class Granter {
   }
 
   /**
-   * Begins or ends the quiet start. When it ends, the waiters of all keys are granted. Visits only
-   * keys with waiters, because there can be a million keys without a waiter.
+   * Begins or ends the quiet start. The end grants the waiters of all keys. Visits only keys with
+   * waiters, because there can be a million keys without a waiter.
    *
    * @param sessions All sessions of the table.
    */
   setQuiet({ quiet, at }: SetQuiet, sessions: Iterable<Session>): void {
     this.quiet = quiet
-    // At the beginning of the quiet start the loop grants no waiter, because `#isReady` returns
-    // false for every key. At the end, a key may be idle when the loop reaches it, because
-    // an earlier call of `grantWaiters` has granted a set and has handled all keys of the set.
+    // When the quiet start begins, the loop grants no waiter, because `#isReady` returns false for
+    // every key. When it ends, the loop may reach a key that is idle already: an earlier call of
+    // `grantWaiters` granted a set, and then handled all keys of the set.
     for (const keyState of keysWithWaiters(sessions)) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)
     }
   }
 
-  /** Makes all later fences higher than the fence of the command. */
+  /** Makes all later fences higher than the fence of the command, unless that fence is too high. */
   raiseFenceFloor({ fence }: RaiseFenceFloor): void {
-    // All brokers ignore a fence that is too high. An error would stop a broker each time it
-    // replays the command log.
+    // Ignores a fence that is too high. If this method threw an error instead, the command would
+    // stop every broker that replays the command log.
     if (fence <= maxFenceFloor) this.#fence = Math.max(this.#fence, fence)
   }
 
   /**
    * Grants a lock, or one lock of a set. The caller chooses the fence, because all locks of a set
-   * share one fence. `request` is the request that waited; undefined for a grant without a wait.
+   * share one fence. `request` is the request that waited, and is then also the `terms`. For a
+   * grant without a wait, `request` is undefined.
    */
   grant(
     keyState: KeyState,
@@ -462,7 +479,7 @@ export class Granter {
     session.addHeld(lock)
     this.#heldCount++
     this.bytes += bytesOfLock(lock)
-    // Of a set, only the first lock is primary, so the grant of the set is answered once.
+    // Only the first lock of a set is primary. So the grant of a set gets one answer.
     if (lock.isPrimary)
       this.#responder.bytes += storeAnswer(session, lock.id, { kind: 'granted', lock })
     this.#responder.effects.push({ kind: 'granted', lock, request })

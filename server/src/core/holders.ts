@@ -16,13 +16,14 @@ const maxHolders = 16
 /** The largest number of bytes of JSON for the holders of one answer. */
 const maxAnswerBytes = 16 * 1024
 /**
- * When the stored answers of a session have this many bytes of holders, each further answer
- * describes one holder without its metadata. Close to this amount, answers describe fewer holders.
+ * A limit for the bytes of holders in all stored answers of a session. Near the limit, answers
+ * describe fewer holders. Beyond the limit, each further answer still describes one holder, without
+ * its metadata.
  */
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
 const fixedHolderBytes = 130
-/** The largest number of keys for which shared answers are kept. */
+/** The largest number of keys for which shared answers of one error code are kept. */
 const maxSharedKeys = 64
 
 type FailedAnswer = Extract<Answer, { readonly kind: 'failed' }>
@@ -31,9 +32,9 @@ type HoldersCode = 'LOCK_HELD' | 'LOCK_TIMEOUT'
 /** The answers that describe the holders of one key, until these holders change. */
 interface SharedAnswers {
   /**
-   * The fences of the oldest and the newest holder, and the number of holders. Every grant and
-   * every release changes one of these three numbers. So does an upgrade: it gives a new fence to
-   * the only lock of the key.
+   * The fences of the oldest and the newest holder, and `count`, the number of holders. The three
+   * numbers show whether the holders have changed. A grant changes `lastFence`, and a release
+   * changes `count`. An upgrade gives a new fence to the only lock of the key.
    */
   readonly firstFence: number
   readonly lastFence: number
@@ -60,16 +61,16 @@ export class HolderAnswers {
 
   /**
    * The answer that describes the oldest holders of a key: at most 16, and at most 16 KiB of JSON.
-   * If the oldest holder does not fit, the answer describes this holder without its metadata, so
-   * that the answer for a held key always names a holder.
+   * For a held key the answer always names a holder. If the oldest holder does not fit, the answer
+   * describes this holder without its metadata.
    *
    * @param storedBytes Bytes of holders in the stored answers of the requesting session; 0 for a
    *   session whose answers are not stored. See {@link maxStoredHolderBytes}.
    */
   answerFor(keyState: KeyState, storedBytes: number): FailedAnswer {
     const { first: firstHolder } = keyState
-    // Without a holder, a request still fails in the quiet start after a restart. It also fails
-    // behind a set (a request for several keys) that waits for another key.
+    // Even at a key without a holder, a request can fail: in the quiet start after a restart, or
+    // behind a set (a request for several keys) that waits for another of its keys.
     if (firstHolder === undefined) return this.#failedAnswer([], 0)
     const { full, reduced, firstBytes } = this.#sharedAnswersFor(keyState, firstHolder)
     const availableBytes = maxStoredHolderBytes - storedBytes
@@ -105,10 +106,10 @@ export class HolderAnswers {
       (other) => other !== lock,
     )
     const answer = this.#describe(otherHolders, availableBytes)
-    const [other] = otherHolders
-    if (other === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
-    // The first holder does not fit, as in `answerForSet`.
-    const holder = holderOf(other, /* showsMetadata */ false)
+    const [first] = otherHolders
+    if (first === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
+    // The first holder does not fit, so the answer describes this holder without its metadata.
+    const holder = holderOf(first, /* showsMetadata */ false)
     return { ...this.#failedAnswer([holder], bytesOf(holder)), request: 'upgrade' }
   }
 
@@ -127,8 +128,8 @@ export class HolderAnswers {
       return sharedAnswers
     }
     const firstBytes = bytesOf(holderOf(firstHolder, this.#showsMetadata))
-    const holder = holderOf(firstHolder, /* showsMetadata */ false)
-    const reduced = this.#failedAnswer([holder], bytesOf(holder))
+    const reducedHolder = holderOf(firstHolder, /* showsMetadata */ false)
+    const reduced = this.#failedAnswer([reducedHolder], bytesOf(reducedHolder))
     const full =
       firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState.holders, maxAnswerBytes)
     const newAnswers = { firstFence, lastFence, count, full, reduced, firstBytes }

@@ -1,4 +1,4 @@
-/** The exports of the lock table, which applies commands and returns their effects. */
+/** What other folders may use of `core`: the lock table, its commands, effects and records. */
 export { Barrier, BarrierCall } from './barrierCalls.js'
 export type * from './clientCommands.js'
 export * from './commands.js'

@@ -1,13 +1,13 @@
 /**
  * The keys in use, each with its state, in the order in which they came into use.
  *
- * A key without holders and waiters is idle. The table keeps the state of an idle key for a while.
- * The reason is that a `Map` leaves a tombstone, a slot that lookups must pass, for every deleted
- * key until the `Map` is rebuilt. Without idle keys, a client that locks and unlocks one key again
- * and again would leave hundreds of thousands of tombstones. Each lookup of the key would pass all
- * these tombstones. So the table drops an idle key only after many other keys have become idle.
- * Tombstones are then rare, and a key that is soon locked again needs no new state. Idle keys are
- * neither counted nor listed.
+ * A key without holders and waiters is idle. The table keeps the state of an idle key for a while,
+ * because a deleted key leaves a tombstone in its `Map` until the `Map` is rebuilt. A lookup must
+ * pass all tombstones in the same hash bucket. A client that locks and unlocks one key again and
+ * again would leave hundreds of thousands of them, all in the bucket of this key.
+ *
+ * So the table drops an idle key only after many other keys have become idle. A key that is soon
+ * locked again then needs no new state either. Idle keys are neither counted nor listed.
  */
 import { LinkedList } from './linkedList.js'
 import { Walk } from './orderedList.js'
@@ -17,7 +17,7 @@ import { keyStateBytes, textBytes } from './weights.js'
 
 /** While at most this many keys are idle, the table drops none of them. */
 const minIdleKeys = 1_024
-/** The table keeps one more idle key for every 8 keys in use. */
+/** In addition to {@link minIdleKeys}, the table keeps one idle key for every 8 keys in use. */
 const keysInUsePerIdleKey = 8
 
 /**
@@ -87,7 +87,8 @@ export class KeyTable {
     const bytes = bytesOf(keyState)
     this.#bytes -= bytes
     this.#idleBytes += bytes
-    // Drops the keys that have been idle for the longest time.
+    // Drops the keys that have been idle for the longest time. `first!` is undefined only if the
+    // list is empty, and then the loop ends before it uses `oldest`.
     const maxIdle = minIdleKeys + this.#inUse.length / keysInUsePerIdleKey
     for (let oldest = this.#idle.first!; this.#idle.length > maxIdle; oldest = this.#idle.first!) {
       this.#idle.remove(oldest)
@@ -99,6 +100,7 @@ export class KeyTable {
   /** The states of all keys in use, in the order in which they came into use. */
   *values(): IterableIterator<KeyState> {
     for (let keyState = this.#inUse.first; keyState !== undefined; keyState = keyState.next) {
+      // A bookmark has the order 0.
       if (keyState.order > 0) yield keyState
     }
   }
@@ -106,7 +108,7 @@ export class KeyTable {
   /** Starts a walk over the keys in use. The walk may pause while the keys in use change. */
   walk(): KeyWalk {
     this.#bookmarkCount++
-    // The new `KeyState` is the bookmark of the walk, and has no key.
+    // The new `KeyState` is the bookmark of the walk. Its key `''` has no meaning.
     return new Walk(this.#inUse, this.#lastOrder, new KeyState(''), () => this.#bookmarkCount--)
   }
 

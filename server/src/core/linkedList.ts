@@ -8,7 +8,7 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
   last: T | undefined = undefined
   length = 0
 
-  /** Adds a member at the end. The member must not be in a list that uses the same fields. */
+  /** Adds a member at the end. The member must not be in a list yet. */
   append(member: T): void {
     member.previous = this.last
     member.next = undefined

@@ -25,8 +25,8 @@ export interface ExtraTerms {
    */
   readonly notify?: readonly NoticeType[] | undefined
   /**
-   * Present for a `once`: one caller runs a function, and the other callers, its followers, wait
-   * for the value of the function.
+   * Present for a `once`: one caller of the key runs a function. The other callers, the followers,
+   * wait for the value of the function.
    */
   readonly once?: true | undefined
   /** Present if and only if the request is a campaign: a request to lead an election. */
@@ -35,7 +35,7 @@ export interface ExtraTerms {
   readonly scope?: number | undefined
 }
 
-/** Marks the extras of a candidate's request or of the leader's lock. Has the value to publish. */
+/** Only the extras of a campaign, and of a leader's lock, have an `Election`. */
 export class Election {
   /** The value that the leader publishes, as JSON text; undefined to publish no value. */
   value: string | undefined
@@ -59,13 +59,13 @@ export interface SetItem extends Pick<ExtraTerms, 'permits' | 'capacity'> {
  */
 export class LockSet<L, R> {
   /**
-   * The members of a set that waits. The grant does not remove these requests. Empty for a set that
-   * was granted without a wait.
+   * The requests of a set that waits or has waited: they stay here after the grant. Empty for a set
+   * that was granted without a wait.
    */
   readonly requests: R[] = []
-  /** The members since the grant; empty before. */
+  /** The locks of the set; empty before the grant. */
   readonly locks: L[] = []
-  /** Index of the member that last prevented the grant; the next check begins with this member. */
+  /** Index of the request that last prevented the grant. The next check begins with it. */
   blockedIndex = 0
 }
 
@@ -82,7 +82,7 @@ export class Scope<L, R, S> {
   readonly number: number
   /** The locks of the scope. A set has one lock here for each of its keys. */
   readonly locks = new Set<L>()
-  /** The locks that {@link KeyScopes} does not list now. The next wait of the scope lists them. */
+  /** The locks that their keys do not list in {@link KeyScopes} until the scope waits again. */
   readonly unlistedLocks = new Set<L>()
   /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined
@@ -94,7 +94,8 @@ export class Scope<L, R, S> {
 }
 
 /**
- * The locks of waiting scopes at one key, and the waiting requests of scopes and sets.
+ * What a check for deadlocks must know of one key: the locks of waiting scopes, and the waiting
+ * requests of scopes and sets.
  *
  * @template L The class of locks.
  * @template R The class of requests.
@@ -121,16 +122,15 @@ export class KeyScopes<L, R> {
  * @template S The class of sessions.
  */
 export class LockExtras<L, R, S> {
-  /** This field and the next three fields are as in {@link ExtraTerms}. */
+  // `permits`, `capacity`, `maxHold`, `notify` and `once` are as in `ExtraTerms`.
   readonly permits: number | undefined
   readonly capacity: number | undefined
   readonly maxHold: number | undefined
   readonly notify: readonly NoticeType[] | undefined
-  /** The election; undefined unless the request is a campaign or the lock is a leadership. */
+  /** Defined only for a campaign, and for the lock that makes its holder a leader. */
   readonly election: Election | undefined
-  /** The set that the lock or request is a member of; undefined for a lock of one key. */
+  /** The set that the lock or request is a member of; undefined outside a set. */
   readonly set: LockSet<L, R> | undefined
-  /** As in {@link ExtraTerms}. */
   readonly once: true | undefined
   /** The group of followers to which a waiting `once` request belongs. */
   followers: FollowerGroup<R> | undefined = undefined
@@ -149,23 +149,24 @@ export class LockExtras<L, R, S> {
     this.capacity = capacity
     this.maxHold = maxHold
     this.notify = notify
-    // Make a new object, because a `proclaim` changes the value of the election, and must not
-    // change the command.
+    // Make a new object, because a later `proclaim` changes the value. The object in `ExtraTerms`
+    // belongs to a command, which must not change.
     this.election = election && new Election(election.value)
     this.set = set
     this.once = once
   }
 
   /**
-   * The extras of a new request. Undefined for an ordinary lock, unless the session has a limit for
-   * `maxHold`. The limit then replaces a longer or missing `maxHold` of the request.
+   * The extras of a new request. If the session has a limit for `maxHold`, this limit replaces a
+   * longer or missing `maxHold` of the request. Without such a limit, the extras of an ordinary
+   * lock are undefined.
    */
   static of<L, R, S>(
     terms: ExtraTerms | undefined,
     limits: { readonly maxHold?: number | undefined },
     set?: LockSet<L, R>,
   ): LockExtras<L, R, S> | undefined {
-    // The members of a set always have `terms`, so no `set` is lost here.
+    // Undefined `terms` never come with a `set`, because the members of a set always have `terms`.
     if (limits.maxHold === undefined) return terms && new LockExtras(terms, set)
     const maxHold = Math.min(terms?.maxHold ?? limits.maxHold, limits.maxHold)
     return new LockExtras({ ...terms, maxHold }, set)
@@ -175,9 +176,9 @@ export class LockExtras<L, R, S> {
 /** The permits of one key. */
 export class KeyPermits {
   readonly capacity: number
-  /** Permits of all locks of the key together. */
+  /** How many permits all locks of the key have together. */
   used = 0
-  /** How many locks and waiting requests of the key have the mode `permits`. */
+  /** How many locks and waiting requests, not permits, share the capacity. */
   users = 0
 
   constructor(capacity: number) {
@@ -201,9 +202,9 @@ export class KeyExtras<L, R> {
   permits: KeyPermits | undefined = undefined
   /** The upgrade that waits until its lock is the only lock of the key; undefined if none waits. */
   upgrade: R | undefined = undefined
-  /** Locks and requests of scopes and sets; undefined while none is listed. */
+  /** The locks and requests that {@link KeyScopes} lists; undefined while the lists are empty. */
   scopes: KeyScopes<L, R> | undefined = undefined
-  /** The `once` requests that wait for the present run; undefined if none waits. */
+  /** The `once` requests that wait for a run that has not ended; undefined if none waits. */
   followers: FollowerGroup<R> | undefined = undefined
   /** The followers that get the value of a run that has ended; undefined if all are answered. */
   delivery: FollowerGroup<R> | undefined = undefined

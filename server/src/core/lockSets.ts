@@ -3,13 +3,13 @@
  *
  * While a set of n keys waits, it consists of n requests, one in the queue of each key. When the
  * set is granted, it consists of n locks, one among the holders of each key. These requests or
- * locks are the *members* of the set, and share one session, id and fence. So code that looks at a
- * key sees a member like any other lock. Only the first member, the *primary*, is in the tables of
- * its session, is answered, and has deadlines.
+ * locks are the *members* of the set. They share one session and one id, and the locks share one
+ * fence. Code that handles one key treats a member like any other request or lock. Only the first
+ * member, the *primary*, is in `held` or `waiting` of its session, is answered, and has deadlines.
  *
  * All requests of a set enter their queues in one step. So only requests for single keys can be
- * ahead of the oldest waiting set. When these requests have ended, the set is at the head of all
- * its queues. Therefore sets cannot deadlock with each other.
+ * ahead of the oldest waiting set. When these requests have left the queues, the set is at the head
+ * of all its queues. Therefore waiting sets cannot block each other for ever.
  */
 import type { RequestLockSet } from './clientCommands.js'
 import type { LockSet, SetItem } from './lockExtras.js'
@@ -72,12 +72,13 @@ export function decideSet(
 
 /** Whether a new request for this item could be granted at its key. */
 function isFree(keyState: KeyState, item: SetItem): boolean {
-  // As extras, `admits` needs only the permits, which the item has.
+  // The item can serve as `extras`, because `admits` reads only the `permits` of the extras.
   return keyState.queue.first === undefined && keyState.admits({ mode: item.mode, extras: item })
 }
 
 /**
- * Whether each request of a waiting set is the head of its queue and is admitted.
+ * Whether each request of a waiting set is the first of its queue, and is compatible with the
+ * holders of its key.
  *
  * Begins with the request that prevented the grant the last time. If this request still prevents
  * the grant, the function checks only one key, however large the set is.

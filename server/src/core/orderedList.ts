@@ -1,7 +1,7 @@
 /**
  * A linked list in the order in which its members were added. A `Walk` visits the members, and may
- * pause while members come and go. Queries use the walks, because a query may pause for a long time
- * while its client does not read.
+ * pause while members come and go. For example, a query pauses its walk while its client does not
+ * read.
  *
  * A paused iterator of a `Map` or `Set` would keep the memory of all members that were deleted
  * meanwhile. A paused walk keeps only a bookmark, a list member whose `order` is 0.
@@ -47,7 +47,7 @@ export class OrderedList<T extends Ordered<T>> {
  */
 export class Walk<T extends Ordered<T>> {
   readonly #members: LinkedList<T>
-  /** The order of the last member to visit. */
+  /** The walk ends before the first member with a higher order, which was added later. */
   readonly #lastOrder: number
   /** Stands behind the member that was visited last. */
   readonly #bookmark: T
@@ -97,8 +97,8 @@ export class Walk<T extends Ordered<T>> {
   }
 
   /**
-   * Call to end the walk before its last member. Without this call, the bookmark would stay in the
-   * list for ever.
+   * Ends the walk, and removes its bookmark from the list. Call if the walk stops before `next` has
+   * returned undefined; otherwise the bookmark stays in the list for ever.
    */
   end(): void {
     if (this.#isOver) return

@@ -1,7 +1,7 @@
 /**
- * Locks with the mode `permits`: a key has a number of permits, and each lock takes some of them,
- * like a counting semaphore. The number is the *capacity* of the key. A key has a capacity while at
- * least one of its locks or waiting requests has the mode `permits`. During this time, the table
+ * Locks with the mode `permits`, for a key that works like a counting semaphore. The *capacity* is
+ * the number of permits that the key has; each lock takes some of them. A key has a capacity while
+ * at least one of its locks or waiting requests has the mode `permits`. During this time, the table
  * refuses requests with another capacity.
  */
 import { KeyExtras, KeyPermits } from './lockExtras.js'
@@ -17,8 +17,8 @@ interface PermitsTerms {
 }
 
 /**
- * A request whose capacity differs from the present capacity of the key. For a call at a barrier,
- * the capacities are the numbers of parties.
+ * Why the table refuses a request: its capacity differs from the present capacity of the key. For a
+ * call at a barrier, `key` names the barrier, and the capacities are numbers of parties.
  */
 export interface CapacityMismatch {
   readonly key: string
@@ -26,7 +26,10 @@ export interface CapacityMismatch {
   readonly requestedCapacity: number
 }
 
-/** Returns a mismatch of the two capacities; undefined if they are equal, or one is undefined. */
+/**
+ * Compares the capacity of a request with that of the key. Returns undefined if they are equal, or
+ * if the request or the key has no capacity.
+ */
 export function capacityMismatch<L, R>(
   { key, extras }: KeyWithExtras<L, R> & { readonly key: string },
   capacity: number | undefined,
@@ -37,13 +40,13 @@ export function capacityMismatch<L, R>(
   return { key, capacityInUse, requestedCapacity: capacity }
 }
 
-/** Counts a lock with the mode `permits`. */
+/** Counts a lock with the mode `permits` as a user of the capacity, and counts its permits. */
 export function addPermits<L, R>(keyState: KeyWithExtras<L, R>, terms: PermitsTerms): void {
   addPermitsUser(keyState, terms)
   keyState.extras!.permits!.used += terms.permits!
 }
 
-/** Stops counting a lock with the mode `permits`. */
+/** Reverts {@link addPermits}. */
 export function removePermits<L, R>(keyState: KeyWithExtras<L, R>, terms: PermitsTerms): void {
   keyState.extras!.permits!.used -= terms.permits!
   removePermitsUser(keyState)
@@ -60,7 +63,7 @@ export function addPermitsUser<L, R>(
   keyState.extras.permits.users++
 }
 
-/** Stops counting one user of the capacity. A key without users has no capacity. */
+/** Reverts {@link addPermitsUser}. After its last user, the key has no capacity. */
 export function removePermitsUser<L, R>(keyState: KeyWithExtras<L, R>): void {
   const extras = keyState.extras!
   if (--extras.permits!.users > 0) return

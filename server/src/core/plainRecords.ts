@@ -19,7 +19,7 @@ export interface Revocation {
   readonly note: string
 }
 
-/** The fields that a command for a lock, a waiting request and a lock have in common. */
+/** The fields that a lock, a waiting request and a command that asks for a lock all have. */
 export interface LockTerms {
   readonly id: number
   readonly mode: LockMode
@@ -37,29 +37,29 @@ export interface RequestTerms extends LockTerms {
   readonly at: number
 }
 
-/** The terms that decide whether a lock is compatible with the holders of a key. */
+/** The terms of a request that decide whether the request fits the present holders of its key. */
 export interface WantedTerms {
   readonly mode: LockMode
   readonly extras?: { readonly permits?: number | undefined } | undefined
 }
 
 /**
- * One request of a deadlock. The request waits for `key`. The session of the next entry holds this
- * key, or waits for it earlier in the queue.
+ * One request of a deadlock. The request waits for `key`. The session of the next entry (if there
+ * is one) holds `key`, or waits for it further ahead in the queue.
  */
 export interface CycleEntry {
   readonly key: string
-  /** The id of the session of the request. */
+  /** The id of the session that sent the request. */
   readonly session: string
-  /** The name of this session. */
+  /** The name of the session. */
   readonly name: string | undefined
   /** The number of the scope of the request; undefined outside a scope. */
   readonly scope: number | undefined
 }
 
 /**
- * The types of requests whose outcome is stored. Requests that get the same kind of answer have one
- * type (see `responder.ts`).
+ * The types of requests whose outcome is stored. Some messages count as one type, because they get
+ * the same kind of answer: for example, `once` counts as `lock` (see `responder.ts`).
  */
 export type RequestType =
   | 'lock'
@@ -72,7 +72,7 @@ export type RequestType =
   | 'revoke'
   | 'barrier'
 
-/** The outcome of a request. For a session that can resume, the table stores the outcome. */
+/** The answer to a request. For a session that can resume, the table stores the answer. */
 export type AnswerOf<L> =
   | { readonly kind: 'granted'; readonly lock: L }
   /** The answer to an upgrade. `fence` is the new fence. */
@@ -80,24 +80,25 @@ export type AnswerOf<L> =
   | { readonly kind: 'downgraded' }
   | { readonly kind: 'scopeEnded' }
   | { readonly kind: 'unlocked' }
-  /** Has only the fence, because the lock may have ended when this stored answer is sent again. */
+  /** Has the fence, not the lock, because the lock may have ended when the answer is sent again. */
   | { readonly kind: 'refreshed'; readonly fence: number }
-  /** The leader of an election, which holds the lock, has changed the value that it publishes. */
+  /** The value that the leader of an election publishes has changed. */
   | { readonly kind: 'proclaimed' }
   | { readonly kind: 'revoked' }
   /** All parties of a barrier have arrived. */
   | { readonly kind: 'passed' }
   /**
-   * For a `once` request: the value of a function that runs once for all callers of a key. The run
-   * may have ended before the request.
+   * For a `once` request: the value of a function that runs once for all callers of a key. Also a
+   * kept value, from a run that ended before the request.
    */
   | { readonly kind: 'result'; readonly result: SharedResult }
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
       /**
-       * The type of the request. Undefined for a lock request, for most refusals (which are never
-       * stored), and for a `LOCK_NOT_HELD` from a snapshot by an older version of the broker.
+       * The type of the request, to recognize its repetition when the answer is stored. Undefined
+       * for a `lock`, and for most refusals, because these are never stored. Also undefined for a
+       * `LOCK_NOT_HELD` from a snapshot by an older version of the broker.
        */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
       /**
@@ -113,9 +114,10 @@ export type AnswerOf<L> =
       /** For `DEADLOCK` only. */
       readonly cycle?: readonly CycleEntry[] | undefined
       /**
-       * Why a request fails with `BAD_MESSAGE`. `fixedMode`: the mode of the lock can never change,
-       * or its upgrade waits already. `busyScope`: another request of the scope waits already.
-       * Undefined: the id of the request was used before.
+       * Why a request fails with `BAD_MESSAGE`:
+       * - `fixedMode`: this lock can never change its mode, or already has an upgrade that waits.
+       * - `busyScope`: another request of the scope waits already.
+       * - Undefined: the id of the request was used before.
        */
       readonly fault?: 'fixedMode' | 'busyScope' | undefined
     }
