@@ -183,6 +183,16 @@ describe('the wait-for graph', () => {
     expect(graph.hiddenWaiters).to.equal(40 - 6)
   })
 
+  it('counts a session with several requests as one waiter that it cannot show', async () => {
+    const { undrawnWaitersOf } = await loadModule('waitForGraph')
+    const waiting = Array.from({ length: 8 }, (): WaitingInfo => {
+      return { key: 'k', session: 'a', mode: 'exclusive', since: 1 }
+    })
+    expect(undrawnWaitersOf({ waiting, waitingCount: 8 })).to.equal(0)
+    // Of the 12 requests that the result does not list, each may be of another session.
+    expect(undrawnWaitersOf({ waiting, waitingCount: 20 })).to.equal(1 + 12 - 6)
+  })
+
   it('is empty for a free key', async () => {
     expect((await graphOf('k', {})).nodes).to.deep.equal([])
   })

@@ -7,7 +7,7 @@
  * outside the scopes is another task. Tasks that wait for each other in a cycle are a deadlock. The
  * graph reports one cycle through a holder of the key.
  */
-import type { WaitingInfo } from '@holdfast/client'
+import type { QueryResult, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
 import type { SessionRow } from './sessionRows.js'
 
@@ -81,6 +81,19 @@ export function waitForGraphOf(
     hiddenHolders: Math.max(0, holders.length - maxInColumn),
     cycle: steps.map(({ from }) => from),
   }
+}
+
+/**
+ * How many waiters of a query result a graph cannot draw, because it draws at most `maxInColumn`. A
+ * session with several requests is one waiter. Each request that the result does not list counts as
+ * a waiter.
+ */
+export function undrawnWaitersOf({
+  waiting,
+  waitingCount,
+}: Pick<QueryResult, 'waiting' | 'waitingCount'>): number {
+  const listedSessions = new Set(waiting.map(({ session }) => session))
+  return Math.max(0, listedSessions.size + waitingCount - waiting.length - maxInColumn)
 }
 
 /** A step of a cycle: an edge that the graph may or may not draw. */

@@ -15,7 +15,7 @@ import {
 import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
 import type { SeenLock } from '../model/recentEvents.js'
 import { waiterGroups } from '../model/waiterGroups.js'
-import { maxInColumn, waitForGraphOf } from '../model/waitForGraph.js'
+import { undrawnWaitersOf, waitForGraphOf } from '../model/waitForGraph.js'
 import { useLiveAppState, useSessionRows } from '../ui/appState.js'
 import {
   Age,
@@ -289,7 +289,7 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   const { cycle, hiddenWaiters, hiddenHolders } = graph
   // How many waiters the graph does not draw. Each of the two sources may count too few:
   // `hiddenWaiters` leaves out waiters that this page does not know, and the query result is older.
-  const undrawnWaiters = Math.max(hiddenWaiters, result.waitingCount - maxInColumn, 0)
+  const undrawnWaiters = Math.max(hiddenWaiters, undrawnWaitersOf(result))
   return (
     <Panel title="Wait-for graph">
       {cycle.length > 0 && (
