@@ -2,12 +2,13 @@
  * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status`, `/metrics` and
  * `POST /rebalance`.
  *
+ * Besides its public port, a broker may have an admin port, which is for operators only.
+ *
  * - `/status` and `/metrics` show details of the broker. So only programs on this machine, or
- *   clients of the admin port, may read these two paths. The admin port is a second port for
- *   operators only.
- * - `/rebalance` changes the broker. So only programs on this machine may request this path.
+ *   clients of the admin port, may read these two paths.
+ * - `/rebalance` closes connections. So only programs on this machine may request this path.
  * - `/healthz` and `/readyz` show no details, so all clients may read these two paths.
- * - If the broker has an admin port, its public port answers only `/healthz` and `/readyz`.
+ * - If the broker has an admin port, its public port serves only the last two of these paths.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'
@@ -48,7 +49,7 @@ export class AdminEndpoints {
    * Answers a request to the broker's public port.
    *
    * @returns Whether the request was answered. False if the request is for another handler, or if
-   *   its sender may not read the path.
+   *   its sender may not use the path.
    */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const path = pathOf(request)
@@ -59,9 +60,9 @@ export class AdminEndpoints {
     return isAllowed && this.#answerRead(path, request, response)
   }
 
-  /** Answers a request to the admin port; returns false as {@link answer} does. */
+  /** Answers a request to the admin port. Returns the same as {@link answer}. */
   answerAdmin(request: IncomingMessage, response: ServerResponse): boolean {
-    // Only browsers send an origin, and no web page needs the admin port.
+    // Only web pages send an origin, and no web page needs the admin port.
     if (request.headers.origin !== undefined) return false
     const path = pathOf(request)
     if (path === rebalancePath) {
@@ -74,7 +75,8 @@ export class AdminEndpoints {
 
   /**
    * Whether the request reached loopback by a host name that is not allowed. The sender may be a
-   * web page, because a page can make its own host name resolve to this machine (DNS rebinding).
+   * web page whose own host name resolves to this machine (DNS rebinding). A browser sends no
+   * origin when such a page reads from its own host.
    */
   #usesForeignName(request: IncomingMessage): boolean {
     return isLoopback(request.socket.localAddress ?? '') && !this.#deps.isAllowedHost(request)
@@ -110,7 +112,7 @@ export class AdminEndpoints {
         return true
       case '/metrics':
         if (metrics === undefined) return false
-        void scrape(metrics, response)
+        void sendMetrics(metrics, response)
         return true
       default:
         return false
@@ -131,7 +133,7 @@ function sendReadiness(response: ServerResponse, { ready }: BrokerStatus): void 
   sendText(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n')
 }
 
-async function scrape(metrics: Metrics, response: ServerResponse): Promise<void> {
+async function sendMetrics(metrics: Metrics, response: ServerResponse): Promise<void> {
   try {
     sendText(response, 200, await metrics.text(), metrics.contentType)
   } catch {

@@ -1,6 +1,6 @@
 /**
- * Counts the bytes received and sent over all connections. Node's sockets count their own bytes, so
- * this class adds up the counts only when a metric or a status is read.
+ * Counts the bytes received and sent over all connections. Node's sockets count their own bytes.
+ * This class adds up the counts of the open sockets only when a metric or a status is read.
  */
 import type { Socket } from 'node:net'
 
@@ -13,9 +13,7 @@ export class ByteCounters {
     this.#open.add(socket)
   }
 
-  /**
-   * The caller must call this method when the socket is closed, to keep its bytes in the totals.
-   */
+  /** Call this when the socket is closed. The totals keep the bytes of the socket. */
   remove(socket: Socket): void {
     this.#open.delete(socket)
     this.#received += socket.bytesRead

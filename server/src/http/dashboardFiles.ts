@@ -3,9 +3,10 @@
  * secret: the permissions of the page's session decide what the page may see and do.
  *
  * The option `origins` lists the pages that may connect. The page of the dashboard may connect even
- * if its origin is not in the list. Other pages must not misuse this exception. So strict headers
- * keep other pages from framing the dashboard and from running scripts in the dashboard. For the
- * same reason, the broker serves the page only under its own host names.
+ * if its origin is not in the list. Two measures keep other pages from misusing this exception:
+ *
+ * - Strict headers keep other pages from framing the dashboard and from running scripts in it.
+ * - The broker serves the page only under a host name that no other site can have.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -60,7 +61,7 @@ interface StaticFile {
 
 export class DashboardFiles {
   /**
-   * True: serve the page to every client; undefined: only to browsers on this machine; false: to no
+   * True: serve the page to every client; undefined: only to clients on this machine; false: to no
    * client.
    */
   readonly #dashboardOption: boolean | undefined
@@ -73,8 +74,8 @@ export class DashboardFiles {
   }
 
   /**
-   * Whether the sender of the request may get the page. If so, a WebSocket of that page may
-   * connect.
+   * Whether the sender of the request may get the page. The WebSockets of the page pass the same
+   * check, see {@link isOwnPage}.
    */
   serves(request: IncomingMessage): boolean {
     if (this.#dashboardOption === false || !this.#upgradePolicy.isUnspoofableHost(request))
@@ -82,10 +83,10 @@ export class DashboardFiles {
     return this.#dashboardOption === true || isFromThisMachine(request)
   }
 
-  /** Whether a request is from the page that this broker serves. */
+  /** Whether the page that this broker serves sent this upgrade request. */
   isOwnPage(request: IncomingMessage): boolean {
     const { origin, host } = request.headers
-    // Only browsers send an `Origin`.
+    // A browser sends an `Origin` with every upgrade.
     if (origin === undefined) return false
     const scheme = this.#isEncrypted(request) ? 'https' : 'http'
     return origin === `${scheme}://${host}` && this.serves(request)
@@ -100,11 +101,11 @@ export class DashboardFiles {
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     if (request.method !== 'GET' && request.method !== 'HEAD') return false
     const [path = '/'] = (request.url ?? '/').split('?', 1)
-    // Only browsers accept HTML. Other programs that ask for `/` get the broker's usual answer.
-    const isVisit = path === '/' && (request.headers.accept ?? '').includes('text/html')
-    if (!isVisit && path !== '/dashboard' && !path.startsWith('/dashboard/')) return false
+    // Only browsers accept HTML. Another program that requests `/` learns that this is a broker.
+    const isBrowserAtRoot = path === '/' && (request.headers.accept ?? '').includes('text/html')
+    if (!isBrowserAtRoot && path !== '/dashboard' && !path.startsWith('/dashboard/')) return false
     if (!this.serves(request)) return false
-    if (isVisit || path === '/dashboard') {
+    if (isBrowserAtRoot || path === '/dashboard') {
       // The location is relative, because a proxy may serve the broker under another path.
       response.writeHead(302, { ...headers, location: 'dashboard/' })
       response.end()
@@ -158,7 +159,7 @@ function readFiles(): ReadonlyMap<string, StaticFile> {
     const fileUrl = new URL(name, builtFolder)
     if (!existsSync(fileUrl)) continue
     const content = readFileSync(fileUrl)
-    // `hash` takes a text, and base64 keeps all bytes of a file.
+    // `hash` takes only text. In base64, unlike in UTF-8, no two files become the same text.
     const tag = `"${nodeEnvironment.hash(content.toString('base64'))}"`
     files.set(name, { type, content, zippedContent: gzipSync(content), tag })
   }

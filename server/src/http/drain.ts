@@ -1,26 +1,26 @@
 /**
- * Drains a broker that stops. Clients that hold locks get time to finish. Meanwhile the broker
- * closes the connections of other clients one by one, so that these clients do not all reach
+ * Drains a broker that stops. Clients that hold locks get time to release them. Meanwhile the
+ * broker closes the connections of other clients gradually, so that these clients do not all reach
  * another broker at once. A session that another broker can take over keeps its locks. So the
  * broker closes the connection of such a session without waiting for the locks.
  *
- * A rebalance also closes connections one by one, but the broker keeps running. Each client
- * returns to the first broker of its list, or to the broker that a load balancer chooses.
+ * A rebalance also closes connections gradually, but the broker keeps running. Each client
+ * reconnects to the first broker of its list, or to the broker that a load balancer chooses.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Broker } from '../broker/broker.js'
 import { canFailOver } from '../broker/inbound.js'
 import type { Membership } from '../log/log.js'
 
-/** The time between two steps of a drain or a rebalance, in ms. Each step closes connections. */
+/** The time between two steps, in ms. Each step of a drain or a rebalance closes connections. */
 const stepMs = 50
 /** How long the last closing handshakes may take before the sockets are terminated, in ms. */
 const lastHandshakesMs = 2_000
 /** The time between two checks whether the last handshakes are over, in ms. */
 const handshakeCheckMs = 5
 /**
- * The time between the closing of two connections if another broker can take the sessions over, in
- * ms.
+ * The average time between the closing of two connections, in ms, if brokers share a command log.
+ * The time is short, because the clients keep their locks.
  */
 const dismissalGapMs = 5
 
@@ -41,7 +41,7 @@ export async function drain(
   const startedAt = clock.monotonic()
   const endsAt = startedAt + drainMs
   const countAtStart = broker.connections.size
-  // The broker closes the connections one by one over this time.
+  // The time over which the broker spreads the closing of the connections.
   const spreadMs =
     membership === undefined ? drainMs : Math.min(drainMs, countAtStart * dismissalGapMs)
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {
@@ -49,7 +49,7 @@ export async function drain(
     dismissDownTo(broker, Math.floor(countAtStart * shareToKeepOpen), membership)
     await sleep(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
   }
-  // The time is over, so close the connections of sessions with locks too.
+  // If connections are left, the time is over: close those of sessions with locks too.
   for (const connection of broker.connections) broker.dismiss(connection)
   const giveUpAt = clock.monotonic() + lastHandshakesMs
   while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) {
@@ -59,7 +59,7 @@ export async function drain(
 }
 
 /**
- * Closes, one by one, the current connections of sessions that another broker can take over.
+ * Closes, gradually, the current connections of sessions that another broker can take over.
  * Resolves with the number of these connections. The broker accepts new connections meanwhile.
  *
  * @param spreadMs The time over which the broker spreads the closing of the connections, in ms.
@@ -91,8 +91,8 @@ export async function rebalance(
 }
 
 /**
- * Closes connections until only `openTarget` are open. Skips a session that has locks or requests,
- * unless another broker can take this session over.
+ * Closes connections until at most `openTarget` are open. Keeps the connection of a session that
+ * has locks or requests, unless another broker can take the session over. So more may stay open.
  */
 function dismissDownTo(
   broker: Broker,

@@ -1,7 +1,7 @@
 /**
  * The dialog that revokes a lock. The dialog asks for a confirmation and a reason, because the
- * holder may work on until it learns of the revocation. Only a resource that checks fences refuses
- * such a holder. (A fence is the number of a grant; a later grant has a higher fence.)
+ * holder may work on until it learns of the revocation. A resource can refuse this work only by the
+ * fence, which is the number of the grant. A later grant has a higher fence.
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'
@@ -17,8 +17,8 @@ interface RevokeDialogProps {
 }
 
 /**
- * Longest reason that the protocol allows, in characters. The number is repeated here, because the
- * dashboard imports no other package of this project than the client.
+ * Longest reason that the protocol allows, in characters. A copy of the constant in the package
+ * `shared`, because the dashboard imports only the package `client`.
  */
 const maxReasonLength = 256
 
@@ -93,7 +93,7 @@ export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) 
   )
 }
 
-/** The text for a failed revocation. @param code The code of the error of the broker */
+/** The text for a failed revocation. `code` is undefined unless the error has a code. */
 function messageFor(code: string | undefined, error: unknown): string {
   if (code === 'LOCK_NOT_HELD') return 'The lock has ended meanwhile. Nothing was changed.'
   if (code === 'FORBIDDEN') return 'Your token has no permission to revoke locks of this key.'

@@ -1,6 +1,6 @@
 /**
- * The route of the current page, in the URL after `#`. The browser does not send this part of the
- * URL to the broker, so the broker serves one file for all pages. Each page has its own URL, so
+ * Keeps the route of the current page in the URL, after `#`. The browser does not send this part of
+ * the URL to the broker, so the broker serves one file for all pages. Each page has its own URL, so
  * links and the back button work.
  */
 import { useEffect, useState } from 'preact/hooks'
@@ -31,7 +31,7 @@ export function addressOf(page: PageName, argument = ''): string {
   return `#/${page}${encodable === '' ? '' : `/${encodeURIComponent(encodable)}`}`
 }
 
-/** The route in the part of the URL after `#`; the overview if that part is no route. */
+/** The route in `hash`, the part of the URL from `#` on; the overview if `hash` has no route. */
 function routeOf(hash: string): Route {
   const [, name = '', argument = ''] = /^#\/(\w+)(?:\/(.*))?$/.exec(hash) ?? []
   const page = pageNames.find((pageName) => pageName === name) ?? 'overview'
@@ -43,7 +43,7 @@ function routeOf(hash: string): Route {
   }
 }
 
-/** The current route. The view is drawn again when the route changes. */
+/** The current route. A component that calls this hook is drawn again when the route changes. */
 export function useRoute(): Route {
   const [hash, setHash] = useState(location.hash)
   useEffect(() => {
@@ -55,11 +55,11 @@ export function useRoute(): Route {
 }
 
 /**
- * Replaces the argument of the current page, such as the text of a search, without a new entry in
- * the browser's history for each letter.
+ * Replaces the argument of the current page. The browser's history gets no new entry, because a
+ * page calls this function at each letter of a search.
  */
 export function replaceArgument(page: PageName, argument: string): void {
   history.replaceState(null, '', addressOf(page, argument))
-  // `replaceState` itself does not cause this event, for which `useRoute` listens.
+  // `useRoute` listens for `hashchange`, which `replaceState` does not cause.
   dispatchEvent(new Event('hashchange'))
 }

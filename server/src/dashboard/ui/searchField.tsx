@@ -11,8 +11,8 @@ export function SearchField({ label, text, onText }: SearchFieldProps) {
   const field = useRef<HTMLInputElement>(null)
   useEffect(() => {
     const focusOnSlash = (event: KeyboardEvent): void => {
-      const isTyping = (event.target as HTMLElement).matches('input, select, textarea')
-      if (event.key !== '/' || isTyping || event.ctrlKey || event.metaKey) return
+      const isInField = (event.target as HTMLElement).matches('input, select, textarea')
+      if (event.key !== '/' || isInField || event.ctrlKey || event.metaKey) return
       event.preventDefault()
       field.current?.focus()
     }

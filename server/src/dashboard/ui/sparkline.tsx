@@ -1,6 +1,6 @@
 /** Draws the last minute of a value as a small line without axes. */
 
-/** How many values are drawn, one for each second. */
+/** The last minute has at most this many values: one for each second. */
 const maxPoints = 60
 /** The size of the picture, in px. */
 const size = { width: 120, height: 28 }
@@ -8,7 +8,7 @@ const size = { width: 120, height: 28 }
 const margin = 2
 
 export function Sparkline({ values }: { values: readonly (number | null)[] }) {
-  // Leave out unknown values, because a line at zero would be wrong.
+  // Leave out unknown values (`null`), because the line would show them as zero.
   const knownValues = values.slice(-maxPoints).filter((value) => value !== null)
   if (knownValues.length < 2)
     return <svg class="spark" width={size.width} height={size.height} aria-hidden="true" />

@@ -28,6 +28,7 @@ export function saveTheme(theme: Theme): void {
 
 export function applyTheme(theme: Theme): void {
   const { dataset } = document.documentElement
+  // Without the attribute, the style sheet follows the operating system.
   if (theme === 'system') delete dataset['theme']
   else dataset['theme'] = theme
 }

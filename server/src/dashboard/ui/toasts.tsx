@@ -15,7 +15,6 @@ const shownMs = 7_000
 /** Each mounted {@link Toasts} adds a function that shows a message. */
 const listeners = new Set<(text: string) => void>()
 
-/** Shows a message for 7 s. */
 export function showToast(text: string): void {
   for (const listener of listeners) listener(text)
 }
@@ -27,9 +26,9 @@ export function Toasts() {
     let count = 0
     const add = (text: string): void => {
       const id = ++count
-      setToasts((shown) => [...shown, { id, text }])
+      setToasts((current) => [...current, { id, text }])
       environment.after(shownMs, () => {
-        setToasts((shown) => shown.filter((toast) => toast.id !== id))
+        setToasts((current) => current.filter((toast) => toast.id !== id))
       })
     }
     listeners.add(add)

@@ -8,14 +8,15 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 interface TokenFormProps {
   /** The text of the button. */
   readonly action: string
-  /** Whether the field gets the focus when it appears: true if the page has only this form. */
+  /** Whether the field gets the focus when it appears. Set this on a page with only this form. */
   readonly isFocused?: boolean
+  /** If the promise rejects, the form shows the error. */
   readonly onToken: (token: string) => Promise<void>
 }
 
 /**
- * Longest token that the protocol allows, in characters. The package `shared` has the same number,
- * which is repeated because the dashboard imports only the client.
+ * Longest token that the protocol allows, in characters. A copy of the constant in the package
+ * `shared`, because the dashboard imports only the package `client`.
  */
 const maxTokenLength = 3_072
 

@@ -1,6 +1,6 @@
 /**
- * A table of any length that draws only its visible rows. The Tab key moves the focus to the active
- * row. The arrow keys make another row the active row.
+ * A table of any length that draws only its visible rows. One row is the active row: the Tab key
+ * moves the focus into this row. The arrow keys activate another row and move the focus there.
  */
 // biome-ignore-all lint/a11y/useSemanticElements: an HTML table cannot leave out rows
 // biome-ignore-all lint/a11y/useFocusableInteractive: the link in a row gets the focus
@@ -36,7 +36,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { label, cssClass, headings, items, idOf, cells } = props
   const table = useRef<HTMLDivElement>(null)
   const { top, height, rowHeight } = useView(table)
-  const { active, setActive, onKeyDown } = useRows(table, items.length, rowHeight)
+  const { active, setActive, onKeyDown } = useActiveRow(table, items.length, rowHeight)
   useAnchor(table, props, rowHeight)
   const firstDrawn = Math.max(0, Math.floor(top / rowHeight) - extraRows)
   const endDrawn = Math.min(items.length, Math.ceil((top + height) / rowHeight) + extraRows)
@@ -93,19 +93,19 @@ function indicesToDraw(firstDrawn: number, endDrawn: number, active: number): nu
     { length: Math.max(0, endDrawn - firstDrawn) },
     (_, index) => firstDrawn + index,
   )
-  // Always draw the row with the focus, because scrolling would otherwise lose the focus.
+  // Always draw the active row. It may have the focus, which is lost if its row is removed.
   if (active >= 0 && (active < firstDrawn || active >= endDrawn)) drawnRows.push(active)
   return drawnRows
 }
 
 interface View {
-  /** How far the element is scrolled, in px. */
+  /** How far the table is scrolled, in px. */
   readonly top: number
   readonly height: number
   readonly rowHeight: number
 }
 
-/** The visible part of a scrolling element, and the height of its rows, in px. */
+/** Measures which part of the table is visible, and the height of a row, in px. */
 function useView(tableRef: { current: HTMLElement | null }): View {
   const [view, setView] = useState<View>({
     top: 0,
@@ -136,8 +136,10 @@ function useView(tableRef: { current: HTMLElement | null }): View {
 }
 
 /**
- * A function for each key of the keyboard that moves the focus. The function returns the index of
- * the next row. `page` is the number of rows on one page, and `last` is the index of the last row.
+ * For each key that moves the focus: a function from the index of the active row to the index of
+ * the row to activate. The functions do not check that this row exists.
+ *
+ * `page` is the number of rows on one page, and `last` is the index of the last row.
  */
 const moves: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
   ArrowDown: (index) => index + 1,
@@ -151,12 +153,12 @@ const moves: Readonly<Record<string, (index: number, page: number, last: number)
 /**
  * Returns the index of the active row, its setter, and the handler of the keys that move the focus.
  */
-function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHeight: number) {
+function useActiveRow(tableRef: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [active, setActive] = useState(0)
   const [rowToFocus, setRowToFocus] = useState<number | undefined>(undefined)
-  // Move the focus in a layout effect, because a layout effect runs in the same task as the drawing
-  // of the row. Otherwise the next key that the user presses could come before the focus, and would
-  // be lost. This effect runs after every drawing, because the row may be drawn later.
+  // A layout effect moves the focus in the same task that draws the row. In a later task, the user
+  // could have pressed the next key already, and this key would be lost. The effect runs after
+  // every drawing, until the row to focus is drawn.
   useLayoutEffect(() => {
     if (rowToFocus === undefined) return
     const target = tableRef.current?.querySelector(

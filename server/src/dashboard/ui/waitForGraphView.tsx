@@ -1,8 +1,8 @@
 /**
- * Draws the wait-for graph: each session is a box, and an arrow leads from a waiting session to
- * each session that holds a lock that the waiting session needs. Column 0 has the holders of the
- * key of the page. The sessions that wait for the holders are to the right, and the sessions for
- * which the holders wait are to the left.
+ * Draws the wait-for graph on the page of a key. Each session is a box, and an arrow leads from a
+ * waiting session to each session that holds a lock that the waiting session needs. Column 0 has
+ * the holders of the key. The sessions that wait for the holders are to the right, and the sessions
+ * for which the holders wait are to the left.
  */
 import { formatPlural, shortId } from '../model/format.js'
 import type { Edge, Node, WaitForGraph } from '../model/waitForGraph.js'
@@ -14,18 +14,21 @@ const box = { width: 148, height: 40 }
 const spacing = { x: 248, y: 58 }
 /** The space around the picture, in px. */
 const margin = 16
-/** The space below the boxes for curves, in px. A curve is an arrow that does not lead left. */
+/** The space for curves below the boxes, in px. A curve is an arrow that does not lead left. */
 const curveHeight = 22
 /**
- * How far the control points of a curve are below its boxes, in px. The curve itself reaches at
- * most 3/4 as far.
+ * How far the control points of a curve are below the boxes, in px. The curve itself reaches at
+ * most 3/4 of this distance.
  */
 const curveBend = 26
 /** How far a label is above an arrow that leads left, or below the boxes of a curve, in px. */
 const labelOffset = { aboveArrow: 6, belowBoxes: 16 }
 /** The space between the tip of an arrow and the box, in px. */
 const tipGap = 3
-/** The positions of the texts in a box, in px from its upper left corner. */
+/**
+ * The positions of the texts in a box, in px from its upper left corner. `onlyIdY` is for the id of
+ * a session without a name.
+ */
 const textIn = { x: 12, nameY: 17, idY: 32, onlyIdY: 25 }
 /** How many characters of a key and of a name fit into the picture. */
 const maxChars = { key: 16, name: 17 }
@@ -43,7 +46,6 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
   const rowCount = Math.max(...nodes.map(({ row }) => row)) + 1
   const width = 2 * margin + (lastColumn - firstColumn) * spacing.x + box.width
   const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
-  // An arrow that does not lead left is a curve below its boxes.
   const hasCurveBelow = edges.some(
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
@@ -142,9 +144,9 @@ function ArrowLabel({ edge, points }: ArrowProps) {
 }
 
 /**
- * The path of an arrow from the left side of the waiter to the right side of the holder, and the
- * position of its label. If the waiter is not to the right of the holder, the path is below both
- * boxes.
+ * The path of an arrow from a waiter to a holder, and the position of the arrow's label. If the
+ * waiter is to the right of the holder, the arrow leads left between the boxes. Otherwise the arrow
+ * is a curve below both boxes.
  */
 function arrowLayout(from: Point, to: Point): { readonly path: string; readonly label: Point } {
   const middle = box.height / 2
@@ -158,14 +160,14 @@ function arrowLayout(from: Point, to: Point): { readonly path: string; readonly 
     const labelY = (start.y + end.y) / 2 - labelOffset.aboveArrow
     return { path, label: { x: (start.x + end.x) / 2, y: labelY } }
   }
-  const below = Math.max(from.y, to.y) + box.height
+  const lowerEdge = Math.max(from.y, to.y) + box.height
   const [start, end] = [
     { x: from.x + box.width / 2, y: from.y + box.height },
     { x: to.x + box.width / 2, y: to.y + box.height + tipGap },
   ]
-  const bendY = below + curveBend
+  const bendY = lowerEdge + curveBend
   const path = `M${start.x} ${start.y} C${start.x} ${bendY} ${end.x} ${bendY} ${end.x} ${end.y}`
-  return { path, label: { x: (start.x + end.x) / 2, y: below + labelOffset.belowBoxes } }
+  return { path, label: { x: (start.x + end.x) / 2, y: lowerEdge + labelOffset.belowBoxes } }
 }
 
 interface BoxProps {
@@ -208,10 +210,10 @@ function shorten(text: string, maxLength: number): string {
 
 /** The graph in words, for screen readers. */
 function summary({ nodes, edges }: WaitForGraph): string {
-  const label = (session: string) => {
+  const nameOf = (session: string) => {
     const node = nodes.find((candidate) => candidate.session === session)
     return node?.name ?? shortId(session)
   }
-  const lines = edges.map(({ from, to, key }) => `${label(from)} waits for ${label(to)} (${key})`)
-  return `Wait-for graph: ${formatPlural(nodes.length, 'session')}. ${lines.join('; ')}`
+  const waits = edges.map(({ from, to, key }) => `${nameOf(from)} waits for ${nameOf(to)} (${key})`)
+  return `Wait-for graph: ${formatPlural(nodes.length, 'session')}. ${waits.join('; ')}`
 }

@@ -8,13 +8,13 @@ import type { Socket as TcpSocket } from 'node:net'
 import { subprotocol } from '@holdfast/shared'
 import { sha1 } from '../../platform/environment.js'
 
-/** A key that encodes 16 bytes in base64. */
+/** A valid `Sec-WebSocket-Key`, which encodes 16 bytes in base64. */
 const validKey = /^[+/0-9A-Za-z]{22}==$/
 /** The text that RFC 6455, section 1.3, adds to the key. */
 const keySuffix = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 /**
- * Answers an upgrade if the upgrade is common.
+ * Answers an upgrade if it is one of the common upgrades that this module can answer.
  *
  * @param head The bytes that arrived after the request.
  * @returns False if `ws` must answer or refuse the upgrade.
@@ -32,7 +32,8 @@ export function answerCommonUpgrade(
     headers['sec-websocket-protocol'] === subprotocol &&
     key !== undefined &&
     validKey.test(key)
-  // If the client has closed its side while the upgrade waited, `ws` destroys the socket.
+  // The client may have closed its side while the upgrade waited in the queue. Then return false,
+  // and `ws` destroys the socket.
   if (!isCommon || !raw.readable || !raw.writable) return false
   const accept = sha1(key + keySuffix)
   raw.write(
@@ -40,8 +41,8 @@ export function answerCommonUpgrade(
       `Sec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: ${subprotocol}\r\n\r\n`,
     'latin1',
   )
-  // The server that accepted the socket may have set a timeout, or may not have set `noDelay`.
-  // A socket of an embedding program may be a `Duplex` without these methods.
+  // An embedding program's server may have set a timeout, or may have left Nagle's algorithm on.
+  // Its socket may also be a `Duplex` without these two methods.
   raw.setTimeout?.(0)
   raw.setNoDelay?.()
   if (head.length > 0) raw.unshift(head)
