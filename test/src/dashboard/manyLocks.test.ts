@@ -71,8 +71,13 @@ describe('the dashboard with thousands of locks', function () {
     await page.keyboard.press('Home')
     await waitForFocusOn(dashboardPage, keyOf(0))
     expect(await dashboardPage.rows('Locks').count()).to.be.below(drawnRowsBound)
+    await page.keyboard.press('ArrowDown')
+    await waitForFocusOn(dashboardPage, keyOf(1))
     await page.getByRole('checkbox', { name: 'Only with a queue' }).check()
     await dashboardPage.waitForRows('Locks', [keyOf(lockCount - 1)])
+    // The Tab key reaches the only row, although the second row was active before.
+    const onlyLink = dashboardPage.rows('Locks').first().getByRole('link').first()
+    expect(await onlyLink.getAttribute('tabindex')).to.equal('0')
     await page.getByRole('checkbox', { name: 'Only with a queue' }).uncheck()
     await page.getByRole('searchbox').fill('key/00042')
     await dashboardPage.waitForRows('Locks', [keyOf(42)])

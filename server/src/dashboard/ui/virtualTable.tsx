@@ -40,7 +40,9 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   useAnchor(table, props, rowHeight)
   const firstDrawn = Math.max(0, Math.floor(top / rowHeight) - extraRows)
   const endDrawn = Math.min(items.length, Math.ceil((top + height) / rowHeight) + extraRows)
-  const drawnRows = indicesToDraw(firstDrawn, endDrawn, Math.min(active, items.length - 1))
+  // The list may have become shorter than the index of the active row.
+  const activeIndex = Math.min(active, items.length - 1)
+  const drawnRows = indicesToDraw(firstDrawn, endDrawn, activeIndex)
   return (
     <div
       class={`virtual ${cssClass}`}
@@ -74,7 +76,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
               style={{ transform: `translateY(${index * rowHeight}px)` }}
               onFocusCapture={() => setActive(index)}
             >
-              {cells(item, index === active).map((cell, column) => (
+              {cells(item, index === activeIndex).map((cell, column) => (
                 <span role="cell" class={`cell cell-${column}`} key={headings[column]}>
                   {cell}
                 </span>
