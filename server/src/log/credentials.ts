@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import type { Clock, OptionNames } from '@holdfast/shared'
 
-/** How long the broker uses files before it reads them again, in ms. */
+/** A new connection reads the files again if the last reading is at least this old, in ms. */
 const rereadMs = 5_000
 
 /** Certificates and a private key as PEM text. */
@@ -40,7 +40,7 @@ export const tlsOptionNames: OptionNames<LogTls> = {
   keyFile: 1,
 }
 
-/** The current certificates, which this class reads again when files have changed. */
+/** The certificates for new connections, read again from their files every few seconds. */
 export class TlsSource {
   readonly #clock: Clock
   readonly #tls: LogTls
@@ -111,10 +111,10 @@ function readTexts({ ca, cert, key, caFile, certFile, keyFile }: LogTls): PemTex
 /**
  * Checks the texts before the first connection uses them.
  *
- * @throws {Error} if Node cannot use the texts. The message names the option. For a `ca` without a
- *   certificate, Node itself would report only that the certificate of the server is not trusted.
+ * @throws {Error} if Node cannot use the texts. The message names the option.
  */
 function checkPem({ ca, cert, key }: PemTexts): void {
+  // Node accepts a `ca` without a certificate, and later reports only an untrusted server.
   if (ca !== undefined && !/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/.test(String(ca)))
     throw new Error('`tls.ca` has no certificate as PEM')
   try {

@@ -37,7 +37,7 @@ export function parseAddress(text: string): EtcdAddress {
   }
   if (/[?#]/.test(text))
     throw invalidOption(`The address of a log must not have a query or fragment: use ${etcdForm}`)
-  // A comma too many, such as the comma after the last host, is no mistake.
+  // Allow extra commas, such as a comma after the last host.
   const hosts = authority.split(',').filter((host) => host !== '')
   if (hosts.length === 0)
     throw invalidOption(`The address of a log must name a host: use ${etcdForm}`)
@@ -76,7 +76,7 @@ function normalizeEndpoint(text: string): string {
   try {
     url = new URL(text)
   } catch {
-    // The code below reports this error.
+    // `url` stays undefined, which the condition below refuses.
   }
   const hasOnlyOrigin =
     url !== undefined && /^\/?$/.test(url.pathname) && url.search + url.hash === ''

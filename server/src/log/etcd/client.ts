@@ -52,11 +52,11 @@ export interface MemberMetrics {
   readonly quota: number
 }
 
-/** The deadline doubles at most this often while no member answers (see `#deadlineMs`). */
+/** How many times the deadline may double while no member answers (see `#deadlineMs`). */
 const maxDeadlineDoublings = 2
-/** The pause after n failed calls in a row is this time, in ms, doubled n times. */
+/** The base of the pause after failed calls, in ms. Each failed call in a row doubles the pause. */
 const basePauseMs = 20
-/** A bound for the power of 2. The limit `callMs` ends the growth of the pause earlier. */
+/** Only keeps the power of 2 small: the pause itself is at most `callMs`. */
 const maxPauseDoublings = 16
 
 /** The client of one log. The client uses one member at a time. */
@@ -175,7 +175,8 @@ export class EtcdClient {
 
   /**
    * Reads a key from the state of one member, to find out whether this member works. The member
-   * answers even if the other members are down. A status call would need a user with the role root.
+   * answers even if the other members are down. The check is no status call, because etcd allows
+   * status calls only to users with the role root.
    */
   readAt(endpoint: string, key: string): Promise<RangeAnswer> {
     const request = { key: toBase64(key), serializable: true, keys_only: true }
@@ -194,7 +195,7 @@ export class EtcdClient {
       Number(new RegExp(`^etcd_${name} (\\S+)$`, 'm').exec(metricsText)?.[1])
     return {
       endpoint,
-      // A member that does not show this number counts as a member that knows a leader.
+      // NaN is not 0, so a member that does not show the number counts as knowing a leader.
       hasLeader: metric('server_has_leader') !== 0,
       used: metric('mvcc_db_total_size_in_bytes'),
       inUse: metric('mvcc_db_total_size_in_use_in_bytes'),

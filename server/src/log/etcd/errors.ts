@@ -45,8 +45,8 @@ export class EtcdError extends Error {
   }
 
   /**
-   * Whether retrying cannot help, because a setting is wrong. `unauthenticated` is permanent,
-   * because the client has already retried with a new token.
+   * Whether retrying at the same member cannot help, because a setting is wrong. `unauthenticated`
+   * is permanent, because the client has already retried with a new token.
    */
   get isPermanent(): boolean {
     return ['notEtcd', 'tls', 'foreign', 'forbidden', 'unauthenticated'].includes(this.kind)
@@ -60,8 +60,8 @@ export function toHoldfastError(error: EtcdError): HoldfastError {
 }
 
 /**
- * The error of a full etcd. `withAdvice` in `quota.ts` adds advice for the operator, with the sizes
- * of the database.
+ * The error of a full etcd. `withAdvice` in `quota.ts` adds advice for the operator, which depends
+ * on how much of the database file holds data.
  */
 function outOfSpace(endpoint: string): EtcdError {
   return new EtcdError('noSpace', endpoint, 'has used up its quota')
@@ -89,7 +89,7 @@ export function connectionError(endpoint: string, cause: unknown): EtcdError {
   return new EtcdError('unreachable', endpoint, `cannot be reached (${code || message})`, cause)
 }
 
-/** The kind of error for each gRPC status code that etcd's gateway reports. */
+/** The kinds of errors by gRPC status code. All other codes mean `refused`. */
 const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
   /** CANCELLED */
   1: 'busy',

@@ -5,14 +5,14 @@
  * commands) to a key of its own, its slot. Every broker watches all slots. A watch delivers every
  * entry, even if a later entry has overwritten it. The revision numbers of etcd are the order of
  * the entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly.
- * Where a value must be up to date, the engine reads in a transaction, because plain reads returned
- * old values after a pause.
+ * Where a value must be up to date, the engine reads in a transaction, because members
+ * answered plain reads with old values after a pause.
  *
- *   prefix/config                     the configuration of the log
- *   prefix/founding                   exists until enough brokers have joined a new log
- *   prefix/log/incarnation            the newest entry; etcd keeps the older entries as history
- *   prefix/snapshot                   the pointer to the newest snapshot
- *   prefix/chunks/position-id/index   the chunks of this snapshot and of the previous snapshot
+ *   <prefix>/config                       the configuration of the log
+ *   <prefix>/founding                     exists until enough brokers have joined a new log
+ *   <prefix>/log/<incarnation>            the newest entry; etcd keeps older entries as history
+ *   <prefix>/snapshot                     the pointer to the newest snapshot
+ *   <prefix>/chunks/<position>-<id>/<i>   the chunks of the newest and of the previous snapshot
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { Environment } from '../../platform/environment.js'
@@ -53,7 +53,7 @@ export interface EngineOptions extends ClientOptions, EtcdAddress {
   readonly marksFounding?: boolean | undefined
 }
 
-/** How many keys one transaction removes. */
+/** How many keys one transaction removes at most. */
 const removeBatchSize = 100
 
 export class EtcdEngine implements Engine {
@@ -90,9 +90,9 @@ export class EtcdEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // `callMs` is the deadline of one attempt, with time for a slow member of etcd. After `deadMs`
-    // of silence, the other brokers declare this broker dead. Before that, a call must have time
-    // for several attempts.
+    // `callMs` is the deadline of one attempt, with time for a slow member of etcd. Several
+    // attempts must fit into `deadMs`, because after this silence the other brokers declare this
+    // broker dead.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`, so a working watch is not
     // silent for a third of `deadMs`. The minimum is 400 ms, because a working watch may be slow.
@@ -176,9 +176,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. etcd may forbid the compaction to this broker's user. Throws in
-   * that case only if the first entries of the log still exist: missing entries show that etcd
-   * compacts by itself.
+   * Drops the overwritten entries. etcd may forbid the compaction to this broker's user. Ignores
+   * this error if the first entries of the log are missing, because etcd then compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
@@ -214,8 +213,9 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Checks the members of etcd, and then reads or writes the configuration. Repeats both steps
-   * if another member may work, because a member may not know yet that it has lost its leader.
+   * Checks the members of etcd, and then reads or writes the configuration. Repeats both steps if
+   * the second step fails at all members for now. For example, a member has lost its leader, but
+   * did not know this yet during the check.
    */
   async #checkAndOpen(
     config: ClusterConfig,
@@ -275,7 +275,7 @@ export class EtcdEngine implements Engine {
     return { storedConfig, revision: numberFrom(configPair?.create_revision) }
   }
 
-  /** The error for a prefix that has this key, but no log. */
+  /** The error if the prefix has keys, such as this key, but no configuration of a log. */
   async #foreignKeyError(key: string): Promise<HoldfastError> {
     const otherLogs = await findOtherLogs(this.#client, this.#prefix)
     const lowerPrefix = otherLogs.find((prefix) => prefix.startsWith(`${this.#prefix}/`))

@@ -48,8 +48,9 @@ export interface EtcdLogOptions {
   readonly sharedEtcd?: boolean | undefined
   /**
    * How many brokers the log is for, 1 to 100. With a new log, brokers refuse clients until a
-   * majority of these brokers has joined, even if brokers restart. A broker with a mistyped prefix
-   * makes a new log, which no majority ever joins, so this broker grants nothing.
+   * majority of these brokers has joined. A restart of a broker does not change this rule. A broker
+   * with a mistyped prefix makes a new log, which no majority ever joins, so this broker grants
+   * nothing.
    * Default: a broker with a new log accepts clients immediately.
    */
   readonly brokers?: number | undefined
@@ -89,7 +90,7 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function etcdLog(options: EtcdLogOptions): Log {
-  // `refuseUnknownOptions` accepts undefined but not null, and here the options are required.
+  // Pass null for missing options, because `refuseUnknownOptions` accepts undefined.
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, tlsOptionNames)
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1, passwordFile: 1 })
@@ -100,7 +101,7 @@ export function etcdLog(options: EtcdLogOptions): Log {
     tls,
     auth,
     isShared: sharedEtcd === true,
-    // The engine marks a new log as founding: a majority of the brokers has not joined yet.
+    // A new log is founding until a majority of the brokers has joined.
     marksFounding: options.brokers !== undefined,
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)

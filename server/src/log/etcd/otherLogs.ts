@@ -5,8 +5,8 @@
  *
  * A log whose prefix lies below the prefix of another log, such as `a/b` below `a`, is refused for
  * two reasons. An operator who removes the log at `a` with all its keys would also remove the log
- * at `a/b`. The log at `a` removes all keys below `a/log` except its current entries, so the log
- * at `a` would remove a log there.
+ * at `a/b`. The brokers of the log at `a` remove all keys below `a/log` except their current
+ * entries, so they would remove a log at `a/log/b`.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'

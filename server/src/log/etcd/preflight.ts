@@ -16,12 +16,12 @@ const retryMs = 250
 export interface PreflightResult {
   /** The id of the etcd cluster. */
   readonly clusterId: string
-  /** An error for each member that cannot be used until a setting is changed. */
+  /** An error for each member that cannot be used because a setting is wrong. */
   readonly unfit: readonly EtcdError[]
 }
 
 /** A member of etcd that answers. The member may be of another cluster, or know no leader. */
-export interface FitMember {
+export interface AnsweringMember {
   readonly endpoint: string
   readonly clusterId: string
   readonly hasLeader: boolean
@@ -62,7 +62,7 @@ export async function probe(
   client: EtcdClient,
   endpoint: string,
   key: string,
-): Promise<FitMember | EtcdError> {
+): Promise<AnsweringMember | EtcdError> {
   try {
     // Another program may answer with the JSON value `null`.
     const { header } = (await client.readAt(endpoint, key)) ?? {}
@@ -96,11 +96,13 @@ async function hasLeader(client: EtcdClient, endpoint: string): Promise<boolean>
  *
  * @throws {HoldfastError} `INVALID_OPTION` if two clusters have the same number of members.
  */
-function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
-  readonly members: readonly FitMember[]
+function selectCluster(probes: readonly (AnsweringMember | EtcdError)[]): {
+  readonly members: readonly AnsweringMember[]
   readonly failures: readonly EtcdError[]
 } {
-  const answering = probes.filter((result): result is FitMember => !(result instanceof EtcdError))
+  const answering = probes.filter(
+    (result): result is AnsweringMember => !(result instanceof EtcdError),
+  )
   const failedProbes = probes.filter((result) => result instanceof EtcdError)
   const clusters = [...new Set(answering.map(({ clusterId }) => clusterId))].map((id) =>
     answering.filter(({ clusterId }) => clusterId === id),
@@ -135,7 +137,7 @@ function refuseIfHopeless(failures: readonly EtcdError[]): void {
 
 /** The error if no member with a leader has answered in time. */
 function notReadyError(
-  members: readonly FitMember[],
+  members: readonly AnsweringMember[],
   failures: readonly EtcdError[],
 ): HoldfastError {
   const [member] = members

@@ -12,7 +12,7 @@ const checkIntervalMs = 60_000
  * If data fills less than this share of the database file, the file has enough gaps for a
  * defragmentation to help.
  */
-const maxFragmentedDataShare = 0.8
+const defragmentBelowShare = 0.8
 /** The monitor warns when at least this share of the quota is used. */
 const warningShare = 0.8
 
@@ -23,7 +23,7 @@ const warningShare = 0.8
 export async function withAdvice(client: EtcdClient, error: EtcdError): Promise<EtcdError> {
   const { kind, endpoint, message } = error
   if (kind !== 'noSpace') return error
-  // Drops the beginning of the message, because `EtcdError` adds the same beginning again.
+  // Drop the beginning of the message, because `EtcdError` adds the same beginning again.
   const problem = message.slice(message.indexOf('has used up'))
   return new EtcdError(kind, endpoint, `${problem}: ${await adviceFor(client, endpoint)}`)
 }
@@ -36,7 +36,7 @@ async function adviceFor(client: EtcdClient, endpoint: string): Promise<string> 
   try {
     // `used` is the size of the database file, and `inUse` is the part that holds data.
     const { used: fileBytes, inUse: dataBytes } = await client.metricsAt(endpoint)
-    return dataBytes < maxFragmentedDataShare * fileBytes ? defragment : raiseQuota
+    return dataBytes < defragmentBelowShare * fileBytes ? defragment : raiseQuota
   } catch {
     return `${defragment}; if etcd is full again, raise --quota-backend-bytes`
   }

@@ -50,12 +50,12 @@ export class SnapshotStore {
     // -1 stands for no snapshot, because it is below every position.
     if ((pointerBefore.pointer?.position ?? -1) >= position) return false
     const name = `${sortable(position)}-${this.#newId()}`
-    const chunks: number[] = []
+    const checksums: number[] = []
     for (const chunk of joinParts(parts)) {
-      await this.#client.put(this.#keyOf(name, chunks.length), chunk)
-      chunks.push(crc32(chunk))
+      await this.#client.put(this.#keyOf(name, checksums.length), chunk)
+      checksums.push(crc32(chunk))
     }
-    const pointer: Pointer = { position, name, chunks }
+    const pointer: Pointer = { position, name, chunks: checksums }
     if (await this.#movePointer(pointer, pointerBefore)) return true
     // Another broker has saved its snapshot meanwhile, so these chunks are not needed.
     await this.#client.txn({ compare: [], success: [removeAll(`${this.#chunkPrefix}${name}/`)] })
@@ -65,7 +65,7 @@ export class SnapshotStore {
   /** Removes all snapshots before this position, including incomplete snapshots. */
   async removeBefore(position: number): Promise<void> {
     const { key } = allUnder(this.#chunkPrefix)
-    // The range ends before the first key of the snapshots of this position.
+    // The range ends before the chunks of snapshots at this position.
     const { key: range_end } = allUnder(`${this.#chunkPrefix}${sortable(position)}`)
     await this.#client.txn({
       compare: [],
@@ -101,8 +101,8 @@ export class SnapshotStore {
     return { pointer, revision: numberFrom(keyValue.mod_revision) }
   }
 
-  async *#parts({ position, name, chunks }: Pointer): AsyncGenerator<string> {
-    for (const [i, checksum] of chunks.entries()) {
+  async *#parts({ position, name, chunks: checksums }: Pointer): AsyncGenerator<string> {
+    for (const [i, checksum] of checksums.entries()) {
       const key = this.#keyOf(name, i)
       const value = await this.#client.readLinearizable(key)
       const chunk = bytesFrom(value?.value)

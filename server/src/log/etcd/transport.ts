@@ -46,8 +46,8 @@ export class Transport {
   /**
    * Sends a call and resolves with the answer.
    *
-   * @throws {EtcdError} if the call fails or its deadline passes. etcd may have executed such a
-   *   call.
+   * @throws {EtcdError} if the call fails or its deadline passes. etcd may have executed the call
+   *   nevertheless.
    */
   async request<T>(call: EtcdCall): Promise<T> {
     const { endpoint } = call
@@ -201,7 +201,7 @@ class LineSplitter {
     const unfinishedPart = parts.pop()!
     for (const part of parts) {
       this.#lineParts.push(part)
-      const line = this.unfinishedLine
+      const line = this.#lineParts.join('')
       this.#lineParts = []
       this.#onLine(line)
     }

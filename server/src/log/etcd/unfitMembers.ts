@@ -2,9 +2,9 @@
  * Remembers the members of etcd that the broker could not use when it opened the log, and tries
  * these members again once a minute. While a member cannot be used, the operator sees a warning.
  *
- * The log never calls a member of another etcd cluster, because a write to that cluster could
- * change another log. The log may call an unfit member of the right cluster. Such a call fails, and
- * `EtcdClient` goes on to the next member.
+ * The log never uses a member of another etcd cluster, because a write to that cluster could change
+ * another log; the checks only read. The log may call an unfit member of the right cluster. Such a
+ * call fails, and `EtcdClient` goes on to the next member.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
@@ -14,7 +14,7 @@ import { foreignMember, probe } from './preflight.js'
 /** Time between two checks of the unfit members, in ms. */
 const checkIntervalMs = 60_000
 
-/** The members of one log that cannot be used. */
+/** The members of etcd that one log cannot use. */
 export class UnfitMembers {
   readonly #client: EtcdClient
   readonly #clock: Clock
@@ -42,7 +42,7 @@ export class UnfitMembers {
 
   /**
    * Replaces the list of unfit members, and checks these members a minute later. From now on, the
-   * client calls only members that are not foreign. `clusterId` is the id of the right cluster.
+   * log uses only members that are not foreign. `clusterId` is the id of the right cluster.
    */
   replace(unfit: readonly EtcdError[], clusterId: string): void {
     this.#unfit = unfit

@@ -137,7 +137,7 @@ export class WatchStream {
     }
     for (const { type, kv } of answer.events ?? []) {
       const position = numberFrom(kv.mod_revision)
-      // The deletion of a key is not an entry. The stream has delivered all earlier positions.
+      // The deletion of a key is not an entry. Entries up to `#position` were delivered already.
       if (type === 'DELETE' || position <= this.#position) continue
       this.#rejections = 0
       this.#position = position
