@@ -1,6 +1,6 @@
 /**
- * Exports for the tests and the simulation of this project only: the broker without sockets, and
- * some of its components. These exports may change with any release.
+ * Exports for the tests and the simulation of this project only: `Broker`, which has no server of
+ * its own, and components of the package. These exports may change with any release.
  */
 export { nearestName } from '@holdfast/shared'
 export { isProxyHeader, ordinaryHeaders } from './access/localRequests.js'

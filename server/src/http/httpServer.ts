@@ -1,7 +1,7 @@
 /**
  * Creates, starts and stops the broker's own HTTP servers, and checks servers that the embedding
- * program passes to `attach`. A request that no handler answers gets status 426, which tells the
- * client to use a WebSocket.
+ * program passes to `attach`. A plain request that the broker cannot answer gets status 426, which
+ * tells the client to use a WebSocket.
  */
 import cluster from 'node:cluster'
 import {
@@ -39,8 +39,8 @@ export interface Listening {
 }
 
 /**
- * How long a request or a TLS handshake may take, in ms. After the upgrade, the limit `helloMs`
- * applies.
+ * How long a request or a TLS handshake may take, in ms. After the upgrade to a WebSocket,
+ * the limit `helloMs` applies instead.
  */
 const requestMs = 5_000
 /**
@@ -59,8 +59,7 @@ const tlsSocketsOf = new WeakMap<Server, Set<Duplex>>()
  * Creates a server that does not listen yet.
  *
  * @param limits Bounds the sockets that have not become a WebSocket.
- * @param answer Answers a plain HTTP request; returns false for a request that the function does
- *   not answer.
+ * @param answer Answers a plain HTTP request, or returns false. Then the server answers with 426.
  * @throws {HoldfastError} `INVALID_OPTION` for an unusable certificate or key.
  */
 export function createHttpServer(
@@ -110,7 +109,7 @@ export function createHttpServer(
   }
 }
 
-/** The answers to requests that cannot be parsed, by the code of Node's error. */
+/** The answers to requests that Node cannot parse. The keys are the codes of Node's errors. */
 const answersByErrorCode: Readonly<Record<string, RefusedUpgrade>> = {
   HPE_HEADER_OVERFLOW: {
     status: '431 Request Header Fields Too Large',
@@ -126,7 +125,7 @@ const notHttpAnswer: RefusedUpgrade = {
   reason: 'The request is not proper HTTP',
 }
 
-/** Makes a server give a reason for a request that cannot be parsed; Node sends only a status. */
+/** Adds a reason to the answer to a request that cannot be parsed; Node sends only a status. */
 function explainClientErrors(server: Server): Server {
   return server.on('clientError', (error: NodeJS.ErrnoException, raw: Duplex) => {
     if (error.code === 'ECONNRESET' || !raw.writable) raw.destroy()
@@ -139,7 +138,7 @@ const fixForWorkers =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
 const portUsedByWorker = `another program is using the port, perhaps another worker: ${fixForWorkers}`
 
-/** Why a server cannot listen, by the code of the system's error. */
+/** Why a server cannot listen. The keys are the codes of the system's errors. */
 const listenErrors: Readonly<Record<string, string>> = {
   EADDRINUSE:
     'another program is using the port, perhaps another Holdfast broker: stop that program, or set ' +
@@ -214,9 +213,9 @@ export function checkListenOptions(port: unknown, host: unknown): void {
 }
 
 /**
- * Checks the server that `attach` gets. The workers of a `node:cluster`, such as those of PM2,
- * share the ports of their servers, so a client may connect to any worker. If each worker had a log
- * in memory, each worker would grant the same locks.
+ * Checks the server and the log for `attach`. The workers of a `node:cluster`, such as those of
+ * PM2, share the ports of their servers, so a client may connect to any worker. If each worker had
+ * a log in memory, each worker would grant the same locks.
  *
  * @throws {HoldfastError} `INVALID_OPTION` if `server` is not an HTTP server, or if a worker has a
  *   log in memory.
@@ -224,7 +223,7 @@ export function checkListenOptions(port: unknown, host: unknown): void {
 export function checkServer(server: unknown, log: Log): void {
   const isServer = typeof server === 'object' && server !== null && 'listen' in server
   if (!isServer) throw invalidOption('attach takes a server of node:http or node:https')
-  // A journal needs no check here, because a journal refuses a second broker.
+  // Only a shared log has a membership. A journal itself refuses a second broker.
   if (!cluster.isWorker || log.membership !== undefined || log.journal !== undefined) return
   throw invalidOption(
     'attach in a worker of node:cluster does not work with a log in memory, because every worker ' +

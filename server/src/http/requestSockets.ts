@@ -5,8 +5,8 @@
  * after its complete request. Without this limit, a flood of such sockets could use up the broker's
  * memory.
  *
- * At most `limits.pendingConnections` + 1,000 of these sockets may be open. `PendingConnections`
- * chooses the socket to destroy, fairly between the addresses.
+ * At most `limits.pendingConnections` + 1,000 of these sockets may be open. If more arrive,
+ * `PendingConnections` chooses the socket to destroy, fairly between the addresses.
  */
 import type { Server } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -57,7 +57,7 @@ export class RequestSockets {
     this.#pending = new PendingConnections({
       ...limits,
       pendingConnections: limits.pendingConnections + burstSockets,
-      // This limit is for connections whose handshake is not over, not for sockets.
+      // This limit counts only connections between the upgrade and the message `welcome`.
       pendingConnectionsPerAddress: off,
     })
   }
@@ -69,7 +69,7 @@ export class RequestSockets {
     if (remoteAddress === undefined) return
     const onClose = (): void => this.#forget(counted)
     const counted: CountedSocket = { socket, remoteAddress, peer: peerOf(socket), onClose }
-    // `isFull` is about the limit `connections`, which the broker checks after the upgrade.
+    // `isFull` means that `connections` is reached. The broker checks that limit after the upgrade.
     const { exceededLimit, displacedConnection } = this.#pending.add(counted, /* isFull */ false)
     if (displacedConnection !== undefined) {
       this.#forget(displacedConnection)

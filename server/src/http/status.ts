@@ -20,11 +20,15 @@ export type LogReport =
 /** The JSON of `/status`, where undefined fields are left out. */
 export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
   /**
-   * Whether the broker accepts new clients. False while the broker drains (prepares its end). With
-   * a shared log, `ready` is also false while the broker is not a member of the cluster.
+   * Whether the broker accepts new clients. False while the broker drains (closes its connections
+   * one by one before it stops). With a shared log, also false while the broker is not a member of
+   * the cluster.
    */
   readonly ready: boolean
-  /** The broker's cell (its part of all keys), such as `1/4`; undefined if it serves all keys. */
+  /**
+   * The cell (the part of the keys that the broker serves), such as `1/4`. Undefined if the broker
+   * serves all keys.
+   */
   readonly cell?: string | undefined
   readonly log: LogReport
 }

@@ -2,11 +2,13 @@
  * Decides which upgrades the broker accepts. An upgrade is the HTTP request with which a WebSocket
  * begins. These are the rules and the reasons for them:
  *
- * - An `Origin` must be in `origins`. The origin of the broker's own pages is allowed too, and with
- *   the setting `dev` every loopback origin. Browsers apply no same-origin policy to WebSockets, so
- *   any other web page that a person visits could reach a broker on that person's machine.
- * - The `Host` must be a name of this broker, as `isAllowedHost` explains. A web page can have its
- *   own host name resolve to this machine (DNS rebinding).
+ * - An `Origin`, if sent, must be in `origins`. The origin of the broker's own pages is allowed
+ *   too, and with the setting `dev` every loopback origin. Without this rule, any web page that a
+ *   person visits could reach a broker on that person's machine, because browsers apply no same-origin
+ *   policy to WebSockets.
+ * - The `Host` must be a name of this broker, as `isAllowedHost` explains. Otherwise a web page
+ *   could reach the broker under a host name of its own that resolves to this machine (DNS
+ *   rebinding).
  * - With neither `authenticate` nor `allowUnauthenticated`, the client must be a program on this
  *   machine.
  * - The rate of upgrades is limited.
@@ -111,7 +113,7 @@ export class UpgradePolicy {
     return { ...client, token }
   }
 
-  /** The refusal of an upgrade that exceeds the number of upgrades that may wait. */
+  /** The refusal of an upgrade because of the limit of waiting upgrades, `pendingConnections`. */
   tooManyWaiting({ address, secure }: ClientAddress): ClientRefusal {
     const limitName = 'pendingConnections'
     const limit = limitMessage(limitName, this.#settings.limits[limitName])
@@ -136,8 +138,8 @@ export class UpgradePolicy {
   }
 
   /**
-   * Whether the `Host` header is a name that only the broker can have: an IP address, a loopback
-   * name, or an item of `hosts`. The owner of any other name could serve web pages under that name.
+   * Whether the `Host` header is an allowed name that no attacker can own: an IP address, a
+   * loopback name, or an item of `hosts`. An attacker may serve web pages under any other name.
    */
   isUnspoofableHost(request: IncomingMessage): boolean {
     if (!this.isAllowedHost(request)) return false
@@ -211,20 +213,22 @@ function hostName(host: string | undefined): string | undefined {
  * ignored, because URLs appear in the logs of proxies.
  */
 function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformedToken {
-  const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
-  if (header !== undefined) return header.length <= maxTokenLength ? header : malformedToken
+  const [, headerToken] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
+  if (headerToken !== undefined) {
+    return headerToken.length <= maxTokenLength ? headerToken : malformedToken
+  }
   const offeredProtocols = (headers['sec-websocket-protocol'] ?? '')
     .split(',')
     .map((name) => name.trim())
-  // The broker's own subprotocol never holds a token.
-  const encoded = offeredProtocols.find(
+  // The broker's own subprotocol is no token, whatever its prefix.
+  const tokenProtocol = offeredProtocols.find(
     (name) => name !== subprotocol && name.startsWith(bearerPrefix),
   )
-  if (encoded === undefined) return undefined
-  const encodedToken = encoded.slice(bearerPrefix.length)
+  if (tokenProtocol === undefined) return undefined
+  const encodedToken = tokenProtocol.slice(bearerPrefix.length)
   const tokenBytes = Buffer.from(encodedToken, 'base64url')
-  // `Buffer.from` skips invalid characters. So the encoded token is valid only if encoding its
-  // bytes again gives the same text.
+  // `Buffer.from` skips invalid characters. Only if there are none, encoding the bytes again gives
+  // the same text.
   const isValid = encodedToken !== '' && tokenBytes.toString('base64url') === encodedToken
   if (!isValid) return malformedToken
   const decodedToken = tokenBytes.toString('utf8')

@@ -1,6 +1,6 @@
 /**
- * Limits the work for new connections in a turn of the event loop. An upgrade, the HTTP request
- * with which a WebSocket begins, is much work. So a hundred upgrades in one turn would delay all
+ * Limits the work for new connections in a turn of the event loop. An upgrade is the HTTP request
+ * with which a WebSocket begins. The work for a hundred upgrades in one turn would delay all
  * sessions. Upgrades beyond the budget of the turn wait for later turns. `AddressPacer` chooses
  * their order.
  *
@@ -28,11 +28,11 @@ export interface UpgradeQueueDeps {
   readonly scheduler: WorkScheduler
   readonly limits: BrokerLimits
   readonly clock: { monotonic(): number }
-  /** Calls back in this turn, after the broker has handled all input that has arrived. */
+  /** Calls back at the end of this turn, after the broker has handled the input of the turn. */
   readonly endOfTurn: (callback: () => void) => void
 }
 
-/** An upgrade that was passed to `add`. */
+/** An upgrade that waits, or that `add` is about to accept. */
 interface QueuedUpgrade extends Pick<Upgrade, 'remoteAddress'> {
   readonly upgrade: Upgrade
   /**
@@ -59,8 +59,8 @@ export class UpgradeQueue {
         return costs.upgrade
       },
     })
-    // No limit per address: `pendingConnectionsPerAddress` is for connections whose handshake
-    // is not over.
+    // No limit per address: `pendingConnectionsPerAddress` counts only connections between the
+    // upgrade and the message `welcome`.
     this.#pending = new PendingConnections({ ...limits, pendingConnectionsPerAddress: off })
   }
 
@@ -69,7 +69,7 @@ export class UpgradeQueue {
     const { remoteAddress, raw } = upgrade
     const waiting: QueuedUpgrade = { remoteAddress, upgrade, onClose: undefined }
     if (this.#pacer.tryNow(waiting)) return
-    // `isFull` is false here, because the broker checks the limit `connections` after the upgrade.
+    // `isFull` means that `connections` is reached. The broker checks that limit after the upgrade.
     const { exceededLimit, displacedConnection: displaced } = this.#pending.add(
       waiting,
       /* isFull */ false,

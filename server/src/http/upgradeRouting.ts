@@ -1,8 +1,8 @@
 /**
  * Routes the upgrades of an HTTP server to its brokers by path. An upgrade is the HTTP request with
  * which a WebSocket begins. The server may belong to the embedding program and may carry several
- * brokers, so all brokers of a server share one listener. This file also refuses upgrades, for
- * instance the upgrades of a path without a handler.
+ * brokers. They share one listener, which can tell whether any of them has the path. This file also
+ * refuses upgrades, for instance the upgrades of a path without a handler.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'

@@ -2,8 +2,8 @@
  * Adapts a WebSocket to the broker's {@link Socket}. While a client sends only common frames, the
  * adapter works on the TCP socket alone. The adapter makes a WebSocket of the package `ws` before
  * the first frame that the adapter cannot read or write itself, and before a closing handshake.
- * Most connections need such a WebSocket only for their closing handshake. So after a restart of
- * the broker, ten thousand clients come back sooner, and an idle connection takes less memory. Only
+ * Most connections need such a WebSocket only for their closing handshake. Making it so late saves
+ * memory, and saves time when thousands of clients come back after a restart of the broker. Only
  * this file, `webSocketServer.ts` and `fastPath` depend on `ws`.
  */
 import type { Socket as TcpSocket } from 'node:net'
@@ -24,7 +24,7 @@ const { endOfTurn } = nodeEnvironment
 
 /**
  * A socket with more unsent bytes than this is full. A full socket answers no ping. When the socket
- * is no longer full, the socket calls `onDrain`.
+ * is no longer full, the adapter calls `onDrain` of its listener.
  */
 const fullSocketBytes = 32 * 1024
 /** The greatest length of the header of a frame from the broker, in bytes. */
@@ -178,7 +178,7 @@ export class WsSocket implements Socket, ReadWebSocket {
     if (this.reader === undefined) this.makeWs()
   }
 
-  /** Closes the connection of a client that offers no subprotocol of the broker. */
+  /** Closes the connection of a client that does not offer the broker's subprotocol. */
   refuseSubprotocol(): void {
     this.close(closeCodes.subprotocol.code, closeCodes.subprotocol.reason)
   }
@@ -192,11 +192,11 @@ export class WsSocket implements Socket, ReadWebSocket {
     raw.off('close', onRawClose)
     raw[adapterField] = undefined
     const { wsOptions } = this.#shared
-    // `null` is the address of a WebSocket that `ws` makes for a server.
+    // For a WebSocket of a server, `ws` expects `null` in place of the URL.
     const websocket = new AdaptedWebSocket(null as unknown as string, undefined, wsOptions)
     websocket.setSocket(raw, noBytes, wsOptions)
     this.#adopt(websocket)
-    // `ws` has just added its `data` listener to the TCP socket. The reader takes its place.
+    // `ws` has just added its `data` listener to the TCP socket. The reader replaces this listener.
     this.reader?.onWsListens()
     if (!this.#isPaused) return
     websocket.pause()
@@ -241,7 +241,7 @@ export class WsSocket implements Socket, ReadWebSocket {
     this.reader?.onPause()
   }
 
-  /** Resumes in a later turn of the event loop, so that other connections are read first. */
+  /** Resumes at the end of this turn of the event loop, after other connections were read. */
   resume(): void {
     this.#isPaused = false
     if (this.#willResume) return
@@ -273,8 +273,8 @@ export class WsSocket implements Socket, ReadWebSocket {
       this.#isRawClosing = true
       this.#raw.destroy()
     }
-    // While the socket is paused and has unread frames, `#reportClose` does not report the close.
-    // `drop` has discarded these frames, so `resume` reports the close.
+    // Perhaps the close is not reported yet, because frames were unread. `drop` has discarded these
+    // frames, so `resume` reports the close.
     if (this.#hasClosed) this.resume()
   }
 
@@ -343,8 +343,8 @@ export class WsSocket implements Socket, ReadWebSocket {
 
   /** Reports the close to the listener once, after all frames that arrived before the close. */
   #reportClose(): void {
-    // False: the socket is paused, and frames are unread. After the pause, `#resumeNow` calls this
-    // method again.
+    // If frames are unread, the socket is paused. After the pause, `#resumeNow` calls this method
+    // again.
     if (this.reader?.readUnreadChunks() === false) return
     const { listener } = this
     this.listener = undefined

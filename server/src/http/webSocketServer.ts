@@ -25,8 +25,8 @@ import {
 const maxFragments = 16
 /**
  * How long `ws` waits for a closing handshake, in ms. A `Connection` waits for a shorter time, and
- * then terminates the socket. For a client that offers no valid subprotocol, the broker makes no
- * `Connection`, so only this timeout ends the handshake.
+ * then terminates the socket. For a client that does not offer the broker's subprotocol, the broker
+ * makes no `Connection`, so only this timeout ends the handshake.
  */
 const closeTimeout = 1_500
 
@@ -43,7 +43,7 @@ export interface UpgradeOptions {
   readonly isOwnPage: (request: IncomingMessage) => boolean
   /** Makes the broker's connection for a new socket. */
   readonly connect: (socket: Socket) => SocketListener
-  /** How many bytes a frame of a client may have. */
+  /** How many bytes a message of a client may have, in one frame or in several. */
   readonly frameBytes: number
   readonly byteCounters: ByteCounters
   readonly onRefused: (refusal: ClientRefusal, request: IncomingMessage) => void

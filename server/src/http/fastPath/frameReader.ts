@@ -4,12 +4,11 @@
  * a frame, and keeps some of them until the next frame.) Every other frame goes to `ws`, one frame
  * at a time.
  *
- * A pause of the socket stops the reader at the next frame, even within a chunk. The reader then
- * puts the unread bytes back into the socket, which emits these bytes again after the pause.
- * Otherwise one chunk of 64 KiB could make the broker handle thousands of frames of one client in
- * one turn of the event loop.
+ * A pause of the socket stops the reader at the next frame, even within a chunk, because a chunk of
+ * 64 KiB may have thousands of frames. The reader then puts the unread bytes back into the socket,
+ * which emits these bytes again after the pause.
  *
- * `index.ts` lists the assumptions about `ws`.
+ * `index.ts` lists what this file assumes about the inside of `ws`.
  */
 import { isUtf8 } from 'node:buffer'
 import type { Duplex } from 'node:stream'
@@ -31,7 +30,7 @@ const lengthBits = 0x7f
 const length16 = 126
 /** Marks a length that follows in eight bytes. */
 const length64 = 127
-/** The longest payload of a control frame that the protocol allows. */
+/** How many bytes of payload the protocol allows in a control frame. */
 const maxControlBytes = 125
 /** The longest text that the reader itself decodes, in bytes. A longer text needs `length64`. */
 const maxTextBytes = 0xffff
@@ -92,8 +91,8 @@ export class FrameReader {
   readonly #socket: Duplex
   readonly #listener: FrameListener
   readonly #limits: FrameLimits
-  /** The data listener of `ws`; undefined until `ws` has a WebSocket for the socket. */
-  #readByWs: OnData | undefined
+  /** The listener of `ws` for `data`; undefined until `ws` has a WebSocket for the socket. */
+  #wsOnData: OnData | undefined
   /** The bytes of an incomplete frame. */
   #partial: Buffer | undefined
   /** Undefined unless a frame is being forwarded or skipped, or a fragmented message has begun. */
@@ -146,8 +145,8 @@ export class FrameReader {
    * call this method directly after `ws` got a WebSocket for the socket.
    */
   onWsListens(): void {
-    this.#readByWs = this.#socket.listeners('data').at(-1) as OnData
-    this.#socket.off('data', this.#readByWs)
+    this.#wsOnData = this.#socket.listeners('data').at(-1) as OnData
+    this.#socket.off('data', this.#wsOnData)
   }
 
   /** The number of bytes that have arrived and are not read yet. */
@@ -185,17 +184,17 @@ export class FrameReader {
       if (forwarded !== undefined && forwarded.bytesLeft > 0) {
         at = this.#forward(forwarded, data, at)
       } else {
-        // The reader joins a text from at most two chunks, because joining many small chunks costs
-        // quadratic time. `ws` reads a text that came in more chunks. Only the first frame (`at` is
-        // 0) can begin with the bytes of `partial`, and its text has two chunks already.
+        // Join a text from at most two chunks, because joining many small chunks costs quadratic
+        // time. A frame that begins with `partial` (so `at` is 0) has its two chunks already. If
+        // this frame is still incomplete, `ws` reads it.
         at = this.#beginFrame(data, at, partial === undefined || at > 0)
       }
     }
   }
 
   /**
-   * Called when the socket closes, before the listener of `ws`. Removes the unread bytes from the
-   * socket and keeps them in this reader, so that they stay unread while the socket is paused.
+   * Called when the socket closes, before the listener of `ws`. Moves the unread bytes from the
+   * socket into this reader. Otherwise `ws` would read the bytes, even while the socket is paused.
    */
   end(): void {
     if (this.#state === 'left to ws') return
@@ -211,8 +210,8 @@ export class FrameReader {
 
   /**
    * Reads the chunks that were unread when the socket closed, until the socket is paused. Handles
-   * only texts that are whole messages and drops all other frames, because the client cannot rely
-   * on other frames after its connection broke.
+   * only texts that are whole messages. Drops all other frames, because `ws` reads nothing after
+   * the close.
    *
    * @returns Whether all chunks were read.
    */
@@ -248,9 +247,9 @@ export class FrameReader {
     const length = payloadLength(data, at)
     const end = start + length
     const isText = firstByte === wholeText && length <= maxTextBytes
-    const isSkipped = this.#shouldSkip(isText)
-    if (!isSkipped && this.#exceedsLimits(opcode, length)) return this.#leaveToWs(data, at)
-    if (isText && !isSkipped) {
+    const shouldSkip = this.#shouldSkip(isText)
+    if (!shouldSkip && this.#exceedsLimits(opcode, length)) return this.#leaveToWs(data, at)
+    if (isText && !shouldSkip) {
       if (end > data.length && mayJoin) return this.#keepPartial(data, at)
       const text = end <= data.length ? readText(data, start, end) : undefined
       if (text !== undefined) {
@@ -262,8 +261,8 @@ export class FrameReader {
     const { fragments = 0, messageBytes = 0 } = this.#forwarded ?? {}
     this.#forwarded = {
       bytesLeft: end - at,
-      // After the socket has closed, `ws` cannot read a text that this reader could not decode.
-      isSkipped: isSkipped || this.#state === 'ended',
+      // A text that this reader could not decode is left to `ws`, but not after the socket closed.
+      isSkipped: shouldSkip || this.#state === 'ended',
       firstByte,
       fragments: isData ? fragments + 1 : fragments,
       messageBytes: isData ? messageBytes + length : messageBytes,
@@ -289,7 +288,7 @@ export class FrameReader {
     // Keep the state only while a fragmented message is unfinished.
     if (endsMessage || frame.fragments === 0) this.#forwarded = undefined
     if (frame.isSkipped) return end
-    // Report a fragment as a control frame, because a fragment costs as much work.
+    // Report a fragment as a control frame, because both cost the same work.
     if (isControl || !isFinal || opcode === opcodes.continuation) this.#listener.onControlFrame()
     // If `ws` emitted no message, `ws` has refused the message, for instance because of invalid
     // UTF-8.
@@ -301,8 +300,8 @@ export class FrameReader {
   }
 
   /**
-   * Whether to skip a frame. While the broker closes the connection, only the client's close frame
-   * counts. After the socket has closed, only texts count (see `readUnreadChunks`).
+   * Whether to skip a frame that is not a close frame. While either end closes the connection, all
+   * such frames are skipped. After the socket has closed, texts are read (see `readUnreadChunks`).
    */
   #shouldSkip(isText: boolean): boolean {
     if (this.#state === 'ended') return !isText
@@ -334,17 +333,17 @@ export class FrameReader {
   #leaveToWs(data: Buffer, at: number): number {
     if (this.#state === 'ended') return data.length
     this.#state = 'left to ws'
-    const readByWs = this.#wsListener()
+    const wsOnData = this.#wsListener()
     this.#socket.off('data', onData)
-    this.#socket.on('data', readByWs)
-    if (at < data.length) readByWs.call(this.#socket, data.subarray(at))
+    this.#socket.on('data', wsOnData)
+    if (at < data.length) wsOnData.call(this.#socket, data.subarray(at))
     return data.length
   }
 
   /** The data listener of `ws`. Makes the WebSocket of `ws` if there is none yet. */
   #wsListener(): OnData {
-    if (this.#readByWs === undefined) this.#websocket.makeWs()
-    return this.#readByWs!
+    if (this.#wsOnData === undefined) this.#websocket.makeWs()
+    return this.#wsOnData!
   }
 }
 
@@ -378,7 +377,7 @@ function isValid(firstByte: number, secondByte: number, hasOpenMessage: boolean)
   return isControl && (firstByte & finalBit) !== 0 && (secondByte & lengthBits) <= maxControlBytes
 }
 
-/** The bytes of a header: two bytes, the two or eight bytes of a longer length, and the mask. */
+/** The size of a header: two bytes, two or eight more for a length above 125, and the mask. */
 function headerBytes(secondByte: number): number {
   const length = secondByte & lengthBits
   return (length < length16 ? 2 : length === length16 ? 4 : 10) + maskBytes
