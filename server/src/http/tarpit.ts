@@ -10,7 +10,7 @@ import { refuse } from './upgradeRouting.js'
 
 /** How long a refusal is delayed, in ms. */
 const delayMs = 500
-/** How many refusals are delayed at a time. Further sockets are closed without an answer. */
+/** How many refusals may be delayed at a time. Further sockets are closed without an answer. */
 const maxDelayed = 1_000
 
 export class Tarpit {

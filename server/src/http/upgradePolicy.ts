@@ -3,9 +3,9 @@
  * begins. These are the rules and the reasons for them:
  *
  * - An `Origin`, if sent, must be in `origins`. The origin of the broker's own pages is allowed
- *   too, and with the setting `dev` every loopback origin. Without this rule, any web page that a
- *   person visits could reach a broker on that person's machine, because browsers apply no same-origin
- *   policy to WebSockets.
+ *   too, and with the setting `dev` every loopback origin. Browsers apply no same-origin policy
+ *   to WebSockets. So without this rule, any web page that a person visits could reach a broker on
+ *   that person's machine.
  * - The `Host` must be a name of this broker, as `isAllowedHost` explains. Otherwise a web page
  *   could reach the broker under a host name of its own that resolves to this machine (DNS
  *   rebinding).

@@ -1,7 +1,8 @@
 /**
- * Encodes WebSocket text frames of printable ASCII, because nearly all frames of a broker are of
- * this kind. Header and payload are one string, so that a frame is one small write. `ws` would make
- * two buffers for the frame, which would cost about as much time as all other work for a message.
+ * Encodes WebSocket text frames of printable ASCII without `ws`. Nearly all frames of a broker are
+ * of this kind. Header and payload are one string, so that a frame is one small write. `ws` would
+ * make two buffers for a frame, and this would take about as much time as all other work for a
+ * message.
  */
 
 /** The first byte of a text frame that is a whole message. */
