@@ -3,8 +3,8 @@
  * records are the sessions, locks, waiting requests, calls at barriers, and kept results of `once`
  * (a function that runs once for all callers of a key). The hash of a session includes its attach
  * epoch (the number of its connection). Every effect (change of the table) adds the hashes of new
- * records and subtracts the hashes of former records. So the digest is cheap even for a million
- * locks. The digest does not depend on the order of the records.
+ * records and subtracts the hashes of former records. So an update of the digest is cheap even if
+ * the table has a million locks. The digest does not depend on the order of the records.
  *
  * Brokers that have applied the same entries (batches of commands) of the log have equal digests,
  * unless the table of a broker is wrong.
@@ -72,7 +72,7 @@ export class Digest extends HashSum {
     for (const kept of table.keptResults.values()) this.#keptResult(kept, 1)
   }
 
-  /** The digest of a table that was restored from the items of `itemDigest`. */
+  /** The digest of a table that was restored from the snapshot whose digest is `itemDigest`. */
   static ofItems(itemDigest: ItemDigest): Digest {
     const digest = new Digest(new LockTable())
     digest.copyFrom(itemDigest)
@@ -141,8 +141,8 @@ export class Digest extends HashSum {
   }
 
   /**
-   * Adds or subtracts a lock as it is now, unless the former mode or fence is given. After an
-   * upgrade a lock keeps its first fence as its identity, and has a newer `presentFence`.
+   * Adds or subtracts a lock as it is now, unless its former `mode` or `presentFence` is given.
+   * After an upgrade a lock keeps its first `fence` as its identity; its `presentFence` is newer.
    */
   #lock(lock: Lock, sign: Sign, mode = lock.mode, presentFence = lock.presentFence): void {
     const { fence, session, key, extras } = lock
@@ -175,7 +175,7 @@ export class Digest extends HashSum {
  * items has an equal {@link Digest}.
  */
 export class ItemDigest extends HashSum {
-  /** The keys of the results of `once` among the items so far, by fence. */
+  /** The keys of the `result` items so far, by fence. */
   readonly #resultKeys = new Map<number, string>()
 
   add(item: SnapshotItem): void {
@@ -199,7 +199,7 @@ export class ItemDigest extends HashSum {
         this.addHash(barrierCallText(item), 1)
         break
       case 'result':
-        // The item `result` is no record of the table. The later item `kept` needs this key.
+        // Not hashed here: if the result is kept, a later item `kept` adds its hash with this key.
         this.#resultKeys.set(item.fence, item.key)
         break
       case 'kept':
@@ -264,14 +264,14 @@ function keptText(fence: number, key: string | undefined): string {
 type HashedTerms = Pick<ExtraTerms, 'permits' | 'capacity' | 'maxHold' | 'once'>
 
 /**
- * The terms of a lock or request, as text; empty if the terms are undefined. The digest need not
- * cover which locks or requests form a set (one lock on several keys). The locks of a set have the
- * same fence, and its requests have the same session and id.
+ * The terms of a lock or request, as text; empty if the terms are undefined. The text does not say
+ * which locks form a set (one call that locks several keys), because the locks of a set have the
+ * same fence. The waiting requests of a set have the same session and id.
  */
 function termsText(terms: HashedTerms | undefined): string {
   if (terms === undefined) return ''
   const { permits, capacity, maxHold, once } = terms
-  // A `once` never has permits.
+  // A lock or request of `once` never has permits.
   const onceText = once ? ' once' : ''
   const permitsOrOnce = permits === undefined ? onceText : ` ${permits}/${capacity}`
   return maxHold === undefined ? permitsOrOnce : `${permitsOrOnce} ${maxHold} ms`

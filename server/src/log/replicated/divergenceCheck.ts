@@ -1,10 +1,10 @@
 /**
  * Checks that the lock tables of all brokers that share a command log are equal. In each round,
- * every broker takes the digest (checksum) of its table at the same position, and appends the
- * digest to the log. A round begins every 1,000 entries (batches of commands). A round also begins
- * when the oldest member (the broker that joined the log first) requests a round, at most every
- * 5 s. The digest of the majority is right. A broker with another digest stops, because the broker
- * cannot trust its table.
+ * every broker takes the digest (checksum) of its table after the same entry (batch of commands),
+ * and appends the digest to the log. A round begins every 1,000 entries. The oldest member (the
+ * broker that joined the log first) also requests a round when the last round was 5 s ago. The
+ * digest of the majority is right. A broker with another digest stops, because the broker cannot
+ * trust its table.
  *
  * Without a majority, for example with two brokers whose digests differ, no broker can know which
  * table is right. Then all brokers stop, because with different tables two brokers could grant the
@@ -14,7 +14,7 @@
 import type { HoldfastError } from '@holdfast/shared'
 import { divergenceUndecided, tablesDiffer } from './logErrors.js'
 
-/** A round begins at the latest after this many entries. */
+/** A round begins when the count of valid entries is a multiple of this number. */
 const entriesBetweenRounds = 1_000
 /**
  * The time from one round until the oldest member requests the next round, in ms. The oldest member
@@ -25,8 +25,8 @@ const msBetweenRounds = 5_000
 /** One round, until the round is decided or the next round begins. */
 interface DigestRound {
   /**
-   * The position of the entry after which the digests are taken. The position identifies the round.
-   * A count of entries cannot, because a broker that missed an entry counts too few.
+   * The position in the log of the entry after which the digests are taken. Identifies the round: a
+   * broker that missed an entry has a wrong count of entries, but the right positions.
    */
   readonly position: number
   /** The digest of this broker's table. */
@@ -51,7 +51,7 @@ export class DivergenceCheck {
   /** Whether a command was applied in this interval. */
   #hasNewCommands = false
 
-  /** Whether a round begins when the log has this many valid entries. */
+  /** Whether a round begins when this many valid entries were applied. */
   beginsRoundAfter(entryCount: number): boolean {
     return entryCount % entriesBetweenRounds === 0
   }
@@ -67,9 +67,9 @@ export class DivergenceCheck {
   }
 
   /**
-   * Whether the last round is so long ago that the oldest member should request a round. The
-   * request is an entry, so all brokers begin the round after the same entry although their clocks
-   * differ.
+   * Whether the oldest member should request a round, because the last round is long ago and
+   * commands were applied since. All brokers begin the round after the entry with the request, so
+   * their clocks may differ.
    */
   isRequestDue(now: number): boolean {
     return this.#hasNewCommands && now - (this.#intervalStart ?? now) >= msBetweenRounds
@@ -91,9 +91,10 @@ export class DivergenceCheck {
 
   /** Adds the digest of a broker, which may be this broker. Ignores a digest of another round. */
   addDigest(broker: string, [position, value]: readonly [number, string]): void {
-    const { digests } = this.#round?.position === position ? this.#round : {}
+    if (this.#round?.position !== position) return
+    const { digests } = this.#round
     // Only the first digest of a broker counts.
-    if (digests?.has(broker) === false) digests.set(broker, value)
+    if (!digests.has(broker)) digests.set(broker, value)
   }
 
   /**

@@ -18,15 +18,18 @@ export interface ClusterConfig {
   readonly format: number
   /** Silence, in ms, after which a broker is declared dead. */
   readonly deadMs: number
-  /** The name of the cluster, in case two clusters use the same location by mistake. */
+  /** The name of the cluster. Detects that two clusters use the same log by mistake. */
   readonly cluster: string
 }
 
 /** The replicated state (the lock table and the member list) after the entry at a position. */
 export interface StoredSnapshot {
-  /** The position of the last entry in the snapshot. */
+  /** The position of the last entry that the snapshot covers. */
   readonly position: number
-  /** The saved parts. The iterator throws a `DamagedChunkError` if a part is missing or damaged. */
+  /**
+   * The saved parts. An engine may store several parts as one chunk. The iterator throws a
+   * `DamagedChunkError` if a chunk is missing or damaged.
+   */
   readonly parts: AsyncIterable<string>
 }
 
@@ -34,9 +37,9 @@ export interface StoredSnapshot {
 export interface LogListener {
   /** Called once for each entry after the start position, in order. Positions may have gaps. */
   entry(position: number, entry: string): void
-  /** The log has compacted (dropped) the next entries. The engine makes no call after this call. */
+  /** The entries to deliver next were compacted (dropped). The engine makes no call after this. */
   compacted(): void
-  /** The log has been replaced or damaged. The engine makes no call after this call. */
+  /** The log has been replaced or damaged. The engine makes no call after this. */
   failed(error: HoldfastError): void
 }
 
@@ -56,8 +59,8 @@ export interface Engine {
    * readers ignore duplicates. A duplicate can arrive after a newer entry of the same broker.
    *
    * @param slot The id of the appending incarnation (one life of a broker in the log), which has
-   *   one append under way at a time. An engine may store only the newest entry of a slot, as long
-   *   as every listener gets every entry.
+   *   one append under way at a time. An engine may overwrite the former entry of a slot, if its
+   *   history still delivers the former entry to every listener.
    */
   append(slot: string, entry: string): Promise<void>
   /**
@@ -69,8 +72,8 @@ export interface Engine {
    */
   follow(position: number, listener: LogListener): { stop(): void }
   /**
-   * How many characters a part of a snapshot has. Default 65,536. The broker may apply entries
-   * between two parts, so shorter parts delay entries less.
+   * The length of the parts that {@link saveSnapshot} gets, in characters. Default 65,536. The
+   * broker may apply entries between two parts, so shorter parts delay entries less.
    */
   readonly partLength?: number | undefined
   /** Loads the newest snapshot; undefined if there is none. */
@@ -79,16 +82,16 @@ export interface Engine {
    * Stores a snapshot, and returns true. If another broker has stored a snapshot of this or a later
    * position meanwhile, removes the parts stored so far and returns false.
    *
-   * @param parts The text of the snapshot in parts of at most about 256 KiB. The engine reads one
-   *   part after the other.
+   * @param position The position of the last entry that the snapshot covers.
+   * @param parts The text of the snapshot in parts. The engine reads one part after the other.
    */
   saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean>
   /**
    * Allows the engine to drop entries up to this position. The engine must keep the two newest
    * snapshots and the entries after the older of the two. The engine may drop older snapshots.
    *
-   * @param liveSlots The slots in use. An engine that stores only the newest entry of each slot may
-   *   drop the entries of all other slots.
+   * @param liveSlots The slots in use. An engine that overwrites the entries of a slot may remove
+   *   all other slots.
    */
   compact(position: number, liveSlots: readonly string[]): Promise<void>
   /**
@@ -121,7 +124,7 @@ export interface EngineSource {
   create(): Engine
   /**
    * A module for a worker thread. The module calls `runSnapshotThread` with a function that creates
-   * an engine from these options. Undefined if snapshots are made in this thread.
+   * an engine from `options`. Undefined if snapshots are made in this thread.
    */
   readonly snapshotWorker?: { readonly thread: URL; readonly options: unknown } | undefined
 }

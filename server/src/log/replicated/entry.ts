@@ -1,5 +1,5 @@
 /**
- * One entry of the replicated log (the command log that several brokers share), as text. Most
+ * The entries of the replicated log (the command log that several brokers share), as text. Most
  * entries are batches of commands; other entries tell that a broker joins or leaves.
  *
  * An entry names its sender, which is an incarnation (one life of a broker in the log). An entry
@@ -16,7 +16,7 @@ import { formatVersion, invalidEntry, newerCommand, newerFormat } from './logErr
 interface EntryBase {
   /** The incarnation that sent the entry. */
   readonly broker: string
-  /** Number of the entry among the entries of its incarnation. The `join` has number 1. */
+  /** The number of the entry within its incarnation. The `join` has number 1. */
   readonly n: number
   /** The sender's wall time, in ms since 1970, for display. */
   readonly at: number
@@ -115,7 +115,8 @@ export function decodeEntry(text: string, position: number): LogEntry {
   }
   const { v, broker, n, at, join, leave, commands } = (value ?? {}) as Record<string, unknown>
   if (typeof v === 'number' && v > formatVersion) throw newerFormat(v)
-  // An entry has one of three fields: `join` is an object, `leave` is true, `commands` is a list.
+  // An entry has exactly one of these fields: the object `join`, `leave: true`, or the list
+  // `commands`. The type of a list is 'object', too.
   const contents = [join, leave, commands].filter((content) => content !== undefined)
   const [content] = contents
   if (

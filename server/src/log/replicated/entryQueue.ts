@@ -10,13 +10,13 @@ import { turnMsOf } from '../../platform/turns.js'
 export type EntrySteps = Generator<undefined, void, undefined>
 
 /**
- * If more characters of entries wait, the queue pauses no more. The event loop then reads nothing,
- * so the engine cannot deliver entries faster than this broker handles them.
+ * If the waiting entries have more characters than this, the queue does not pause. Meanwhile the
+ * event loop reads nothing, so the engine cannot deliver more entries.
  */
 const maxWaitingCharacters = 16 * 1024 * 1024
 /**
- * If the entries of a turn take less time than this, in ms, the queue does not ask for the end of
- * the turn. The time then counts for the next turn, too.
+ * If the entries of a turn take less time than this, in ms, the queue does not schedule
+ * `#beginTurn`. The next turn then begins with this time in `#usedMs`.
  */
 const ignoredMs = 1
 
@@ -40,7 +40,7 @@ export class EntryQueue {
   /** Whether this turn has no time left, so that the other entries wait for the next turn. */
   #isTurnOver = false
   /** Whether `#beginTurn` will be called at the end of this turn. */
-  #isNextTurnOrdered = false
+  #isBeginTurnScheduled = false
 
   constructor(environment: Pick<LogEnvironment, 'clock' | 'endOfTurn' | 'turnMs'>) {
     this.#environment = environment
@@ -74,16 +74,17 @@ export class EntryQueue {
   #run(): void {
     const { clock, endOfTurn } = this.#environment
     const turnMs = turnMsOf(this.#environment)
-    const began = clock.monotonic() - this.#usedMs
+    // As if the earlier entries of this turn had been handled just now.
+    const turnStart = clock.monotonic() - this.#usedMs
     this.#isRunning = true
     while (this.#waiting.length > 0 && this.#mayStep()) {
       this.#step()
-      this.#usedMs = clock.monotonic() - began
+      this.#usedMs = clock.monotonic() - turnStart
       this.#isTurnOver = this.#usedMs >= turnMs
     }
     this.#isRunning = false
-    if (this.#isNextTurnOrdered || (!this.#isTurnOver && this.#usedMs < ignoredMs)) return
-    this.#isNextTurnOrdered = true
+    if (this.#isBeginTurnScheduled || (!this.#isTurnOver && this.#usedMs < ignoredMs)) return
+    this.#isBeginTurnScheduled = true
     endOfTurn(this.#beginTurn)
   }
 
@@ -96,7 +97,7 @@ export class EntryQueue {
     this.#isMidEntry = true
     entry.steps ??= entry.begin()
     const isDone = entry.steps === undefined || entry.steps.next().done === true
-    // The step may have called `clear`.
+    // Stop here also if the step has called `clear`.
     if (this.#waiting[0] !== entry || !isDone) return
     this.#waiting.shift()
     this.#waitingCharacters -= entry.characters
@@ -104,7 +105,7 @@ export class EntryQueue {
   }
 
   readonly #beginTurn = (): void => {
-    this.#isNextTurnOrdered = false
+    this.#isBeginTurnScheduled = false
     this.#isTurnOver = false
     this.#usedMs = 0
     this.#run()

@@ -1,10 +1,9 @@
 /**
  * One incarnation: one life of a broker in the shared log. The incarnation appends numbered entries
  * (batches of commands), one at a time. Its first entry is a `join`. The incarnation ends with a
- * `leave`, or with the end of its self-lease. The self-lease is how long a broker may serve without
- * a new entry of its own. If the outcome of an append is unknown, the incarnation appends the same
- * entry again until the entry is known to be in the log. Only then does the incarnation make the
- * next entry.
+ * `leave`, or with the end of its self-lease (how long it may serve without a new own entry). If
+ * the outcome of an append is unknown, the incarnation appends the same entry again until the entry
+ * is known to be in the log. Only then does the incarnation make the next entry.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { CommandQueue } from './commandQueue.js'
@@ -12,7 +11,7 @@ import type { Engine } from './engine.js'
 import { encodeCommands, encodeEntry, type MemberNotices } from './entry.js'
 import { heartbeatMsFor, SelfLease } from './selfLease.js'
 
-/** The first and the longest pause before an entry is appended again, in ms. The pause doubles. */
+/** The first and the longest pause before an append is repeated, in ms. Each retry doubles it. */
 const retryMs = { first: 20, most: 250 }
 
 export interface IncarnationDeps {
@@ -108,8 +107,8 @@ export class Incarnation {
   }
 
   /**
-   * Sends an entry soon, even if no command waits: with these notices for the other brokers, or
-   * without notices as a heartbeat.
+   * Sends an entry soon, with these notices for the other brokers. The entry is sent even if there
+   * are no commands and no notices. Such an entry is a heartbeat.
    */
   sendEntrySoon(notices?: MemberNotices): void {
     this.#unsentNotices =
@@ -125,8 +124,8 @@ export class Incarnation {
   }
 
   /**
-   * Sends the waiting commands at the end of this turn of the event loop, or after the append that
-   * is under way.
+   * Sends the waiting commands at the end of this turn of the event loop. If an append is under
+   * way, does nothing, because `#onAppended` sends the commands.
    */
   flushSoon(): void {
     if (this.#isFlushScheduled || this.#isAppending || this.#isOver) return

@@ -1,15 +1,16 @@
 /**
- * The permanent errors of a replicated log (a command log that several brokers share). A broker
- * that finds a permanent error stops, because granting from a damaged lock table would be worse
- * than granting no lock.
+ * The errors of a replicated log (a command log that several brokers share). All are permanent,
+ * except `DamagedChunkError`. A broker that finds a permanent error stops, because granting from a
+ * damaged lock table would be worse than granting no lock.
  */
 import { HoldfastError } from '@holdfast/shared'
 
 /**
  * The format of entries and snapshots, which is not stable before version 1.0 of Holdfast. The
  * number rises when the lock table gets commands or snapshot items that an older broker would not
- * understand. Format 1 had no permits (locks of several holders) and no sets (locks of several
- * keys). Format 2 had no owner epochs.
+ * understand. Format 1 had no permits (locks of several holders) and no sets (calls that lock
+ * several keys). Format 2 had no owner epochs (numbers that rise when a session gets another owner
+ * broker).
  */
 export const formatVersion = 3
 
@@ -46,7 +47,7 @@ export function damagedSnapshot(cause?: unknown): HoldfastError {
 
 /**
  * A chunk of a stored snapshot is missing or damaged. The error is not permanent, because another
- * broker may have replaced the snapshot since this broker began to read it, or may still do so.
+ * broker may have replaced the snapshot already, or may replace it later.
  */
 export class DamagedChunkError extends HoldfastError {
   /** The position of the damaged snapshot. */

@@ -38,7 +38,7 @@ export class LogReader {
   readonly #deps: LogReaderDeps
   /** The received entries that this broker has not handled yet. */
   readonly #entryQueue: EntryQueue
-  /** The stream of entries; undefined before the first entry is read. */
+  /** The stream of entries; undefined until {@link readFrom} begins the stream. */
   #subscription: { stop(): void } | undefined
   #snapshotCatchUp: SnapshotCatchUp | undefined
   /** The most parts that a single attempt to load a snapshot has loaded. */
@@ -93,7 +93,7 @@ export class LogReader {
     this.#subscription = engine.follow(snapshot?.position ?? 0, {
       entry: (position, text) =>
         this.#entryQueue.add(text.length, () => handleEntry(position, text)),
-      // This broker first handles the entries that it has received before.
+      // The queue calls `#onCompacted` after the entries that were received before.
       compacted: () => this.#entryQueue.add(0, this.#onCompacted),
       failed: onFailed,
     })

@@ -16,8 +16,8 @@ import {
 } from './entry.js'
 
 /**
- * How many dead incarnations are remembered, so that their late entries stay invalid. The bound
- * keeps the list short, because every snapshot has the list.
+ * How many dead incarnations are remembered, so that their late entries stay invalid. The number
+ * has a bound, because every snapshot has all remembered incarnations.
  */
 const maxDeadKept = 1_000
 
@@ -63,8 +63,8 @@ export class MemberList {
   /**
    * Finds a missing entry: an entry that precedes `entry` in the log, but that this list has not
    * applied. Returns undefined if no entry is missing. The caller must call this method before
-   * `applyEntry`, because a list that goes on without an entry differs from the lists of the other
-   * brokers.
+   * `applyEntry`, and must not apply `entry` without the missing entry. Otherwise this list would
+   * differ from the lists of the other brokers.
    *
    * Two things prove that the log has an earlier entry:
    * - Entry n of a sender proves entry n - 1. A broker sends an entry only when it knows that its
@@ -143,7 +143,7 @@ export class MemberList {
     return []
   }
 
-  /** Removes a member. Returns the command that moves the member's sessions to the new owner. */
+  /** Removes a member. The returned `restart` moves the member's sessions to the new owner. */
   #declareDead(broker: string, newOwner: string, at: number): Command {
     this.#live.delete(broker)
     this.#addDead(broker)

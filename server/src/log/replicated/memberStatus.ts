@@ -1,7 +1,8 @@
 /**
- * What operators see of one broker in a shared log: how late its entries (batches of commands)
- * return, which problem the broker has, and how often the broker has resigned or has taken over
- * sessions. The status makes no decision: `clusterMember.ts` decides what the broker does.
+ * What operators see of one broker in a shared log: how late the log delivers the broker's own
+ * entries (batches of commands) back, and which problem the broker has. Also how often the broker
+ * has resigned (disconnected its clients and joined again) or has taken over sessions. The status
+ * makes no decision: `clusterMember.ts` decides what the broker does.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { LogStatus } from '../../observability/logStatus.js'
@@ -36,7 +37,7 @@ export interface MemberState {
 
 export class MemberStatus {
   readonly #deps: MemberStatusDeps
-  /** How long the newest returned entry took from its sending to its return, in ms. */
+  /** The time from the sending to the return of the newest returned entry, in ms. */
   #lagMs: number | undefined
   /**
    * When the oldest unreturned entry of the former incarnations was sent; undefined if no such
@@ -57,7 +58,7 @@ export class MemberStatus {
     this.#deps = deps
   }
 
-  /** Whether the current attempt fails because of a wrong setting, such as a missing right. */
+  /** Whether the current attempt fails because of a wrong setting, such as a missing permission. */
   get isMisconfigured(): boolean {
     return this.#isMisconfigured
   }
@@ -128,8 +129,8 @@ export class MemberStatus {
 
   /**
    * How late the log returns the entries of this broker, in ms: the age of the oldest own entry
-   * that has not returned, also of former incarnations, or the time of the newest returned entry if
-   * that time is longer. Undefined before the first entry.
+   * that has not returned (of any incarnation), but at least `#lagMs`. Undefined before the first
+   * entry.
    */
   #currentLagMs(selfLease: SelfLease | undefined): number | undefined {
     const unreturnedSince = this.#unreturnedSince ?? selfLease?.oldestUnreturnedAt

@@ -2,8 +2,8 @@
  * A command log that several brokers share. An entry is a batch of the commands of one broker. An
  * engine (the storage, such as etcd) puts the entries of all brokers into one order. Each broker
  * appends the commands of its own clients, applies all entries in that order, and acts for its own
- * clients. There is no leader: the entries also say which brokers are members, and which broker
- * takes over the sessions of a dead broker.
+ * clients. No leader is needed, because all brokers learn from the entries which brokers are
+ * members, and which broker takes over the sessions of a dead broker.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
@@ -70,7 +70,7 @@ export class ReplicatedLog implements Log, Membership {
   readonly #snapshots: SnapshotScheduler
   /** How many brokers the log is for. */
   readonly #brokerCount: number
-  /** The name of this broker for operators; `name` is its name among the members. */
+  /** The name of this broker for operators; `name` is the id of its present incarnation. */
   readonly #givenName: string | undefined
   /** The addresses of other logs in the same storage, for a warning to the operator. */
   #otherLogs: readonly string[] = []
@@ -80,7 +80,7 @@ export class ReplicatedLog implements Log, Membership {
   #member: ClusterMember | undefined
   /** Rejects the `start` that is under way. Set by `start`. */
   #abortStart: (error: HoldfastError) => void = () => {}
-  /** Ends the wait of `close`, when the broker has left or when the member has failed. */
+  /** Ends the wait of `close` when the cluster member has left or failed. */
   #onLeft: () => void = () => {}
   #closed: Promise<void> | undefined
 
@@ -282,8 +282,8 @@ export class ReplicatedLog implements Log, Membership {
 
 /**
  * The name of a cluster whose brokers serve one cell (a share of all keys). The name has the cell,
- * such as `1/4`, so that only brokers with the same cell and number of cells can share a log.
- * Otherwise the same key could be locked in two logs.
+ * such as `1/4`, so that brokers with another cell or number of cells cannot join the log. If they
+ * could join, the same key could be locked in two logs.
  */
 function clusterOfCell(cluster: string, cell: string | undefined): string {
   if (cell === undefined) return cluster

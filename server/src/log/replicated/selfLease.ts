@@ -60,7 +60,7 @@ export class SelfLease {
   /**
    * Must be called when an own entry has returned. Extends the lease.
    *
-   * @returns The time at which the entry was first sent.
+   * @returns The time at which the entry was first sent; undefined if the entry is unknown.
    */
   onOwnEntry(entryNumber: number): number | undefined {
     let sentAt: number | undefined
@@ -87,9 +87,10 @@ export class FailureDetector {
   /** When the last entry of each member arrived, on a clock that excludes stalls of the log. */
   readonly #lastEntryAt = new Map<string, number>()
   /**
-   * Members that have been silent for too long. Each time {@link onOwnEntry} suspects a member or
-   * returns the member as dead, the map gets the number of this broker's newest sent entry. A dead
-   * member stays in this map until {@link remove} is called.
+   * Members that have been silent for too long, each with the number of this broker's newest sent
+   * entry at that time. {@link onOwnEntry} returns the member as dead when an own entry with a
+   * higher number has returned. The dead member then gets a new number, and stays in this map until
+   * {@link remove} is called.
    */
   readonly #suspects = new Map<string, number>()
   /** How long the log has stalled in total, in ms. */
@@ -155,8 +156,8 @@ export class FailureDetector {
     this.#stalledMs += Math.max(0, now - this.#returnedAt - this.#ordinaryGapMs)
     this.#returnedAt = now
     const compensatedNow = now - this.#stalledMs
-    // On the clock without stalls, an entry that arrived during the stall would be in the future.
-    // Such an entry counts as if it arrived now.
+    // The time of an entry that arrived during the stall does not exclude the stall, and so may be
+    // in the future now. Such an entry counts as if it arrived now.
     for (const [other, lastEntryAt] of this.#lastEntryAt) {
       if (lastEntryAt > compensatedNow) this.#lastEntryAt.set(other, compensatedNow)
     }
