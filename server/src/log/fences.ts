@@ -3,10 +3,11 @@
  * restarts of the broker, so that a protected resource can reject the holder of an older lock.
  *
  * Without a fence file, fences begin at the wall clock in ms times 1,024. These fences are higher
- * than all fences of an earlier broker, unless that broker granted more than a million locks a
- * second. Another exception is a clock that was set back by more than the downtime. With a fence
- * file, the broker reserves fences in blocks of 2^20: before it uses a block, it writes the end of
- * the block to the file. So the fences rise even if the clock is wrong.
+ * than all fences of an earlier broker, with two exceptions. The earlier broker granted more than a
+ * million locks a second, or the clock was set back by more than the downtime.
+ *
+ * With a fence file, the broker reserves fences in blocks of 2^20. Before the broker uses a block,
+ * it writes the end of the block to the file. So the fences rise even if the clock is wrong.
  */
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -24,6 +25,7 @@ const blockSize = 2 ** 20
 /** How many fences there are for each ms of the wall clock, if fences begin at the clock. */
 const fencesPerMs = 1_024
 
+/** The problem of a fence above `maxFenceFloor`, the fence at the beginning of the year 2100. */
 const tooHighProblem =
   'has fences after the year 2099, probably from a broker with a wrong clock: use another path, ' +
   'and reset the fences of the protected resources'
@@ -54,7 +56,6 @@ export function clockFences(wallMs: number): Fences {
  * not start, because its fences could never be lowered again.
  */
 function startFromClock(wallMs: number): number {
-  // `maxFenceFloor` is the fence at the beginning of the year 2100.
   const fence = Math.floor(wallMs) * fencesPerMs
   if (fence < maxFenceFloor) return fence
   throw new HoldfastError(
@@ -81,8 +82,8 @@ function refuseUnsafeFence(upTo: number): void {
 /**
  * Claims a fence file for one broker, because two brokers with one file would grant equal fences.
  * The claim lasts until the returned handle is closed or the process ends. The file need not exist.
- * Creates the folder if necessary. Keeps out every other broker on the same kernel: in this
- * process, in other processes, in other workers of a cluster, and in other containers.
+ * Creates the folder if necessary. The claim keeps out every other broker on the same kernel: in
+ * this process, in other processes, in other workers of a cluster, and in other containers.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if another broker has claimed the file, or the folder
  *   cannot be used.
@@ -97,8 +98,8 @@ export function ownFenceFile(path: string): OwnershipHandle {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const { dev, ino } = statSync(folder)
-    // `claim` uses the id as the name of a socket. Such a name is short, so the id has only a hash
-    // of the file name.
+    // `claim` uses the id as the name of a socket. Such a name must be short, so the id has only a
+    // hash of the file name.
     const id = `holdfast-fences-${dev}-${ino}-${nodeEnvironment.hash(name)}`
     const claims = [
       () => claim(id, join(folder, `${name}.lock`)),
@@ -125,12 +126,12 @@ export function ownFenceFile(path: string): OwnershipHandle {
 export function fileFences(path: string, wallMs: number): Fences {
   // The earlier broker may have used all reserved fences, so the new fences begin after the
   // reserved fences.
-  const start = Math.max(readReserved(path), startFromClock(wallMs))
+  const floor = Math.max(readReserved(path), startFromClock(wallMs))
   // The lock table ignores a floor above `maxFenceFloor`, and would grant lower fences than before.
-  if (start > maxFenceFloor) throw unusableError(path, tooHighProblem, undefined)
+  if (floor > maxFenceFloor) throw unusableError(path, tooHighProblem, undefined)
   // An earlier broker may have crashed while it replaced the file, and left a temporary file.
   convertWriteError(path, () => removeLeftovers(path))
-  let reserved = start
+  let reserved = floor
   const reserve = (upTo: number): void => {
     if (upTo <= reserved) return
     const blockEnd = upTo + blockSize
@@ -142,8 +143,8 @@ export function fileFences(path: string, wallMs: number): Fences {
     reserved = blockEnd
   }
   // Write the first block now, so that the broker does not start with a file that it cannot write.
-  reserve(start + 1)
-  return { floor: start, reserve }
+  reserve(floor + 1)
+  return { floor, reserve }
 }
 
 /**
@@ -155,7 +156,7 @@ export function checkFenceFile(path: string): void {
   readReserved(path)
 }
 
-/** The highest fence that the next command can use, by grants to all waiters and a new request. */
+/** The highest fence that the next command can use: it may grant all waiters and a new request. */
 export function highestNextFence({ fence, waitingCount }: FenceUsage): number {
   return fence + waitingCount + 1
 }
@@ -166,7 +167,7 @@ function readReserved(path: string): number {
   try {
     text = readPrivateFile(path)
   } catch (cause) {
-    // The error of a link, because `readPrivateFile` does not follow links.
+    // `readPrivateFile` does not follow a link, and throws this error instead.
     const isLink = (cause as NodeJS.ErrnoException).code === 'ELOOP'
     const problem = isLink ? 'is a link: use the path of the file itself' : 'cannot be read'
     throw unusableError(path, problem, cause)

@@ -32,7 +32,7 @@ export interface StateMachine {
   /**
    * Only a shared log calls this method: the broker has become a member of the cluster, under a new
    * name. From now on the broker may accept clients and submit commands. The broker must restart
-   * every deadline of its own sessions in full.
+   * every deadline of its own sessions with its full time.
    */
   serve(): void
   /**
@@ -50,7 +50,7 @@ export interface StateMachine {
   beginSnapshot(): StateSnapshot
 }
 
-/** The table at one moment, for a log that reads the table while it applies further commands. */
+/** The table at one moment. The log can read it while the state machine applies later commands. */
 export interface StateSnapshot {
   /** The digest of the table at that moment, as {@link StateMachine.digest} returns it. */
   readonly digest: string
@@ -61,9 +61,9 @@ export interface StateSnapshot {
 }
 
 /**
- * The load of a log, by the number and size of its waiting commands. `ok`: the broker accepts
- * requests. `rejectNew`: the broker rejects new lock requests. `disconnect`: the broker closes each
- * connection that sends a message.
+ * The load of a log, which depends on the number and size of its waiting commands. `ok`: the
+ * broker accepts requests. `rejectNew`: the broker rejects new lock requests. `disconnect`: the
+ * broker closes each connection that sends a message.
  */
 export type LogLoad = 'ok' | 'rejectNew' | 'disconnect'
 

@@ -16,9 +16,8 @@ export class MemoryLog implements Log {
 
   submit(command: Command): void {
     if (this.#isApplying) {
-      // The broker submits this command while the broker handles an effect (a change of the table)
-      // of an earlier command. This command waits until the broker has handled all effects of the
-      // earlier command.
+      // The broker submits this command while it handles an effect (a change of the table) of an
+      // earlier command. This command waits until all effects of the earlier command are handled.
       this.#submittedWhileApplying.push(command)
       return
     }

@@ -22,7 +22,7 @@ export interface WatchAnswer {
   readonly canceled?: boolean
   readonly cancel_reason?: string
   readonly compact_revision?: string
-  /** The changes. The `type` of a put is missing. */
+  /** The changes. A change without a `type` is a put. */
   readonly events?: readonly { readonly type?: 'DELETE'; readonly kv: KeyValue }[]
 }
 
@@ -69,8 +69,8 @@ export function numberFrom(text = '0'): number {
 }
 
 /**
- * The range of all keys with this prefix. A range ends before its end key. The end key is the
- * prefix with its last character raised by one. This end key sorts after all keys with the prefix.
+ * The range of all keys with this prefix. A range ends before the key `range_end`. This key is the
+ * prefix with its last character raised by one, so the key sorts after all keys with the prefix.
  */
 export function allUnder(prefix: string): { readonly key: string; readonly range_end: string } {
   const lastIndex = prefix.length - 1
@@ -102,8 +102,8 @@ export function isUnchanged(key: string, revision: number): Compare {
 }
 
 /**
- * The condition that no key begins with this prefix. The comparison fails for each existing key,
- * because its `create_revision` is never 0. For a range without keys, etcd compares 0 with 0.
+ * The condition that no key begins with this prefix. etcd compares the `create_revision` of each
+ * such key with 0, and no key has this revision. Without such keys, etcd compares 0 with 0.
  */
 export function isEmpty(prefix: string): Compare {
   return { ...allUnder(prefix), target: 'CREATE', result: 'EQUAL', create_revision: '0' }

@@ -85,7 +85,7 @@ function makeDirectory(path: string): void {
     mkdirSync(path, { recursive: true, mode: 0o700 })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    // With `recursive`, Node reports ENOENT on a read-only disk too. Without, it reports EROFS.
+    // With `recursive`, Node reports ENOENT on a read-only disk too. Otherwise it reports EROFS.
     mkdirSync(path, { mode: 0o700 })
   }
 }
@@ -139,7 +139,7 @@ function checkSize(path: string): void {
       }
       pageSize = metaBytes.readUInt32LE(metaPage.pageSizeAt)
       const transaction = metaBytes.readBigUInt64LE(metaPage.transactionAt)
-      // The numbers of pages begin at 0.
+      // Add 1 to get the count of pages, because their numbers begin at 0.
       const bytes = (metaBytes.readBigUInt64LE(metaPage.lastPageAt) + 1n) * BigInt(pageSize)
       if (newest === undefined || transaction > newest.transaction) newest = { transaction, bytes }
     }
@@ -191,8 +191,8 @@ export function inUseError(path: string): HoldfastError {
 export function openingError(path: string, cause: unknown): HoldfastError {
   const reason = reasonOf(cause)
   const code = (cause as { code?: unknown } | undefined)?.code
-  // As the `code`, Node reports the name of such an error, and LMDB its number. The errors of LMDB
-  // itself have negative numbers.
+  // For an error of the system, the `code` is a name if Node made the error, and a positive number
+  // if LMDB made it. Errors of LMDB itself have negative numbers.
   const isSystemError =
     code !== undefined &&
     systemErrors.some((name) => code === name || code === constants.errno[name])

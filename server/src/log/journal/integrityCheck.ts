@@ -1,7 +1,7 @@
 /**
  * Checks a journal in a child process, before the broker opens the journal. The database LMDB does
- * not check its pages, so a damaged page can kill the process that reads the page. Because of the
- * child process, such a page kills the child process and not the broker.
+ * not check its pages, so a damaged page can kill the process that reads the page. In this check,
+ * such a page kills the child process and not the broker.
  */
 import { spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
@@ -37,7 +37,7 @@ export const inUseExitCode = 100
 const firstCrashCode = 0xc0000000
 
 export interface IntegrityCheckOptions {
-  /** Whether this process still has the data file open, for an earlier journal that has failed. */
+  /** Whether this process still has the data file open, because an earlier journal failed. */
   readonly isOpenInThisProcess: boolean
   /** Cancels the check. */
   readonly signal: AbortSignal
@@ -51,9 +51,9 @@ export interface IntegrityCheckOptions {
  *   another process uses the journal.
  */
 export async function checkIntegrity(path: string, options: IntegrityCheckOptions): Promise<void> {
-  const problem = await runChildProcess(path, options)
-  if (problem === inUseExitCode) throw inUseError(path)
-  if (problem !== undefined) throw damagedJournal(`reading it ${problem}`)
+  const result = await runChildProcess(path, options)
+  if (result === inUseExitCode) throw inUseError(path)
+  if (result !== undefined) throw damagedJournal(`reading it ${result}`)
 }
 
 /**
@@ -74,15 +74,15 @@ function runChildProcess(path: string, { isOpenInThisProcess, signal }: Integrit
     const args = [program, path, ...(isOpenInThisProcess ? [String(process.pid)] : [])]
     const child = spawn(process.execPath, args, { ...options, ...stopRules })
     child.once('error', () => {
-      // A cancellation is an error too, and kills the child process. Wait for its exit, because the
-      // child process uses the journal until then.
+      // Without a pid, the child process did not start. With a pid, the check was cancelled, which
+      // kills the child process. Wait for its exit, because it uses the journal until then.
       if (child.pid === undefined) resolve(undefined)
     })
     child.once('exit', (code, signalCode) => {
       if (code === inUseExitCode) resolve(code)
       // The caller itself reports that the check was cancelled.
       else if (signal.aborted) resolve(undefined)
-      // `killed`: the timeout has passed.
+      // Without a cancellation, only the timeout kills the child process.
       else resolve(child.killed ? 'does not end' : crashReason(code, signalCode))
     })
   })

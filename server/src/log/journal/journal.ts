@@ -4,8 +4,8 @@
  *
  * The journal writes the commands of one turn of the event loop as one commit, and applies the
  * commands after the commit. Therefore a client receives an answer only if the command counts as
- * written (see the option `durability`). Commands that arrive during a commit are written by the
- * next commit, so that a slow disk can serve many clients.
+ * written (see the option `durability`). The next commit writes all commands that arrive during a
+ * commit. So the disk makes few commits even for many clients.
  */
 import { statfsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
@@ -31,7 +31,7 @@ export interface JournalOptions {
   /**
    * When a command counts as written. `'flushed'` (the default): when the command is on the disk,
    * so that it survives a power failure. `'relaxed'`: when the operating system has the command, so
-   * that it survives a crash of the process only. After a power failure a relaxed journal may be
+   * that it survives a crash of the process. After a power failure a relaxed journal may be
    * damaged, and a broker then refuses to start with this journal.
    */
   readonly durability?: 'flushed' | 'relaxed' | undefined
@@ -57,7 +57,7 @@ const knownOptions: OptionNames<JournalOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function journalLog(options: JournalOptions): Log {
-  // `options` is required, but `refuseUnknownOptions` would accept undefined. It refuses null.
+  // Pass null for missing options, because `refuseUnknownOptions` accepts undefined but not null.
   refuseUnknownOptions('journalLog', options ?? null, knownOptions)
   return new JournalLog(options)
 }
@@ -118,7 +118,6 @@ class JournalLog implements Log {
     this.#onSnapshot = onSnapshot
   }
 
-  /** The status that the interface `Log` requires of a journal. */
   get journal(): JournalStatus {
     const newest = this.#newestSnapshot
     const now = nodeEnvironment.clock.wall()
@@ -208,7 +207,10 @@ class JournalLog implements Log {
     }
   }
 
-  /** Commits and applies. Stops the journal if the broker could apply only a part of a command. */
+  /**
+   * Commits and applies. If the broker throws while it applies a command, stops the journal,
+   * because the lock table may have only a part of the command.
+   */
   async #work(): Promise<void> {
     try {
       await this.#commitAndApply()
@@ -233,7 +235,7 @@ class JournalLog implements Log {
       // directory.
       if (this.#hasFailed) return
       if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
-      // Commands wait here if the broker submitted them while it applied the commands above.
+      // Without a next commit yet, the broker may have submitted commands while it applied these.
       commit = nextCommit ?? this.#commit()
     }
     this.#isWorking = false
@@ -242,8 +244,8 @@ class JournalLog implements Log {
 
   /**
    * Writes the waiting commands as the next record. Returns a promise that resolves with these
-   * commands when the record is written, or when the journal has failed; undefined if no command
-   * waits.
+   * commands when the record is written, or with no commands if the write fails. Returns undefined
+   * if no command waits, or if the journal has failed already.
    */
   #commit(): Promise<readonly Command[]> | undefined {
     if (this.#hasFailed || this.#waiting.length === 0) return undefined

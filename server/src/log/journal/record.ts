@@ -8,8 +8,8 @@
  *   bytes 12-15  checksum of the previous record
  *   bytes 16-    the commands, JSON in UTF-8
  *
- * The database LMDB is transactional, so a record is either complete or missing. But disks lose and
- * mix up pages, and the broker must not grant locks from a damaged lock table.
+ * The database LMDB is transactional, so a stopped process leaves each record complete or missing.
+ * The checksums are for disks that lose or mix up pages.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -19,7 +19,7 @@ import { type Command, findUnknownType } from '../../core/index.js'
  * The format of records and snapshots, which is not stable before version 1.0 of Holdfast. The
  * number rises when the lock table gets commands or snapshot items that an older broker would not
  * understand. Format 1 had no permits (locks of several holders) and no sets (locks of several
- * keys). Format 2 had no owner epochs.
+ * keys). Format 2 had no owner epochs (how often a session got another owner broker).
  */
 export const formatVersion = 3
 

@@ -1,6 +1,6 @@
 /**
  * A worker thread that makes a snapshot while the broker goes on. The thread builds the lock table
- * from the previous snapshot and the records since then, and saves the table as the new snapshot.
+ * from the previous snapshot and the records after it, and saves the table as the new snapshot.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { dump, LockTable, restore } from '../../core/index.js'

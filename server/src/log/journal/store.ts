@@ -21,7 +21,7 @@ import {
   newerFormat,
 } from './record.js'
 
-/** The first element of each key in LMDB: the kind of the value. */
+// Each key in LMDB is an array of numbers. The first number is the kind of the value.
 const recordKind = 0
 const chunkKind = 1
 const pointerKind = 2
@@ -119,11 +119,11 @@ export class JournalStore {
   }
 
   /**
-   * Finds out whether the last records are missing: compares the number of entries with the number
-   * in the statistics of LMDB. `recordsAfter` finds all other missing records.
+   * Finds out whether the last records are missing: counts the entries, and compares with the
+   * count that LMDB has stored. `recordsAfter` finds all other missing records.
    *
    * @returns A generator that checks a few entries in each step.
-   * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if an entry is not
+   * @throws {HoldfastError} `UNAVAILABLE` if the count of entries is wrong, or if an entry is not
    *   from Holdfast. The generator throws the error.
    */
   *checkEntries(): Generator<undefined, void, undefined> {
@@ -195,7 +195,7 @@ export class JournalStore {
     const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks: checksums }
     await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(pointer))))
     await this.#database.flushed
-    // Each range starts at the first key of its kind, because a shorter key sorts first.
+    // Each range starts with its kind alone, which sorts before all longer keys of this kind.
     await this.#removeRange([recordKind], [recordKind, sequence + 1])
     if (formerPointer !== undefined) await this.#removeRange([chunkKind], [chunkKind, sequence])
   }
@@ -223,8 +223,8 @@ export class JournalStore {
   }
 
   /**
-   * Removes the keys from `start` up to `end`, without `end`. Works in steps, so that records can
-   * be written between the steps.
+   * Removes the keys from `start` on that sort before `end`. Works in steps, so that records can be
+   * written between the steps.
    */
   async #removeRange(start: number[], end: number[]): Promise<void> {
     for (;;) {
@@ -252,8 +252,8 @@ function isHoldfastKey(key: unknown): boolean {
 }
 
 /**
- * Waits for a write. If a write fails, LMDB rejects the promise of the write and also a second
- * promise, which has the reason. This function handles both promises, because an unhandled
+ * Waits for a write. If a write fails, LMDB rejects two promises: the promise of the write, and the
+ * promise `commitError` with the reason. This function handles both promises, because an unhandled
  * rejection would end the process.
  */
 async function awaitWrite(write: Promise<boolean>): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * Parses and validates the address of a log in PostgreSQL, such as
- * `postgres://holdfast@db.example/app?schema=holdfast`. Several hosts are a primary and the
- * standbys that may replace it: `postgres://holdfast@db1,db2/app`.
+ * `postgres://holdfast@db.example/app?schema=holdfast`. An address with several hosts names a
+ * primary and the standbys that may replace it: `postgres://holdfast@db1,db2/app`.
  */
 import { redactUrl } from '@holdfast/shared'
 import { isLoopback } from '../../config/addresses.js'
@@ -38,13 +38,13 @@ const parameterNames = ['schema', 'sslmode', 'host']
  * Parses an address.
  *
  * @param user The option `user`. If the address has a user too, the two must be equal.
- * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid address.
  */
 export function parsePostgresAddress(text: unknown, user?: string | undefined): PostgresAddress {
-  const [, userInfo, authority = '', path = '', query = ''] = matchAddress(text)
+  const [, userInfo, hostsText = '', databaseText = '', query = ''] = matchAddress(text)
   const parameters = parseParameters(query)
-  const hosts = parseHosts(authority, parameters.get('host'))
-  const database = decodePercent(path)
+  const hosts = parseHosts(hostsText, parameters.get('host'))
+  const database = decodePercent(databaseText)
   if (database === '' || !isName(database))
     throw invalidOption(
       `The address of a log must name a database of at most 63 bytes: use ${addressForm}`,
@@ -58,7 +58,7 @@ export function parsePostgresAddress(text: unknown, user?: string | undefined): 
   }
 }
 
-/** Returns the whole address, and then its user, hosts, database and parameters. */
+/** Returns an array: the whole address, its user, its hosts, its database and its parameters. */
 function matchAddress(text: unknown): readonly (string | undefined)[] {
   const pattern = /^postgres(?:ql)?:\/\/(?:([^/?#@]*)@)?([^/?#@]*)(?:\/([^?#/]*))?(?:\?([^#]*))?$/
   const addressMatch = typeof text === 'string' ? pattern.exec(text) : null
@@ -106,9 +106,9 @@ function parseParameters(query: string): Map<string, string> {
   return parameters
 }
 
-function parseHosts(authority: string, socketFolder: string | undefined): readonly PostgresHost[] {
+function parseHosts(hostsText: string, socketFolder: string | undefined): readonly PostgresHost[] {
   if (socketFolder !== undefined) {
-    const portMatch = /^(?::(\d{1,5}))?$/.exec(authority)
+    const portMatch = /^(?::(\d{1,5}))?$/.exec(hostsText)
     if (!socketFolder.startsWith('/') || portMatch === null) {
       throw invalidOption(
         'The parameter host of the address of a log must be the folder of a Unix socket, and the ' +
@@ -118,7 +118,7 @@ function parseHosts(authority: string, socketFolder: string | undefined): readon
     return [{ host: socketFolder, port: portFrom(portMatch[1]) }]
   }
   // Extra commas are allowed, such as a comma after the last host.
-  const texts = authority.split(',').filter((host) => host !== '')
+  const texts = hostsText.split(',').filter((host) => host !== '')
   if (texts.length === 0 || texts.length > maxHosts)
     throw invalidOption(`The address of a log must name 1 to ${maxHosts} hosts: use ${addressForm}`)
   const hosts = texts.map(parseHost)
@@ -166,7 +166,7 @@ function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): S
   return mode as SslMode
 }
 
-/** Whether this text can be the name of a user or database. */
+/** Whether this text can be the name of a user or database. Callers refuse an empty text. */
 function isName(text: string): boolean {
   return Buffer.byteLength(text) <= maxNameBytes && !text.includes('\0')
 }

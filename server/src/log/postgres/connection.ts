@@ -11,8 +11,8 @@ import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 export type { LogTls as PostgresTls } from '../credentials.js'
 
 /**
- * The user of a broker, and its password and certificates. If these come from files, new
- * connections use changed content within seconds.
+ * The user of a broker, with the password and the certificates. If a file holds the password or a
+ * certificate, new connections use changed content within seconds.
  */
 export interface Credentials extends PasswordOptions {
   readonly user: string
@@ -24,7 +24,7 @@ export interface Credentials extends PasswordOptions {
 /** A row of a result, by the names of its columns. */
 export type Row = Readonly<Record<string, unknown>>
 
-/** The rows of the last statement of a call. */
+/** The answer to the last statement of a call. */
 export interface Answer {
   readonly rows: readonly Row[]
   /** How many rows the statement returned or changed. */
@@ -34,7 +34,7 @@ export interface Answer {
 }
 
 export interface ConnectionListener {
-  /** Called with the number of the server process that sent the notification. */
+  /** Called with the id of the server process that sent the notification. */
   readonly onNotification: ((processId: number) => void) | undefined
   /** Called when the connection has broken, as the last call of the listener. */
   readonly onBroken: (() => void) | undefined
@@ -81,7 +81,7 @@ export class Connection {
     clock: Clock,
     deadlineMs: number,
   ): Promise<Connection> {
-    // Only a broker with a log in PostgreSQL loads the driver.
+    // Load the driver here, because other brokers do not need the driver.
     const { default: pg } = await import('pg')
     const { user, database } = credentials
     const password = passwordFor(host, credentials)
@@ -114,7 +114,7 @@ export class Connection {
   }
 
   /**
-   * The number of the server process, as the server sent it when the connection was opened. Behind
+   * The id of the server process, as the server sent it when the connection was opened. Behind
    * a pooler (a proxy that shares server processes), calls may go to other processes.
    */
   get processId(): number | undefined {
@@ -202,6 +202,7 @@ function tlsFor({ host }: PostgresHost, { sslMode, tls }: Credentials) {
   // As in libpq, `require` verifies the certificate only if an authority is given.
   const rejectUnauthorized = sslMode !== 'require' || ca !== undefined
   const checksName = sslMode === 'verify-full'
+  // A `checkServerIdentity` that returns undefined accepts every host name.
   return {
     ca,
     cert,

@@ -1,12 +1,12 @@
 /**
  * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers the entries of
  * the log (batches of commands) in order. The stream executes LISTEN, and reads the next entries at
- * each notification of the database, or by a timer. The engine calls {@link EntryStream.offer} with
- * each entry that this broker appends. A session can lose its LISTEN without an error, so each read
- * checks that the session still listens.
+ * each notification of the database, or by a timer. A session can lose its LISTEN without an error,
+ * so each read checks that the session still listens. The engine (see `postgresEngine.ts`) calls
+ * {@link EntryStream.offer} with each entry that this broker appends.
  *
  * Each entry has the id of the entry before it. The stream compares this id with the id of the last
- * delivered entry, so the stream notices a log whose lost entries were replaced by other entries.
+ * delivered entry. So the stream notices if the log has another entry in the place of that entry.
  */
 import { type Clock, HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogListener } from '../replicated/engine.js'
@@ -50,7 +50,7 @@ export class EntryStream {
   #position: number
   /** The id of the last delivered entry; undefined if the id is not known. */
   #lastId: string | undefined
-  /** The server process of the session; undefined until the first read of a connection. */
+  /** The server process of the session; undefined from each connect until the next read. */
   #serverPid: number | undefined
   /**
    * How many entries the next read asks for. A slow server gets smaller reads: a failure halves the
@@ -114,9 +114,9 @@ export class EntryStream {
   fail(error: PostgresError): void {
     if (this.#isOver) return
     void this.stop()
-    // A restart does not help behind a pooler (a proxy that shares connections), or with a log that
-    // this broker marks as broken (`mustMark`). If the tables are gone, there is no mark, and a
-    // restarted broker begins a new log.
+    // A restart does not help behind a pooler (a proxy that shares connections). Nor does a restart
+    // help if this broker marks the log as broken (`mustMark`), because the mark lasts. If the tables
+    // are gone, no mark is possible, and a restarted broker begins a new log.
     const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
     const { message } = error
     this.#deps.listener.failed(
@@ -197,8 +197,8 @@ export class EntryStream {
   }
 
   /**
-   * Handles a missing next entry. If the entry was compacted, stops and tells the listener.
-   * Otherwise another program deleted the entry, and the method throws.
+   * Handles a missing next entry. If a broker compacted the entry (deleted it, because a snapshot
+   * replaces it), stops and tells the listener. Otherwise throws, because the entry was lost.
    */
   #onGap(row: Row): void {
     if (Number(row['compacted']) <= this.#position)
