@@ -119,8 +119,8 @@ export class JournalStore {
   }
 
   /**
-   * Finds out whether the last records are missing: counts the entries, and compares with the
-   * count that LMDB has stored. `recordsAfter` finds all other missing records.
+   * Finds out whether the last records are missing: counts the entries, and compares this
+   * count with the count that LMDB has stored. `recordsAfter` finds all other missing records.
    *
    * @returns A generator that checks a few entries in each step.
    * @throws {HoldfastError} `UNAVAILABLE` if the count of entries is wrong, or if an entry is not

@@ -115,8 +115,8 @@ export class EntryStream {
     if (this.#isOver) return
     void this.stop()
     // A restart does not help behind a pooler (a proxy that shares connections). Nor does a restart
-    // help if this broker marks the log as broken (`mustMark`), because the mark lasts. If the tables
-    // are gone, no mark is possible, and a restarted broker begins a new log.
+    // help if this broker marks the log as broken (`mustMark`), because the mark lasts. If the
+    // tables are gone, no mark is possible, and a restarted broker begins a new log.
     const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
     const { message } = error
     this.#deps.listener.failed(
