@@ -52,10 +52,10 @@ export interface BrokerOptions {
   /** Allow `listen` on addresses other than loopback without `authenticate`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
   /**
-   * Accept tokens over connections that other parties on the network can read. Default false: if a
-   * client sends a token over such a connection, the broker closes the connection with 4403. Such a
-   * connection comes over the network and has no TLS between the client and the broker. Behind a
-   * trusted proxy, the connection from the client to the proxy counts.
+   * Accept tokens over connections that other parties on the network can read: connections over the
+   * network without TLS. Behind a trusted proxy, this means the connection from the client to the
+   * proxy. Default false: if a client sends a token over such a connection, the broker closes the
+   * connection with 4403.
    */
   readonly allowInsecure?: boolean | undefined
   /**
@@ -144,7 +144,7 @@ export interface BrokerOptions {
  */
 export function settingsFrom(options: BrokerOptions): BrokerSettings {
   checkBrokerOptions(options)
-  const limits = limitsOf(options)
+  const brokerLimits = limitsOf(options)
   const lease = { ...leaseMs, ...withoutUndefined(options.lease) }
   for (const [name, value] of Object.entries(lease)) {
     if (!Number.isSafeInteger(value) || value < 1 || value > maxDurationMs) {
@@ -177,7 +177,7 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
     dev: options.dev ?? false,
     dashboard: options.dashboard,
     lease,
-    limits,
+    limits: brokerLimits,
     cell: cellFrom(options.cell),
     quietStart,
   }

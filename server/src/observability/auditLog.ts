@@ -1,7 +1,7 @@
 /**
  * The audit log: one line of JSON for each act that an operator may have to explain later. These
- * acts are a steal, a revocation, a new token, a change of the token file, and the refusal of a
- * client or request. Tokens and secrets are never written.
+ * acts are a steal, a revocation, a client's new token, a change of the token file, and the refusal
+ * of a client or request. Tokens and secrets are never written.
  *
  * A client could fill the disk, because its requests cause lines. So the audit log writes at most
  * 100 lines a second of each kind that a client can cause. A later line says how many lines of the
@@ -87,7 +87,7 @@ export class AuditLog implements Observer {
 
   /** Writes a line, or counts it as left out if too many of its kind came in this second. */
   #append(kind: AuditKind, fields: object): void {
-    // `allows` does the same, but only for the kinds that a client can cause.
+    // `allows` ends the second too, but is not called for the kinds that only an operator causes.
     this.#lineLimit.endPassedSecond()
     if (auditKinds[kind] === 'client' && !this.#lineLimit.allows(kind)) return
     this.#writeLine(kind, fields)

@@ -7,7 +7,7 @@
  * secrets are never logged.
  *
  * The logger gets at most 100 lines of refusals and 100 lines of revocations in a second, because
- * one client can cause many thousands. Another line has the number of the lines left out.
+ * one client can cause many thousands. A further line says how many lines were left out.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
@@ -133,7 +133,7 @@ export class BrokerLogger implements Observer {
     this.#openedAt.delete(session.id)
     const lastedMs =
       openedAt === undefined ? undefined : Math.round(this.#clock.monotonic() - openedAt)
-    // A client may skip ids, and may begin a session with a higher id than 1. So this is no count.
+    // The highest id is no count of requests, because a client may skip ids, even the first ones.
     const fields = { ...sessionFields(session), reason, highestRequestId: session.lastId }
     this.#logger.info(lastedMs === undefined ? fields : { ...fields, lastedMs }, 'Session ended')
   }
@@ -166,7 +166,7 @@ function textFields(fields: Record<string, string | undefined>): object {
   return prepared
 }
 
-/** Time between two checks, in ms. */
+/** Time between two checks of the log, in ms. */
 const checkEveryMs = 1_000
 
 const notMember = 'this broker is not a member; it sent its clients to the other brokers'

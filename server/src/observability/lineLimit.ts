@@ -48,8 +48,8 @@ export class LineLimit<Kind extends string> {
   }
 
   /**
-   * Ends the present second if it has passed. Call before a line without a limit is written, so
-   * that the report of the passed second comes before this line.
+   * Begins a new second if 1,000 ms have passed since the last one began. Call before a line of a
+   * kind without a limit is written, so that the report of the passed second comes before the line.
    */
   endPassedSecond(): void {
     const now = this.#clock.monotonic()

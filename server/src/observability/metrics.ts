@@ -34,8 +34,7 @@ class Tally {
 
   /** Copies all counts to a counter of prom-client. */
   copyTo(counter: Counter, label: string): void {
-    // A counter of prom-client can only be raised, so the counter begins again at 0 for each
-    // scrape.
+    // prom-client can only add to a counter. So reset the counter, and then add the whole count.
     counter.reset()
     for (const [name, count] of this.#counts) counter.inc({ [label]: name }, count)
   }
@@ -82,13 +81,13 @@ class BrokerMetrics implements Metrics {
   /** The ids of the suspended sessions, which have no connection. */
   readonly #suspended = new Set<string>()
   /**
-   * The number of released locks of the session that is ending. The effect `ended`, which has the
-   * reason for the losses, comes after the effects `released` of these locks.
+   * How many locks of the session that is ending were released. These losses are counted at the
+   * effect `ended`, which comes last and has the reason.
    */
   #releasedWithSession = 0
   /**
-   * The times of grants to waiters, in ms of the monotonic clock. These grants are not written to a
-   * connection yet.
+   * The times of those grants to waiters that are not written to a connection yet, in ms of the
+   * monotonic clock.
    */
   readonly #unwrittenGrants: number[] = []
   #eventLoopLag: EventLoopLag | undefined
@@ -222,9 +221,9 @@ class BrokerMetrics implements Metrics {
 
   #onEnded(reason: string): void {
     this.#endedSessions.add(reason)
-    // A client that sent `bye` has given up its locks itself, so these locks are not lost.
+    // `goodbye`: the client ended the session with `bye`, and so gave up its locks itself.
     if (reason !== 'goodbye') {
-      for (let uncounted = this.#releasedWithSession; uncounted > 0; uncounted--) {
+      for (let lost = 0; lost < this.#releasedWithSession; lost++) {
         this.#losses.add(`session_${reason}`)
       }
     }

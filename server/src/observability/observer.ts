@@ -67,9 +67,9 @@ export interface TokenNotice {
 }
 
 /**
- * The counters of a broker: the fields of `LockStats` that are numbers. A reader without a token
- * must not see the other fields, because they have the keys, session ids and session names of
- * refused deadlocks.
+ * The counters of a broker: the fields of `LockStats` that are numbers. `/status`, which
+ * needs no token, must not show the other fields. Those have the keys, session ids and session
+ * names of refused deadlocks.
  */
 export type LockCounters = {
   readonly [Name in keyof LockStats as LockStats[Name] extends number | undefined

@@ -47,6 +47,7 @@ const secretBytes = 32
  * a call for one secret. This matters after a restart, when all clients need new secrets at once.
  */
 const randomPool = Buffer.alloc(128 * secretBytes)
+/** At the start all bytes count as used, so that the first secret fills the pool. */
 let usedRandomBytes = randomPool.length
 
 function newSecret(): string {

@@ -69,7 +69,7 @@ export const aliveExitCode = 100
  *
  * Works on Linux only, and needs a file system that supports sockets, as all local file systems do.
  *
- * @param folder The folder, which also has the sockets.
+ * @param folder The folder. The sockets are in this folder too.
  * @param stem The beginning of the socket names. Claims with different stems do not exclude each
  *   other. The caller must have claimed a name for this stem by {@link claim}. Then no other live
  *   process of this container uses the stem, so an existing socket of this container was left by a
@@ -116,10 +116,10 @@ function isAlive(folder: string, name: string): boolean {
   const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
   const options = { cwd: folder, env, stdio: 'ignore', windowsHide: true } as const
   const { status } = spawnSync(process.execPath, [probeProgram, name], options)
-  // The probing process exits with 0 only if no process listens on the socket. Any other result may
-  // be an error of the probe.
+  // The probing process exits with 0 only if no process listens on the socket. Any other status is
+  // `aliveExitCode`, or an error of the probe, after which the process may be alive.
   if (status !== 0) return true
-  // If a new process of that container has replaced the socket during the probe, keep the new
+  // If a new process of the other container has replaced the socket during the probe, keep the new
   // socket. The new process finds the socket of this process, and then gives up its claim.
   const statAfter = socketAt(path)
   if (statAfter?.ino === statBefore.ino && statAfter.ctimeMs === statBefore.ctimeMs) {

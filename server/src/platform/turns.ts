@@ -7,14 +7,14 @@ import type { Environment } from './environment.js'
 /** The default of {@link Environment.turnMs}. */
 const defaultTurnMs = 10
 
-/** The time in one turn of the event loop during which steps may begin, in ms. */
+/** For how long after its first step a turn of the event loop may begin further steps, in ms. */
 export function turnMsOf({ turnMs = defaultTurnMs }: Pick<Environment, 'turnMs'>): number {
   return turnMs
 }
 
 /**
- * Runs all steps of a generator, with a pause after each 10 ms of work. Resolves with the result of
- * the generator. A turn of the event loop then takes up to 10 ms and the time of one step.
+ * Runs all steps of a generator, with a pause after each `turnMs` of work. Resolves with the result
+ * of the generator. A turn of the event loop then takes up to `turnMs` and the time of one step.
  */
 export async function runInTurns<T>(
   steps: Iterator<unknown, T, undefined>,

@@ -23,8 +23,8 @@ export const chunkBytes = 16 * 1024
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {
   /**
-   * A generator that uses this search must yield {@link costPerStep} after every so many calls of
-   * {@link next}. At the yield the broker can pause the generator.
+   * After this many calls of {@link next}, a generator that uses this search must yield
+   * {@link costPerStep}, so that the broker can pause the generator.
    */
   readonly keysPerStep: number
   /** The cost of {@link keysPerStep} keys, in units of work (see `config/workCosts.ts`). */
@@ -40,8 +40,8 @@ export interface KeySearch {
   /** How long a lock lasts from now on; undefined without a limit, or if the time is unknown. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined
   /**
-   * How many locks of the key were not listed by {@link locksOf}. Call this method after the
-   * listing of the key, because the call ends the listing.
+   * How many locks of the key {@link locksOf} has not listed. Ends the listing of the key, so call
+   * this method last.
    */
   unlistedCountOf(keyState: KeyState): number
   /** How many locks of the key were granted before the search began. */
@@ -65,7 +65,11 @@ export interface KeyPageBuilder {
   readonly sortCost: number
   /** Considers a key for the page. Returns the cost, in units of work. */
   addKey(keyState: KeyState): number
-  /** Returns the page. Call this method after every key was added. */
+  /**
+   * Returns the page. Call this method after every key was added.
+   *
+   * @param keyStateOf Returns the current state of a key; see {@link KeySearch.keyStateOf}.
+   */
   build(keyStateOf: (key: string) => KeyState | undefined): {
     readonly keys: readonly PageKey[]
     readonly heldCount: number

@@ -13,7 +13,7 @@ import {
   type LockStats,
   type RefusedDeadlock,
   type SessionInfo,
-  type CycleEntry as SharedCycleEntry,
+  type CycleEntry as VisibleCycleEntry,
 } from '@holdfast/shared'
 import { limitMessage, limitNameOf } from '../config/limits.js'
 import type {
@@ -184,13 +184,13 @@ function visibleDeadlock(
 }
 
 /**
- * Hides the keys that the client may not query. The entry of a waiter for such a key keeps only
- * the id of its session and its scope.
+ * Hides the keys that the client may not query. An entry with such a key keeps only the fields
+ * `session` and `scope`.
  */
 function visibleCycle(
-  cycle: readonly SharedCycleEntry[],
+  cycle: readonly VisibleCycleEntry[],
   isVisible: (key: string) => boolean,
-): SharedCycleEntry[] {
+): VisibleCycleEntry[] {
   return cycle.map((waiter) => {
     const { key, session, scope } = waiter
     return key !== undefined && isVisible(key) ? waiter : { session, scope }
@@ -204,10 +204,10 @@ function visibleCycle(
  */
 export function encodeFoundSession(id: number, info: SessionInfo | undefined): string {
   // Every `found` has the lists of locks and requests, which are empty here.
-  const locks = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
+  const emptyLists = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
   const sessions = info === undefined ? [] : [info]
   const sessionFields = { sessions, sessionsCount: sessions.length }
-  return JSON.stringify({ type: 'found', id, ...locks, ...sessionFields, more: false })
+  return JSON.stringify({ type: 'found', id, ...emptyLists, ...sessionFields, more: false })
 }
 
 export function encodeAuthenticated(id: number): string {

@@ -13,7 +13,7 @@ import type { Session, StoredHolder } from '../core/index.js'
 import { encodeHolders } from './encodeLockInfo.js'
 import { brokerFeatures, brokerVersion } from './features.js'
 
-/** The last fields of every `welcome`, except `cell`. */
+/** The fields at the end of every `welcome`. Only the field `cell` may follow. */
 const welcomeFields = `"version":${JSON.stringify(brokerVersion)},"features":${JSON.stringify(brokerFeatures)}`
 
 /**
@@ -41,7 +41,7 @@ export function encodeWelcome(
   )
 }
 
-/** A copy of a lock of a resumed session, because the lock may end before its encoding. */
+/** A lock of a resumed session. This is a copy, because the lock may end before its encoding. */
 export interface SnapshotLock {
   readonly id: number
   readonly key: string

@@ -30,8 +30,8 @@ export interface RecordRows {
 export interface RecordSearch {
   readonly listField: RecordList
   /**
-   * A generator must yield {@link costPerStep} each time it has called {@link next} this many
-   * times, so that the broker can pause the generator.
+   * After this many calls of {@link next}, a generator that uses this search must yield
+   * {@link costPerStep}, so that the broker can pause the generator.
    */
   readonly recordsPerStep: number
   /** The cost of {@link recordsPerStep} records, in units of work (see `config/workCosts.ts`). */

@@ -101,7 +101,8 @@ export async function makeSnapshot(
     former = await loadSnapshot(engine)
   } catch (error) {
     if (!(error instanceof DamagedChunkError)) throw error
-    // If a newer snapshot exists, the brokers removed the chunks of the former one on purpose.
+    // If a newer snapshot exists, a missing chunk is no damage, because brokers remove the chunks
+    // of older snapshots.
     return (await engine.snapshot())?.position === error.position ? 'damaged' : undefined
   }
   const table = former === undefined ? new LockTable() : restore(former.items)
@@ -113,7 +114,7 @@ export async function makeSnapshot(
     const entry = decodeEntry(text, next)
     const missing = members.missingBefore(entry)
     if (missing !== undefined) throw entryLost(missing.broker, missing.n, next)
-    // Besides updating the members, `applyEntry` returns the commands of the entry for the table.
+    // `applyEntry` updates the members, and returns the commands of the entry for the table.
     const commands = members.applyEntry(entry) ?? []
     for (const command of commands) table.apply(command)
   })
@@ -129,8 +130,8 @@ export async function makeSnapshot(
 
 /**
  * Compacts the log only up to the former snapshot, because another broker may be loading that
- * snapshot and the entries after it. Does not throw, because the other brokers must learn of the
- * new snapshot even if the log cannot be compacted.
+ * snapshot and the entries after it. Does not throw, because the caller must tell the other brokers
+ * of the new snapshot even if the log cannot be compacted.
  */
 async function compactTo(
   engine: Engine,
@@ -148,9 +149,9 @@ async function compactTo(
 }
 
 /**
- * Saves this broker's current table as a snapshot. If the table were wrong, the snapshot would be
- * wrong too. So call this function only if {@link makeSnapshot} cannot read the entries or the
- * former snapshot. Compacts the log up to the former snapshot, as {@link makeSnapshot} does.
+ * Saves this broker's current table as a snapshot. A wrong table would give a wrong snapshot. So
+ * call this function only if {@link makeSnapshot} cannot read the entries or the former snapshot.
+ * Compacts the log up to the former snapshot, as {@link makeSnapshot} does.
  *
  * The engine reads and stores the table part by part, so that the broker goes on meanwhile.
  *
@@ -201,7 +202,7 @@ function followTo(
     let isOver = false
     const finish = (settle: () => void): void => {
       isOver = true
-      // The engine calls the listener only after `follow` has returned `subscription`.
+      // `subscription` is set, because the engine calls the listener only after `follow` returns.
       subscription.stop()
       settle()
     }

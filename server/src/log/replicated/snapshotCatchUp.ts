@@ -4,8 +4,8 @@
  *
  * After a compaction a newer snapshot usually exists, because brokers compact only entries that a
  * snapshot contains. If no newer snapshot exists, another program has compacted the log. Then this
- * broker asks the live brokers for a snapshot of their table. This broker also asks if a chunk of
- * the newest snapshot is damaged, because only a newer snapshot can replace the chunk.
+ * broker asks the live brokers to save a new snapshot. This broker also asks if a chunk of the
+ * newest snapshot is damaged, because only a newer snapshot can replace that snapshot.
  */
 import { HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogEnvironment } from '../../platform/environment.js'
@@ -19,7 +19,7 @@ import {
 } from './logErrors.js'
 import { type LoadedSnapshot, loadSnapshot } from './snapshot.js'
 
-/** The pause between two attempts, in ms. */
+/** The pause between two attempts to load a snapshot, in ms. */
 const retryMs = 1_000
 /** The longest time for writing a snapshot, in ms. */
 const snapshotWriteMs = 10_000
@@ -28,7 +28,7 @@ export interface SnapshotCatchUpDeps {
   readonly engine: Pick<Engine, 'append' | 'snapshot'>
   readonly environment: Pick<LogEnvironment, 'clock' | 'newId'>
   readonly config: Pick<ClusterConfig, 'deadMs'>
-  /** Called after each attempt without a snapshot, with the reason. */
+  /** Called after each attempt that found no suitable snapshot, with the reason. */
   readonly onProblem: (problem: string) => void
   /** Called after each loaded part of a snapshot, with the number of parts so far. */
   readonly onPart: (count: number) => void
@@ -51,8 +51,8 @@ export class SnapshotCatchUp {
 
   /**
    * Resolves with a snapshot that is newer than a position. If no such snapshot exists, or if a
-   * chunk of the snapshot is damaged, asks the live brokers for one. Tries again after every error
-   * that is not permanent, until {@link stop} is called.
+   * chunk of the snapshot is damaged, asks the live brokers for a new snapshot. Tries again after
+   * every error that is not permanent, until {@link stop} is called.
    *
    * @throws {PermanentLogError} if the newest snapshot stays damaged or has a newer format, or if
    *   no live broker makes a snapshot in time.
@@ -88,8 +88,8 @@ export class SnapshotCatchUp {
       try {
         const found = await this.#load()
         if (found instanceof DamagedChunkError) {
-          // A newer snapshot shows that a broker has answered the request. If the new snapshot is
-          // damaged too, the next request gets the full timeout again.
+          // If a new snapshot is damaged too, the next request gets the full timeout again, because
+          // a broker has answered the former request.
           if (found.position !== damage?.position) requestedAt = undefined
           damage = found
         } else {
@@ -127,8 +127,8 @@ export class SnapshotCatchUp {
   /** Asks the live brokers for a snapshot that is newer than this position. */
   async #request(requesterId: string, snapshotWantedAfter: number): Promise<void> {
     const { engine, environment } = this.#deps
-    // No broker ever joins with this id, so every broker ignores the commands of the entry. But
-    // every broker reads `snapshotWantedAfter`, even in an ignored entry.
+    // No broker ever joins with this id, so every broker ignores the entry, except for
+    // `snapshotWantedAfter`.
     const head = { broker: requesterId, n: 1, at: environment.clock.wall() }
     await engine.append(requesterId, encodeCommands(head, [], { snapshotWantedAfter }))
   }

@@ -22,8 +22,8 @@ export interface SnapshotSchedulerDeps {
   /** Returns the settings with which the log was opened. */
   readonly config: () => ClusterConfig
   /**
-   * When a snapshot is due: after this number of entries, after entries with this number of
-   * characters, or this time after the newest snapshot, in ms.
+   * When a snapshot is due: after this number of entries, after this number of characters in all
+   * entries together, or this time after the newest snapshot, in ms.
    */
   readonly interval: { readonly entries: number; readonly characters: number; readonly ms: number }
   readonly wall: () => number
@@ -47,7 +47,7 @@ const compactedByOthers =
 
 export class SnapshotScheduler {
   readonly #deps: SnapshotSchedulerDeps
-  /** The entries, and their characters, since the newest snapshot or the last try to make one. */
+  /** How many entries, and characters in them, came since the last snapshot or try to make one. */
   #entries = 0
   #characters = 0
   /** The monotonic time at which the next snapshot is due; undefined before the first entry. */
@@ -177,7 +177,7 @@ export class SnapshotScheduler {
     this.#abort = abort
     making
       .then((outcome) => {
-        // Operators must learn of the damage, although a newer snapshot repairs it.
+        // Operators must learn of the damage, although the next snapshot replaces the damaged one.
         if (outcome === 'damaged') this.#failureCount++
         // If the log is compacted or a chunk is damaged, the broker saves its own table instead.
         return typeof outcome === 'string' ? saveOwnState(this.#onCompactionProblem) : outcome

@@ -6,9 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { ClusterConfig, Engine } from './engine.js'
 import { makeSnapshot, type SnapshotOutcome } from './snapshot.js'
 
-/** The input of the thread. */
 export interface SnapshotThreadInput<Options> {
-  /** Options of the engine. */
   readonly options: Options
   readonly config: ClusterConfig
   /** The last position that the snapshot includes. */
