@@ -13,7 +13,7 @@ export type PostgresErrorKind =
   | 'readOnly'
   /** The server is not PostgreSQL 13 or newer. */
   | 'notPostgres'
-  /** The certificate is not trusted, or only one side uses TLS. */
+  /** One side refuses the certificate of the other side, or only one side uses TLS. */
   | 'tls'
   /** The server does not accept the user, the password or the database. */
   | 'forbidden'
@@ -56,7 +56,7 @@ export class PostgresError extends Error {
     return ['unreachable', 'timeout', 'readOnly', 'pooler', 'replaced'].includes(this.kind)
   }
 
-  /** Whether trying again cannot help, because a setting is wrong. */
+  /** Whether trying again cannot help, because an operator must act first. */
   get isPermanent(): boolean {
     return permanentKinds.includes(this.kind)
   }
@@ -79,7 +79,7 @@ export function nameOf({ host, port }: PostgresHost): string {
   return `PostgreSQL at ${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** The error for a server that is another program. */
+/** The error for a server that is not PostgreSQL. */
 export function notPostgres(host: PostgresHost, cause: unknown): PostgresError {
   const message = `${nameOf(host)} does not answer like PostgreSQL: correct the address of the log`
   return new PostgresError('notPostgres', message, cause)
@@ -133,7 +133,7 @@ const adviceByState: Readonly<Record<string, string>> = {
   '53300': '; raise max_connections, or the connection limit of the user or database',
 }
 
-/** An error that the driver `pg` throws: its own, the server's, or Node's about the connection. */
+/** An error that the driver `pg` throws. The error comes from the driver, PostgreSQL or Node. */
 interface DriverError extends Error {
   readonly code?: string
   readonly severity?: string
@@ -156,7 +156,7 @@ function certificateProblem(code: string): string {
     return `has the certificate of another host (${code}): ${advice}`
   }
   if (code === 'CERT_HAS_EXPIRED') return `has an expired certificate (${code}): renew it`
-  // The server sends such an alert if it does not accept the certificate of its client.
+  // The server has refused the certificate of this broker by sending a TLS alert.
   if (/ALERT_(?:UNKNOWN_CA|\w*CERTIFICATE)/.test(code)) {
     const advice = 'set `tls.cert` and `tls.key`, or let the server trust the certificate'
     return `does not accept the certificate of this broker (${code}): ${advice}`
@@ -181,6 +181,7 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
     const advice = adviceByState[code] ?? ''
     return new PostgresError(kind, `${serverName} answered: ${message} (${code})${advice}`, error)
   }
+  // The driver throws this error if PostgreSQL asks for a password and the broker has none.
   if (/password must be/i.test(message)) {
     const problem = 'requires a password: set `password`'
     return new PostgresError('forbidden', `${serverName} ${problem}`, error)

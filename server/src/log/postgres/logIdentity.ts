@@ -9,9 +9,10 @@ import type { Connection, Row } from './connection.js'
 import { PostgresError } from './errors.js'
 import type { Statements } from './statements.js'
 
-/** An entry that the broker has seen. The id is undefined if the broker does not know the id. */
+/** An entry that the broker has read or appended, or up to which it has restored a snapshot. */
 export interface SeenEntry {
   readonly position: number
+  /** Undefined after a snapshot, from which the broker knows only the position. */
   readonly id: string | undefined
 }
 
@@ -37,10 +38,10 @@ export class LogIdentity {
   }
 
   /**
-   * Checks the log on a new connection. If the error has `mustMark: true`, the caller must mark the
-   * log as broken, so that the other brokers stop too.
+   * Checks the log on a new connection.
    *
-   * @throws {PostgresError}
+   * @throws {LostLogError} If its `mustMark` is true, the caller must mark the log as broken.
+   * @throws {PostgresError} if the call fails.
    */
   async check(connection: Connection, deadlineMs: number): Promise<void> {
     if (this.#logId === undefined) return
@@ -55,13 +56,13 @@ export class LogIdentity {
    * Compares the log with an entry that the broker has seen. Returns the id that the log now has at
    * the position of this entry; undefined if the entry was compacted.
    *
-   * @param row A row of the statement `check` or `read`.
-   * @throws {PostgresError}
+   * @param row A row of the answer to the statement `check` or `read`.
+   * @throws {LostLogError}
    */
   compare(row: Row, seen: SeenEntry): string | undefined {
     if (row['log_id'] !== this.#logId)
       throw this.lost('it is another log now', /* mustMark */ false)
-    // A broker that marks the log writes its reason into `broken`.
+    // `broken` has the reason why another broker has marked the log.
     if (row['broken'] !== null) throw this.lost(String(row['broken']), /* mustMark */ false)
     const newestPosition = Number(row['newest'])
     if (newestPosition < seen.position)
@@ -75,19 +76,19 @@ export class LogIdentity {
   /**
    * The error for a log that the broker must not use.
    *
-   * @param mustMark Whether the log must be marked, so that its other brokers stop too. False if
-   *   the log is gone, is another log, or is marked already.
+   * @param mustMark See `LostLogError`. False if the log is gone, is another log, or is marked
+   *   already.
    */
   lost(reason: string, mustMark = true): LostLogError {
     return new LostLogError(this.#schema, reason, mustMark)
   }
 }
 
-/** The log has lost entries, or is another log. */
+/** The error for a log that is gone, has lost entries, or is another log. */
 export class LostLogError extends PostgresError {
   /** Why the log must not be used. A mark in the log contains this text for the other brokers. */
   readonly reason: string
-  /** Whether the log must be marked, so that its other brokers stop. */
+  /** Whether this broker must mark the log as broken, so that the other brokers stop too. */
   readonly mustMark: boolean
 
   constructor(schema: string, reason: string, mustMark: boolean) {

@@ -35,15 +35,15 @@ export interface PostgresEngineOptions extends PostgresAddress, PasswordOptions 
    */
   readonly marksFounding?: boolean | undefined
   /**
-   * How long one call for a snapshot, a compaction or a check may take, in ms
-   * (`SessionOptions.callMs`). Default 10,000.
+   * How long one chore may take, in ms (`SessionOptions.callMs`). A chore is any call other than
+   * the calls that append entries or follow the log. Default 10,000.
    */
   readonly choreMs?: number | undefined
 }
 
 /** The pause between two attempts to open the log, in ms. */
 const openRetryMs = 250
-/** A chore is a call that may read or write much: for a snapshot, a compaction or a check. */
+/** Long, because a chore such as a compaction may read or write much. */
 const defaultChoreMs = 10_000
 /**
  * How many times a chore is repeated after temporary errors, and the pause before the first
@@ -60,7 +60,7 @@ export class PostgresEngine implements Engine {
   readonly #statements: Statements
   readonly #identity: LogIdentity
   readonly #snapshots: SnapshotStore
-  /** The session for snapshots, compaction and checks. */
+  /** The session for the chores. */
   readonly #choreSession: Session
   /** The session for appends, which nothing else may delay. */
   #appendSession: Session | undefined
@@ -102,8 +102,8 @@ export class PostgresEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // An append must have time for several calls before the other brokers declare this broker dead.
-    // The time limit of each call must be long enough for a slow server.
+    // A fifth of `deadMs` leaves an append time for several calls before the other brokers declare
+    // this broker dead. A slow server needs at least 200 ms.
     this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`. A stream reads four times in
     // this time.
@@ -135,8 +135,8 @@ export class PostgresEngine implements Engine {
 
   async append(slot: string, entry: string): Promise<void> {
     if (this.#logEnd !== undefined) throw toHoldfastError(this.#logEnd)
-    // The slot is the id of the appending incarnation (one life of a broker in the log). The
-    // id of the entry is derived from both, so a repeated append has the same id.
+    // The slot is the id of the appending incarnation (one life of a broker in the log). A
+    // repeated append has the same slot and text, and therefore the same id.
     const id = uuidFrom(this.#hash(`${slot}\0${entry}`))
     try {
       const head = await this.#append(id, encodeValue(entry))
@@ -216,7 +216,7 @@ export class PostgresEngine implements Engine {
     ])
   }
 
-  /** Repeats the checks after a temporary error until the time for the start is over. */
+  /** Prepares the log. Tries again after a temporary error, until `openTimeoutMs` is over. */
   async #openLog(config: ClusterConfig): Promise<StoredState> {
     const { openTimeoutMs = 10_000, hosts } = this.#options
     const until = this.#clock.monotonic() + openTimeoutMs
@@ -230,7 +230,7 @@ export class PostgresEngine implements Engine {
         if (error.kind === 'readOnly' && hosts.length === 1)
           throw new PostgresError('forbidden', error.message, error)
         const isLate = this.#clock.monotonic() + openRetryMs > until
-        // PostgreSQL would refuse the same statement again.
+        // After `refused`, PostgreSQL would refuse the same statement again.
         if (this.#isClosed || isLate || error.kind === 'refused') throw error
       }
       await this.#sleep(openRetryMs)
@@ -261,8 +261,8 @@ export class PostgresEngine implements Engine {
    */
   #headFrom(id: string, { rows, hasWarning }: Answer, session: Session) {
     const [row] = rows
-    // Another broker has marked the log as broken, so the log accepts no entry. The check of a
-    // stream finds the reason.
+    // Another broker has marked the log as broken, so the log accepts no entry. The next read of a
+    // stream finds the mark and its reason.
     if (row === undefined)
       throw new PostgresError('busy', `The log in PostgreSQL does not accept entries any more`)
     if (hasWarning) {
@@ -311,11 +311,11 @@ export class PostgresEngine implements Engine {
     try {
       await call(this.#statements.markBroken(error.reason))
     } catch {
-      // Ignore the error. If the log cannot be written, each broker that reads it finds the loss.
+      // Ignore the error. Without the mark, each other broker finds the loss when it reads the log.
     }
   }
 
-  /** Ends all streams, and makes every later append fail. Returns the error that they report. */
+  /** Makes all streams and every later append fail. Returns the error with which they fail. */
   #endStreams(cause: PostgresError): PostgresError {
     const isMissing = cause.kind === 'missing'
     const error = isMissing

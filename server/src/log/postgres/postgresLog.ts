@@ -27,8 +27,8 @@ export interface PostgresLogOptions {
   /** The password of the user. Default: none. */
   readonly password?: string | undefined
   /**
-   * A file with the password, which the broker reads for each new connection. A line end is
-   * ignored.
+   * A file with the password, which the broker reads for each new connection. A line break at the
+   * end of the file is ignored.
    */
   readonly passwordFile?: string | undefined
   /**
@@ -60,9 +60,9 @@ export interface PostgresLogOptions {
   readonly name?: string | undefined
   /** The longest time between two snapshots, in ms. 10,000 to 86,400,000, default 600,000. */
   readonly snapshotMs?: number | undefined
-  /** Entries after which a snapshot is made. Default 20,000. */
+  /** The number of entries after which a snapshot is made. Default 20,000. */
   readonly snapshotEntries?: number | undefined
-  /** Characters of entries after which a snapshot is made. Default 67,108,864. */
+  /** The total length of the entries after which a snapshot is made. Default 67,108,864. */
   readonly snapshotCharacters?: number | undefined
 }
 
@@ -82,9 +82,9 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
 }
 
 /**
- * Creates the option `log` of `createBroker`. Each broker of a cluster needs its own call. The
- * broker connects to PostgreSQL when the broker starts: `listen` rejects with `UNAVAILABLE` if
- * PostgreSQL cannot be used now, or with `INVALID_OPTION` if a setting is wrong.
+ * Creates the value of the option `log` of `createBroker`. Each broker of a cluster needs its own
+ * call. The broker connects to PostgreSQL when the broker starts: `listen` rejects with
+ * `UNAVAILABLE` if PostgreSQL cannot be used now, or with `INVALID_OPTION` if a setting is wrong.
  *
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */

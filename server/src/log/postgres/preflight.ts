@@ -31,7 +31,8 @@ const rights: Readonly<Record<(typeof tableNames)[number], readonly string[]>> =
  * Creates the schema and the tables if they are missing. Returns the stored settings, which are the
  * settings of the first broker of the log.
  *
- * @param address `marksFounding`: whether a new log is marked as waiting for a majority.
+ * @param address Its `marksFounding` says whether to mark a new log as waiting for a majority of
+ *   the expected brokers.
  * @throws {PostgresError} if the user lacks a right, or the schema belongs to another program.
  */
 export async function preflight(
@@ -46,7 +47,7 @@ export async function preflight(
     const { rows } = await session.call(statements.readState())
     return stateFrom(rows[0]!)
   } catch (error) {
-    // `missing`: a table has the name of a table of the log, but lacks one of its columns.
+    // `missing`: one of the tables lacks a column, although it has the name of a table of the log.
     if (!(error instanceof PostgresError && error.kind === 'missing')) throw error
     throw refused(address, 'has tables of another program: choose another schema', 'missing')
   }
@@ -72,15 +73,15 @@ async function prepareTables(
   }
   if (inspected['may_use_schema'] !== true)
     throw lacksRight(address, 'USAGE', `GRANT USAGE ON SCHEMA ${schema} TO "${user}"`)
-  const missing = tableNames.filter((name) => !tables.includes(name))
-  if (missing.length === tableNames.length) {
+  const missingTables = tableNames.filter((name) => !tables.includes(name))
+  if (missingTables.length === tableNames.length) {
     if (inspected['may_create_tables'] !== true)
       throw lacksRight(address, 'CREATE', `GRANT CREATE ON SCHEMA ${schema} TO "${user}"`)
     await session.call(statements.createTables(/* withSchema */ false))
     return
   }
-  if (missing.length > 0) {
-    const problem = `has the table ${tables[0]} but not ${missing[0]}: choose another schema`
+  if (missingTables.length > 0) {
+    const problem = `has the table ${tables[0]} but not ${missingTables[0]}: choose another schema`
     throw refused(address, problem, 'missing')
   }
   await checkRights(session, address)
@@ -147,8 +148,11 @@ function lacksRight(
 }
 
 /**
- * An error whose message is a sentence about the schema. A schema that is missing or has other
- * settings also gets the kind `noRight`, because this kind is permanent.
+ * An error about the schema, never of the kind `refused`.
+ *
+ * @param problem The rest of the message, which begins with the name of the schema.
+ * @param kind `noRight` also stands for a missing schema or other settings, because this kind is
+ *   permanent.
  */
 export function refused(
   { schema }: PostgresAddress,

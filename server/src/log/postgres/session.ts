@@ -1,5 +1,5 @@
 /**
- * A session of the broker with PostgreSQL, which is not a session of a Holdfast client. The session
+ * A session of the broker with PostgreSQL (not a session of a Holdfast client). The session
  * connects to the primary, the only server that accepts writes; the other servers are standbys,
  * which may replace the primary. The session connects when it is used, checks the server, and
  * prepares its statements. After a failure the next call connects again, if necessary to another
@@ -13,12 +13,12 @@ import type { Hosts } from './hosts.js'
 
 /**
  * The options of one session. A log has sessions for appends, for a stream of entries, and for
- * chores (calls that may read or write much).
+ * chores (all other calls).
  */
 export interface SessionOptions {
   /**
    * The time after which the server gives up a statement, in ms. The deadline of a call is 1.5
-   * times as long, and doubles after each of the first two calls in a row that time out.
+   * times as long. The deadline is doubled after one timeout, and again after the next in a row.
    */
   readonly callMs: number
   /** Statements that prepare the session; undefined if the session needs no such statements. */
@@ -192,11 +192,11 @@ async function checkServer(
     const message = `${serverName} allows reading only: set default_transaction_read_only=off for the user`
     throw new PostgresError('readOnly', message)
   }
-  const pid = server!['pid'] as number
-  // `processId` is the number that the connection got when it opened. A pooler sends an invented
-  // number. So if `processId` is the number of the server process, there is no pooler.
-  if (pid === connection.processId) return
-  const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
+  const serverPid = server!['pid'] as number
+  // A pooler invents the `processId` that it sends when a connection opens. So there is no pooler
+  // if `processId` is the true number of the server process.
+  if (serverPid === connection.processId) return
+  const isPooled = await sharesServer(connection, serverPid, credentials, clock, deadlineMs)
   if (isPooled) throw poolerError(connection.host)
 }
 
@@ -206,13 +206,13 @@ async function checkServer(
  * session is open. In the mode "session" this cannot happen.
  */
 async function sharesServer(
-  connection: Connection,
-  pid: number,
+  first: Connection,
+  firstPid: number,
   credentials: Credentials,
   clock: Clock,
   deadlineMs: number,
 ): Promise<boolean> {
-  const { host } = connection
+  const { host } = first
   const pidAnsweredBy = async (asked: Connection, text: string): Promise<unknown> => {
     const { rows } = await asked.call(text, deadlineMs)
     return rows[0]?.['pid']
@@ -220,11 +220,11 @@ async function sharesServer(
   const readPid = 'select pg_backend_pid() as pid'
   const second = await Connection.open(host, credentials, clock, deadlineMs)
   try {
-    if ((await pidAnsweredBy(second, readPid)) === pid) return true
+    if ((await pidAnsweredBy(second, readPid)) === firstPid) return true
     // An open transaction of the second session keeps its server process. If the pooler then gives
     // the first session another process, the two sessions share processes.
     const secondPid = await pidAnsweredBy(second, `begin; ${readPid}`)
-    return secondPid === pid || (await pidAnsweredBy(connection, readPid)) !== pid
+    return secondPid === firstPid || (await pidAnsweredBy(first, readPid)) !== firstPid
   } finally {
     await second.close()
   }
@@ -241,10 +241,10 @@ function poolerError(host: PostgresHost): PostgresError {
 
 /**
  * The settings of every session. With `statement_timeout`, the server gives up a statement that
- * waits for a lock of PostgreSQL, so that abandoned statements do not pile up. The server never
- * gives up a commit that waits for a standby. A value of `synchronous_commit` that would not wait
- * for a standby's disk becomes `on`. With the keepalive settings, the server drops a dead broker's
- * connection after 10 + 3 * 5 s.
+ * waits for a lock of PostgreSQL, so that abandoned statements do not pile up. This timeout does
+ * not apply to a commit that waits for a standby. A value of `synchronous_commit` that would not
+ * wait for a standby's disk becomes `on`. With the keepalive settings, the server drops a dead
+ * broker's connection after 10 + 3 * 5 s.
  */
 function settingsFor(callMs: number): string {
   return `

@@ -1,8 +1,8 @@
 /**
- * Stores snapshots in PostgreSQL. `snapshotChunks.ts` joins the parts of a snapshot to fewer
- * chunks. Each chunk is a row. One more row, in the list of snapshots, makes the chunks valid.
- * The store writes this row after all chunks, unless another broker has listed a snapshot of the
- * same or a later position.
+ * Stores snapshots in PostgreSQL. `snapshotChunks.ts` joins the small parts of a snapshot into
+ * larger chunks. Each chunk is a row. One more row, in the list of snapshots, makes the chunks
+ * valid. The store writes this row after all chunks, unless another broker has listed a snapshot of
+ * the same or a later position.
  */
 import { crc32 } from 'node:zlib'
 import type { StoredSnapshot } from '../replicated/engine.js'
@@ -11,7 +11,7 @@ import { joinParts, splitChunk } from '../replicated/snapshotChunks.js'
 import type { Answer } from './connection.js'
 import type { Statements } from './statements.js'
 
-/** A call that is repeated after a temporary error. */
+/** Makes a call, and repeats it after a temporary error. */
 type Call = (text: string) => Promise<Answer>
 
 interface ListedSnapshot {

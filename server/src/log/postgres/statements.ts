@@ -6,9 +6,9 @@
  *   log_snapshots        the list of complete snapshots
  *   log_snapshot_chunks  the chunks of the snapshots
  *
- * Every statement is sent as one message of the simple protocol. PostgreSQL therefore executes each
- * message as one transaction, so a broker that stops cannot keep a row locked. The values are
- * numbers, UUIDs and hexadecimal bytes, which need no escapes; `textLiteral` escapes the few texts.
+ * Each text, which can have several statements, is sent as one message of the simple protocol.
+ * PostgreSQL executes each message as one transaction, so a broker that stops cannot keep a row
+ * locked. Most values are numbers, UUIDs and hexadecimal bytes, which need no escapes.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 
@@ -22,7 +22,7 @@ export const tableNames = [
 /** The `previous_id` of the first entry, and the `latest_id` of an empty log. */
 export const noId = '00000000-0000-0000-0000-000000000000'
 
-/** Highest number of entries that one statement reads. An entry has at most about 256 KiB. */
+/** Highest number of entries that one statement reads, together at most about 25 MiB. */
 export const maxPageSize = 100
 /** Highest number of entries that one statement deletes. */
 export const deleteSize = 5_000
@@ -112,8 +112,8 @@ export class Statements {
   }
 
   /**
-   * Reads whether the log still has the newest entry that a broker has seen, at `position`. In the
-   * answer, `seen_id` is the id of the entry that is at this position now.
+   * Reads the state that shows whether the log still has the newest entry that a broker has seen.
+   * In the answer, `seen_id` is the id that the log now has at the position of this entry.
    */
   check(position: number): string {
     const schema = this.#schema
@@ -170,7 +170,10 @@ export class Statements {
     return `execute holdfast_confirm ('${id}')`
   }
 
-  /** Prepares `read`. Its rows also show the state of the database session and of the log. */
+  /**
+   * Prepares `read`. Each row has an entry, and the state of the database session and of the log.
+   * If no entry follows the position, the answer is one row with the states only.
+   */
   prepareRead(): string {
     const schema = this.#schema
     return `
@@ -227,15 +230,15 @@ export class Statements {
       order by position desc limit 1`
   }
 
-  readChunk(id: string, number: number): string {
+  readChunk(id: string, chunkNumber: number): string {
     return `select checksum, chunk from ${this.#schema}.log_snapshot_chunks
-      where id = '${id}' and number = ${number}`
+      where id = '${id}' and number = ${chunkNumber}`
   }
 
   /** Writes a chunk. The statement may be repeated, because it ignores a chunk that exists. */
-  writeChunk(id: string, number: number, position: number, chunk: Buffer, checksum: number) {
+  writeChunk(id: string, chunkNumber: number, position: number, chunk: Buffer, checksum: number) {
     return `insert into ${this.#schema}.log_snapshot_chunks (id, number, position, checksum, chunk)
-      values ('${id}', ${number}, ${position}, ${checksum}, ${bytesLiteral(chunk)})
+      values ('${id}', ${chunkNumber}, ${position}, ${checksum}, ${bytesLiteral(chunk)})
       on conflict (id, number) do nothing`
   }
 

@@ -9,7 +9,7 @@ import type { ClusterConfig } from './engine.js'
  * settings are equal. The text continues a sentence that begins with the location of the log, as
  * in: The prefix `locks` *belongs to the cluster "a", not "b"*.
  *
- * @param locationWord The word for the location that the operator can choose, such as "prefix".
+ * @param locationWord What an operator chooses to locate the log: "prefix" or "schema".
  */
 export function configMismatch(
   own: ClusterConfig,

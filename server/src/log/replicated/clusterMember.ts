@@ -1,7 +1,7 @@
 /**
  * One broker in a shared log. The broker applies all entries (batches of commands) of the log in
  * order, and appends the commands of its own clients. A broker lives in the log as one incarnation
- * after another. Each incarnation has its own name, and numbers its entries.
+ * after another. Each incarnation has its own id, and numbers its entries.
  *
  * An own entry *returns* when the broker reads the entry back from the log. The self-lease (how
  * long the broker may serve without a new entry of its own) ends if no own entry has returned for
@@ -71,8 +71,8 @@ export class ClusterMember {
   /** The incarnations that have sent an entry since the current incarnation joined. */
   readonly #heardSinceJoin = new Set<string>()
   /**
-   * A copy of `#position` for `joinProgress`; changes only after `join` is in the log and before
-   * `join` has returned.
+   * A copy of `#position` for `joinProgress`. The copy is updated only from the append of `join`
+   * until `join` has returned.
    */
   #positionOnJoining = 0
   /** The position of the newest entry that proved that this broker missed an earlier entry. */
@@ -96,7 +96,7 @@ export class ClusterMember {
     })
   }
 
-  /** The name of the current incarnation while it serves; '' otherwise. */
+  /** The id of the current incarnation while it serves; '' otherwise. */
   get name(): string {
     return this.#state === 'serving' || this.#state === 'leaving' ? this.#incarnation!.id : ''
   }
@@ -112,7 +112,7 @@ export class ClusterMember {
   /**
    * A number that rises while this broker comes nearer to its first join: with each part of the
    * snapshot, and with each step in which the table is restored. After this broker has appended its
-   * `join`, the number also rises with each entry before that `join`. Until then, entries are no
+   * `join`, the number also rises with each entry before that `join`. Earlier entries are no
    * progress: a broker that cannot write to the log still reads the entries of other brokers.
    */
   get joinProgress(): number {
@@ -157,8 +157,8 @@ export class ClusterMember {
   }
 
   /**
-   * Whether this broker is still a member. If the self-lease has ended, the broker resigns before
-   * this method returns false.
+   * Whether this broker serves, and its self-lease still runs. If the self-lease has ended, the
+   * broker resigns before this method returns false.
    */
   isLive(): boolean {
     if (this.name !== '' && this.#incarnation!.selfLease.isOver(this.#now())) this.#resign()
@@ -176,7 +176,7 @@ export class ClusterMember {
     return true
   }
 
-  /** Tells the other brokers about a snapshot that this broker has saved. */
+  /** Tells the other brokers the position of a snapshot that this broker has saved. */
   announceSnapshot(snapshot: number): void {
     this.#incarnation?.sendEntrySoon({ snapshot })
   }
@@ -321,6 +321,7 @@ export class ClusterMember {
       this.#onLoss(missingEntry, position)
       return
     }
+    // Undefined if the entry is invalid.
     const commands = this.#members.applyEntry(entry)
     const { live, oldest } = this.#members
     // If this broker is not a member any more, another broker has declared this broker dead, or
@@ -341,7 +342,7 @@ export class ClusterMember {
 
   /** Saves the current table as a snapshot; undefined if the table may be wrong. */
   readonly #saveOwnState: SaveOwnState = async (onCompactionProblem) => {
-    // In the middle of an entry, the table has the state of no position.
+    // Wait for the end of an entry, because the table matches a position only between entries.
     while (this.#logReader.isMidEntry) await new Promise<void>(this.#deps.environment.endOfTurn)
     // The table is certainly right only while this broker serves.
     if (this.#state !== 'serving') return undefined
@@ -352,7 +353,7 @@ export class ClusterMember {
 
   *#applyCommands(commands: readonly Command[]): EntrySteps {
     for (const command of commands) {
-      if (command.type === 'restart') this.#onTakeover(command)
+      if (command.type === 'restart') this.#onRestart(command)
       if (this.name === '') this.#deps.stateMachine.replay(command)
       else this.#deps.stateMachine.apply(command)
       yield
@@ -369,10 +370,10 @@ export class ClusterMember {
   }
 
   /**
-   * A takeover is the command `restart` with a former owner: another broker becomes the owner
-   * broker of the sessions of a broker that has died or left.
+   * Records a takeover, which is a `restart` with a former owner: `ownerBroker` becomes the owner
+   * broker of the sessions of `formerOwner`, which has died or left.
    */
-  #onTakeover({ formerOwner, ownerBroker }: Extract<Command, { type: 'restart' }>): void {
+  #onRestart({ formerOwner, ownerBroker }: Extract<Command, { type: 'restart' }>): void {
     if (formerOwner === undefined) return
     this.#failureDetector?.remove(formerOwner)
     if (this.#hasJoined && ownerBroker === this.#incarnation?.id) this.#status.countTakeover()
@@ -404,7 +405,7 @@ export class ClusterMember {
     } else this.#detectFailures(n, now)
   }
 
-  /** Declares silent members dead, after the own entry with this number has returned. */
+  /** Declares silent members dead, when this broker's entry with this number has returned. */
   #detectFailures(ownEntryNumber: number, now: number): void {
     const [incarnation, detector] = [this.#incarnation!, this.#failureDetector!]
     const deadMembers = detector.onOwnEntry(ownEntryNumber, incarnation.lastSentNumber, now)
@@ -418,9 +419,9 @@ export class ClusterMember {
   }
 
   /**
-   * Passes each entry to the divergence check, which compares digests (checksums) of the tables of
-   * all brokers. Also records the snapshot that the entry announces. Returns false, and stops this
-   * broker for good, if the table of this broker differs.
+   * Passes an entry to the divergence check, which compares digests (checksums) of the tables of
+   * all brokers. Also records the snapshot that the entry announces. If the check decides against
+   * this broker, stops this broker for good and returns false.
    */
   #checkDigests(entry: LogEntry, commandCount: number): boolean {
     const { digest, digestRound, snapshot } = noticesIn(entry)
@@ -429,7 +430,8 @@ export class ClusterMember {
     const check = this.#divergenceCheck
     const now = this.#now()
     check.noteEntry(commandCount, now)
-    // The oldest member requests a round of the check. Each broker begins a round below.
+    // The oldest member requests a round of the check. Each broker begins the round when it reads
+    // the request.
     if (check.isRequestDue(now) && this.name !== '' && this.name === oldest) {
       check.restartInterval(now)
       this.#incarnation!.sendEntrySoon({ digestRound: true })

@@ -1,5 +1,5 @@
 /**
- * The commands of a broker that wait to be appended to the shared log, as text. All commands that
+ * The commands of a broker, as text, that wait to be appended to the shared log. All commands that
  * arrive while an append is under way form the next entry (batch of commands), so a slower log has
  * larger entries.
  */
@@ -16,9 +16,9 @@ const queueLimits = { commands: 100_000, characters: 32 * 1024 * 1024 }
 
 export class CommandQueue {
   #commands: string[] = []
-  /** How many commands at the start of `#commands` an entry has taken already. */
+  /** How many commands at the start of `#commands` are in an entry already. */
   #takenCount = 0
-  /** The length of all commands that no entry has taken. */
+  /** The length of all commands that are in no entry yet. */
   #characters = 0
 
   get length(): number {
