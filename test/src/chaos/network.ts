@@ -87,7 +87,7 @@ export class NamespaceNetwork implements Network {
     ip('link', 'delete', this.#bridge)
   }
 
-  /** Adds a namespace, and its device at the bridge, which has the same name. */
+  /** Adds a namespace, and connects it to the bridge by a device of the same name. */
   #add(machine: Machine, namespace: string): void {
     const mac = this.#macOf(machine)
     ip('netns', 'add', namespace)

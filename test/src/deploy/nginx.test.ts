@@ -17,7 +17,7 @@ import { readDeployFile } from './deployFiles.js'
 
 const conf = readDeployFile('nginx/holdfast.conf')
 const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
-/** The address of all clients. A test can tell it from the address of nginx. */
+/** All clients connect from this address. nginx connects to the brokers from 127.0.0.1. */
 const clientAddress = '127.0.0.2'
 
 /**
@@ -75,7 +75,7 @@ describe('nginx/holdfast.conf', () => {
   /** Starts nginx for the brokers that listen on these ports. Resolves when nginx serves. */
   async function nginx(brokerPorts: readonly number[]) {
     const files = makeScratchFolder(stage)
-    // `TrustingWebSocket` connects from `clientAddress`.
+    // The WebSocket class in `certs` connects from `clientAddress`.
     const certs = makeCertificate(files, clientAddress)
     const port = await freePort()
     const config = configFor(files, certs, port, brokerPorts)

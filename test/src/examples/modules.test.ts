@@ -77,8 +77,9 @@ describe('the example collaborativePage', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Opens the document, and collects its users as texts. For instance, `ada teal me; free` means
-   * that only Ada, the user of this page, reads the document, in teal, and no user edits it.
+   * Opens the document, and collects one text for each change of its users. For instance,
+   * `ada teal me; free` means that only Ada, the user of this page, reads the document, in teal,
+   * and no user edits it.
    */
   function open(session: Session, color: string) {
     const views = new Collector<string>()
@@ -104,6 +105,7 @@ describe('the example collaborativePage', () => {
     expect([error.code, error.holders[0].name]).to.deep.equal(['LOCK_HELD', 'ada'])
     await lock.unlock()
     await pageOfGrace.untilShown('ada teal, grace plum me; free')
+    // Ada was the first reader, so the first lock is that of Ada.
     const [heldByAda] = (await grace.query({ key: 'documents/minutes/read' })).held
     await grace.revoke(heldByAda!.key, { fence: heldByAda!.fence, reason: 'the test says so' })
     // Ada's page locks for reading again, so Ada is now the later reader.

@@ -48,7 +48,10 @@ export interface BrokerView {
 export class SessionOracle {
   readonly #report: RunReport
   readonly #broker: BrokerView
-  /** Gives bounds of times, because the broker may not notice every part of a stop. */
+  /**
+   * Measures a lower and an upper bound of an elapsed time, because the broker may not notice how
+   * long a stop of the process lasted.
+   */
   readonly #stopwatch: Stopwatch
   readonly #records = new Map<string, SessionRecord>()
   /** When the broker last read a frame from each connection. */
@@ -94,8 +97,9 @@ export class SessionOracle {
   closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    // The connection may have dropped before a stop of the process. So `droppedAt` has the number
-    // of stops at the last frame: then `since` widens its bounds for all stops since that frame.
+    // The connection may have dropped before a stop of the process. So `droppedAt` has the present
+    // time, but the number of stops at the last frame. This raises the upper bound of the time
+    // since the drop for each stop since that frame.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.read(), stops: record.lastReceived?.stops ?? 0 }
   }
@@ -148,7 +152,8 @@ export class SessionOracle {
           break
         case 'withdrawn':
           if (!effect.request.isPrimary) break
-          // An `answered` request has not lost its place: it got the result of another `once` call.
+          // An `answered` request is a `once` (it asks for the value of a function). It left the
+          // queue because another caller ran the function.
           if (command.type === 'suspend' && effect.reason !== 'answered')
             this.#checkWithdrawn(effect.request)
           break
@@ -352,9 +357,9 @@ export class SessionOracle {
   }
 
   /**
-   * Whether a frame of the session, which contains this text, arrived before this turn and is still
-   * unread. Frames on a connection that the broker has closed do not count, because the broker may
-   * have stopped reading from that connection long before.
+   * Whether an unread frame of the session contains this text, and arrived before this turn. Frames
+   * on a connection that the broker has closed do not count, because the broker may have stopped
+   * reading from that connection long before.
    */
   #hasUnread({ id }: Session, text = ''): boolean {
     const { turnBegan } = this.#broker.process

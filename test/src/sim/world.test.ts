@@ -54,7 +54,7 @@ describe('simulation: time', () => {
     expect(log).to.deep.equal(['a at 1', 'b at 1', 'c at 2', 'd at 2', 'e at 3'])
   })
 
-  it('settles all promises before the next step of an event, and runs all its steps before the next event', async () => {
+  it('settles the promises of an event, then runs the steps that the event added, then runs the next event', async () => {
     const world = new World()
     const log: string[] = []
     world.at(1, async () => {
@@ -303,7 +303,7 @@ describe('simulation: network', () => {
     expect(scene.log).to.deep.equal(['client open', 'broker got held'])
   })
 
-  it('delivers only the frames that a cut keeps, and tells only the chosen end of the cut', async () => {
+  it('delivers only the frames that a cut keeps, and notifies only the chosen side (client or broker)', async () => {
     const scene = makeScene()
     const webSocket = scene.openSocket()
     await scene.world.runFor(100)

@@ -135,7 +135,7 @@ describe('table: resume', () => {
     expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
   })
 
-  it('replaces a connection that is still open, and whose later commands the table ignores', () => {
+  it('replaces an open connection, and makes the table ignore later commands of the old connection', () => {
     const driver = driverWithGrace()
     expect(driver.resume('a', { secret: 's1', newSecret: 's2' })).to.deep.equal([
       'resumed a @2; #1 granted f1',
@@ -191,7 +191,7 @@ describe('table: resume', () => {
     ])
   })
 
-  it('is refused for a session without a grace, whether the table keeps the session or not', () => {
+  it('is refused for a session without a grace, whether the session is connected or suspended', () => {
     const driver = TableDriver.withSessions('a')
     // The secret of the session is undefined, which must match neither '' nor 'undefined'.
     expect(driver.resume('a', { secret: '', newSecret: 's2' })).to.deep.equal(['refused resume a'])
@@ -284,7 +284,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', { secret: 's2', newSecret: 's3', resumeAttempt: 1 })[0]).to.match(
       /^resumed a @3/,
     )
-    // This message confirms the receipt of `s3`, as the resume with `s2` confirmed that of `s2`.
+    // This message confirms that the client has `s3`. The resume with `s2` confirmed `s2` likewise.
     driver.ack('a', [])
     expect(driver.resume('a', { secret: 's3', newSecret: 's4', resumeAttempt: 1 })[0]).to.match(
       /^resumed a @4/,

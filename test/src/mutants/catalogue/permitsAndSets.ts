@@ -20,7 +20,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     in: 'removePermits',
     find: '$KEY.extras.permits.used -= $TERMS.permits',
     replace: 'undefined',
-    why: 'If a key has other users, the table still counts the permits of a released lock as used.',
+    why: 'The table counts the permits of a released lock as used until no lock or request uses the key.',
     needs: { actions: ['permits'] },
   },
   {
@@ -43,7 +43,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     name: 'set-steal-takes-one-key',
     in: 'Granter.removeLock',
     find: '$SET.locks',
-    // The set still lists a stolen lock. So a later release removes only the locks still held.
+    // After this steal, the set still lists the stolen lock. So a release must skip that lock.
     replace: `(reason === 'stolen' ? [lock] : $SET.locks.filter((member) => [...member.keyState.holders].includes(member)))`,
     why: 'A steal takes one key of a set, and the session keeps the other keys.',
     needs: { actions: ['lockAll'] },
@@ -51,8 +51,8 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-release-serves-one-queue',
     in: 'Granter.removeLock',
-    // The worklist has the keys whose waiters will be granted. The callers of `removeLock` grant
-    // the waiters of the first key.
+    // The callers of `removeLock` grant the waiters of the first key. The waiters of the other keys
+    // are granted only through the worklist.
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'The release of a set grants the waiters of its first key only.',
