@@ -65,6 +65,7 @@ const holderFields = {
   fence: Fence,
   since: CalendarTime,
 }
+/** The requests of a deadlock, which wait for each other. */
 const Cycle = array(
   type({ key: optional(Key), session: string(), name: optional(string()), scope: optional(Id) }),
 )
@@ -166,6 +167,7 @@ const SnapshotLocks = array(
     key: Key,
     mode: Mode,
     fence: Fence,
+    // The newest fence; absent if the lock was not upgraded. `fence` is the first fence.
     presentFence: optional(Fence),
     ttl: optional(Duration),
     at: optional(safeInteger),

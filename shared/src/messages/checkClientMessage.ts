@@ -131,7 +131,7 @@ function codeFor(failure: StructError): ErrorCode {
 function messageFor(failure: StructError): string {
   const [field, ...rest] = failure.path as readonly (string | number)[]
   // If the path is empty, a rule for several fields failed, and `failure.message` is the text of
-  // this rule. No other failure of an object has an empty path.
+  // this rule. The other text is only a fallback: no other failure of an object has an empty path.
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
   if (failure.type === 'never') return 'the message has an unknown field'
   const inner = rest.map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`)).join('')
