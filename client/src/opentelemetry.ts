@@ -65,8 +65,8 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
 /**
  * The trace of a held lock. The hold span ends with the lock.
  *
- * @param holdContext The context of the hold span, in which `run` calls the callback. A browser
- *   loses the caller's own context while the caller awaits the grant.
+ * @param holdContext The context of the hold span. `run` calls the callback in this context,
+ *   because a browser loses the caller's own context while the caller awaits the grant.
  */
 function holdTrace(holdSpan: Span, holdContext: Context): HoldTrace {
   return {

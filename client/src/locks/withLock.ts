@@ -11,7 +11,7 @@ import type { HoldTrace } from './tracing.js'
  * Rejects with `LOCK_LOST` if the callback did not throw, but the lock was lost while the callback
  * ran.
  *
- * @param trace Follows this lock for the tracer; undefined without a tracer.
+ * @param trace Runs the callback in the trace of this lock; undefined without a tracer.
  */
 export async function runWithLock<T>(
   lock: Lock,

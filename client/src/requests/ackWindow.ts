@@ -15,9 +15,9 @@
  *
  * When the client acknowledges responses, the broker deletes them. At any moment the broker stores:
  * - at most about 512 responses to requests in the window
- * - at most about 64 responses that the client has received, to requests that have left the window.
- *   The client acknowledges responses as soon as it has 64.
- * - the responses that the client has not received, to requests that left the window while they
+ * - at most about 64 responses that the client has received, and whose requests have left the
+ *   window. The client acknowledges responses as soon as it has 64.
+ * - the responses that the client has not received, and whose requests left the window while they
  *   waited at the broker
  *
  * In a session without a grace the broker stores no responses, and no request is in the window.

@@ -144,7 +144,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
       // `locked`: a session has become the leader. `proclaimed`: the leader has another value.
       if (event.election) this.#change(event)
     } else if (event.fence === this.#newestLeader?.fence) {
-      // A leader's lock cannot be upgraded or downgraded, so every other event of its lock ends it.
+      // The leadership has ended, because a leader's lock cannot be upgraded or downgraded.
       this.#change(undefined)
     }
   }

@@ -156,7 +156,7 @@ export class Session extends SessionEmitter {
     // each make one more promise for every lock.
     try {
       const checkedLock = checkLock(key, options)
-      // The registry makes the `Lock`, so `send` resolves with it directly.
+      // `send` resolves with the `Lock` that `HandleRegistry` returns, so no `then` is needed.
       if (this.#tracer === undefined) return this.#requester.send(checkedLock, this.#handleRegistry)
       return this.#requester.request(checkedLock).then((grantedLock) => new Lock(grantedLock))
     } catch (error) {
@@ -249,8 +249,8 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Calls the listener at the next event with this name. A name that is not an event is a key: see
-   * the other signature.
+   * Calls the listener at the next event with this name. With any other name, `once` runs a
+   * function once for a key: see the other signature.
    */
   override once<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this
   /**
@@ -366,7 +366,7 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Watches a key, all keys with a prefix, or with `{}` all keys. The callback first gets the list
+   * Watches a key, all keys with a prefix, or all keys (`{}`). The callback first gets the list
    * of the held locks of these keys (event `state`), and then each change: `locked`, `upgraded`,
    * `downgraded`, `unlocked`, `expired`, `lost` or `proclaimed` (a leader published a value). With
    * `queue: true` the event `state` also lists the requests that wait, and the callback also gets

@@ -207,7 +207,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#scheduler.cancel(this.#nextRound)
     connection?.send(byeText)
     connection?.flush()
-    // The code says that the session has ended. So the client does not try to resume the session.
+    // This close code means that the session has ended, so the client does not try to resume it.
     connection?.fail('the page was left', closeCodes.expired.code)
   }
 
