@@ -105,8 +105,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
       const answered = Promise.race([shared, ownRunEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
-    // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects. The
-    // grace is how long the broker keeps the session and its locks without a connection.
+    // `reconnect: undefined` overrides the `false` of `connecting.ts`, so that the session
+    // reconnects. `grace` is how long the broker keeps the session without a connection.
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.
@@ -158,6 +158,7 @@ async function execute(
   })
   const onLost = () => signalGroup(child, 'SIGKILL')
   const forward = (name: NodeJS.Signals) => signalGroup(child, name)
+  // Leaves out the signals that this process ignores, for example under `nohup`.
   const forwardedSignals = withoutIgnored(['SIGINT', 'SIGTERM', 'SIGHUP'])
   lossSignal.addEventListener('abort', onLost)
   for (const name of forwardedSignals) process.on(name, forward)

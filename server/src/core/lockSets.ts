@@ -7,9 +7,10 @@
  * fence. Code that handles one key treats a member like any other request or lock. Only the first
  * member, the *primary*, is in `held` or `waiting` of its session, is answered, and has deadlines.
  *
- * All requests of a set enter their queues in one step. So only requests for single keys can be
- * ahead of the oldest waiting set. When these requests have left the queues, the set is at the head
- * of all its queues. Therefore waiting sets cannot block each other for ever.
+ * All requests of a set enter their queues in one step. So the oldest waiting set is ahead of every
+ * other set in each queue that they share. Only requests for single keys can be ahead of this set.
+ * When these requests have left the queues, the set is at the head of all its queues. Therefore
+ * waiting sets cannot block each other for ever.
  */
 import type { RequestLockSet } from './clientCommands.js'
 import type { LockSet, SetItem } from './lockExtras.js'

@@ -191,13 +191,13 @@ export class Session {
   /** Stores the revocation of a lock. Returns the additional bytes. */
   storeRevocation(fence: number, note: string): number {
     if (this.answers === undefined) return 0
-    const bytesBefore = this.revocationBytes
+    const bytesBefore = this.bytesOfRevocations
     this.revocations = [...this.revocations, { fence, note }].slice(-maxRevocations)
-    return this.revocationBytes - bytesBefore
+    return this.bytesOfRevocations - bytesBefore
   }
 
   /** Bytes of the stored revocations. */
-  get revocationBytes(): number {
+  get bytesOfRevocations(): number {
     let bytes = 0
     for (const { note } of this.revocations) bytes += bytesPerRevocation + textBytes(note)
     return bytes

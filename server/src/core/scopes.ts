@@ -3,9 +3,9 @@
  * one request for which the task waits. `deadlock.ts` finds deadlocks between scopes.
  *
  * A check for deadlocks needs only the locks whose scope waits, so each key has a list of these
- * locks. A lock is listed when its scope begins to wait. The end of the wait does not remove the
- * lock from the list at once, because the scope may have many locks. Instead, a later check that
- * finds the lock in the list removes it.
+ * locks. `KeyScopes` has this list and a list of waiting requests. A lock is listed when its scope
+ * begins to wait. The end of the wait does not remove the lock from the list at once, because the
+ * scope may have many locks. Instead, a later check removes the locks whose scope no longer waits.
  */
 import { KeyExtras, KeyScopes, Scope } from './lockExtras.js'
 import type { KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'

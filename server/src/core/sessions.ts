@@ -167,7 +167,7 @@ export class SessionTable {
    */
   #endSession(session: Session, reason: EndReason, at: number): void {
     this.byId.delete(session.id)
-    this.bytes -= bytesOfSession(session) + session.revocationBytes
+    this.bytes -= bytesOfSession(session) + session.bytesOfRevocations
     this.#responder.bytes -= releaseResults(session)
     this.#withdrawAll(session)
     for (const lock of session.held.values()) {

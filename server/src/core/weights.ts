@@ -18,13 +18,13 @@ export const barrierBytes = 320
 /** Bytes of a call at a barrier with its entries in its session and among the deadlines. */
 export const barrierCallBytes = 256
 /**
- * Bytes of the extras of a lock or request. Includes a share of the memory of the set, and of the
- * permits of the key.
+ * Bytes of the `LockExtras` of a lock or request: the fields that only a few of them have. Includes
+ * a share of the memory of its set, if any, and of the permits of its key.
  */
 export const extrasBytes = 320
-/** Bytes of the result of a `once`, without its key and its value. */
+/** Bytes of a `SharedResult` (the result of a `once`), without the texts of its key and value. */
 export const resultBytes = 128
-/** Bytes of the record of a kept result, without the result. */
+/** Bytes of a `KeptResult`, without the `SharedResult` to which it refers. */
 export const keptResultBytes = 256
 /** Further bytes for a lock or request in a scope: a share of the memory of the scope. */
 const scopedBytes = 1_024
@@ -85,9 +85,9 @@ export function bytesOfSession({ id, principal, name }: WeighedSession): number 
 
 /** Bytes of these sessions with their revocations, without their answers. */
 export function bytesOfSessions(
-  sessions: Iterable<WeighedSession & { readonly revocationBytes: number }>,
+  sessions: Iterable<WeighedSession & { readonly bytesOfRevocations: number }>,
 ): number {
   let bytes = 0
-  for (const session of sessions) bytes += bytesOfSession(session) + session.revocationBytes
+  for (const session of sessions) bytes += bytesOfSession(session) + session.bytesOfRevocations
   return bytes
 }

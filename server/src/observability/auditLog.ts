@@ -87,7 +87,8 @@ export class AuditLog implements Observer {
 
   /** Writes a line, or counts it as left out if too many of its kind came in this second. */
   #append(kind: AuditKind, fields: object): void {
-    // `allows` ends the second too, but is not called for the kinds that only an operator causes.
+    // Writes how many lines were left out in a passed second. `allows` does so too, but is not
+    // called for the kinds that only an operator causes.
     this.#lineLimit.endPassedSecond()
     if (auditKinds[kind] === 'client' && !this.#lineLimit.allows(kind)) return
     this.#writeLine(kind, fields)

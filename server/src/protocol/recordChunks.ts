@@ -18,8 +18,8 @@ export interface RecordRows {
   readonly count: number
   /**
    * Encodes at most `limit` items, as they are when the iteration begins. Each step of the
-   * iteration encodes one item, so that a barrier with a thousand calls does not delay the other
-   * clients.
+   * iteration encodes one item. So the broker can send a full chunk and serve other clients before
+   * it encodes the rest of a barrier with a thousand calls.
    *
    * @param limit At least 1.
    */

@@ -12,7 +12,7 @@ import type { Statements } from './statements.js'
 /** An entry that the broker has read or appended, or up to which it has restored a snapshot. */
 export interface SeenEntry {
   readonly position: number
-  /** Undefined after a snapshot, from which the broker knows only the position. */
+  /** Undefined if only the position is known: before the first entry, or after a snapshot. */
   readonly id: string | undefined
 }
 
