@@ -85,9 +85,10 @@ function checksum(text: string): number {
  *
  * This function takes the eight steps at once. At first `top` is the upper byte after the first
  * xor. When a step xors in the polynomial, bit 12 of the polynomial flips a bit that is shifted out
- * four steps later. So each of the upper four bits of `top` flips the bit four places below:
- * `top ^= top >> 4`. Then `top` has the eight bits that are shifted out. For each 1 among these
- * bits, the last line xors in the polynomial, at the place of that bit.
+ * four steps later. Bits 5 and 0 flip bits that stay in the checksum for all eight steps. So each
+ * of the upper four bits of `top` flips the bit four places below: `top ^= top >> 4`. Then `top`
+ * has the eight bits that are shifted out. For each 1 among these bits, the last line xors in the
+ * polynomial, shifted left by the place of that bit in `top`.
  */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte

@@ -389,8 +389,8 @@ export type QueueEvent = QueuedInfo & {
  * - `ended`: one of these events:
  *   - The session of the request ended.
  *   - The shared lock of an upgrade ended.
- *   - The broker itself closed the connection of a session without a grace. The session and its
- *     locks last until the lease is over.
+ *   - The broker itself closed the connection of a session without a grace. The request ends at
+ *     once, but the session and its locks last until the lease is over.
  * - `answered`: the `once` request got the value of another caller.
  *
  * A broker that is newer than the client may send another text.

@@ -12,10 +12,11 @@ import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 /**
  * The highest number of JSON values in a message of any type except `complete`. Of these types,
  * `campaign` needs the most. A `campaign` has two large fields: the metadata of a lock, and the
- * value that the leader of an election publishes. A JSON value takes two bytes or more, together
- * with the comma or bracket after it. So each of the two fields has at most `maxMetadataBytes / 2`
- * JSON values, and both together have at most `maxMetadataBytes`. The 64 further JSON values are
- * for the other fields.
+ * value that the leader of an election publishes. Each field has at most `maxMetadataBytes` bytes.
+ * A JSON value takes two bytes or more, together with the comma or bracket after it. For the whole
+ * field, that comma or bracket is the byte after the field. So each field has at most
+ * `maxMetadataBytes / 2` JSON values, and both together have at most `maxMetadataBytes`. The 64
+ * further JSON values are for the other fields.
  */
 const maxJsonValues = maxMetadataBytes + 64
 /**
