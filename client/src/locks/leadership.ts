@@ -52,7 +52,7 @@ export function checkCampaign(
   options: CampaignOptions,
   requestsAndLocks: RequestsAndLocks,
 ): CheckedLock {
-  // Refuses the reserved prefix, which only the keys that `session.locks` makes from names have.
+  // Refuses the reserved prefix, which is only for the names of `session.locks`.
   checkUsableKey(key, /* isName */ false)
   refuseUnknownOptions('campaign', options, campaignOptionNames)
   const { value, timeout, signal, metadata } = options
@@ -68,8 +68,8 @@ export function checkCampaign(
 
 /**
  * Refuses a campaign of a session that is already a candidate or the leader of this election. The
- * broker cannot check this. After the client has aborted a campaign, the next one is correct, but
- * the broker may not know the abort yet.
+ * broker cannot check this, because the client may have aborted the earlier campaign. Before the
+ * broker knows of the abort, this check would refuse a new campaign that is allowed.
  *
  * @throws HoldfastError `INVALID_OPTION`
  */

@@ -61,7 +61,7 @@ class EndScopeRequest extends Request<void> {
     this.#scopeNumber = scopeNumber
   }
 
-  /** A rejection of this request may stay unhandled, because no user code waits for the request. */
+  /** A rejection may stay unhandled, because user code never gets the promise of this request. */
   override get mayBeUnhandled(): boolean {
     return true
   }

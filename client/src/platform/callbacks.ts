@@ -83,7 +83,7 @@ function addSharedListener(signal: AbortSignal): SharedListener {
   const callbacks: SharedListener['callbacks'] = new Set()
   const listener = () => {
     for (const callback of [...callbacks]) {
-      // The copy still has this callback if an earlier callback removed this callback from the set.
+      // An earlier callback may have removed this callback from the set, but not from the copy.
       if (callbacks.has(callback)) callSafely(() => callback(abortedError(signal)))
     }
   }

@@ -14,10 +14,10 @@
  * message *from* the broker is not enough, because a connection may be dead in one direction only.
  *
  * An idle session may ask for the idle lease in its `pong`: the broker then keeps the session for
- * twice its lease. The monitor counts the idle lease only while the session is idle and that `pong`
- * is the newest message that is known to have arrived. A grant shows that the broker has received a
- * newer message, namely the lock request. So a grant always ends the idle lease, and the ordinary
- * lease applies to every lock.
+ * twice its lease. The idle lease counts only if the session is still idle when the client learns
+ * that this `pong` has arrived. The idle lease ends when the client learns that a newer message has
+ * arrived. A grant shows that the lock request has arrived. So a grant always ends the idle lease,
+ * and the ordinary lease applies to every lock.
  *
  * The grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues the session on a new connection. `ping` and `pong` are messages of Holdfast, and not
@@ -73,11 +73,11 @@ export class LeaseMonitor {
   #leaseStart: ClockTimes | undefined
   /** Whether the lease that counts from `#leaseStart` is the idle lease. */
   #hasIdleLease = false
-  /** When the client learned that this newest message had arrived (monotonic clock). */
+  /** When the client learned that the message of `#leaseStart` had arrived (monotonic clock). */
   #arrivalKnownAt = 0
   /**
-   * When the client sent the `pong` for which the check for silence waits (monotonic clock). The
-   * check waits for no `pong` if this time is not later than `#arrivalKnownAt`.
+   * When the client sent the `pong` whose `ack` the check for silence awaits (monotonic clock). The
+   * check awaits an `ack` only if this time is later than `#arrivalKnownAt`.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
   /** Whether to report silence. False if the session cannot be resumed on another connection. */

@@ -289,12 +289,12 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.watches.onDisconnected()
     // First loses the locks that have expired, so that their loss has the right reason.
     this.scheduler.runExpired()
-    // The caller's listener for lost locks may have closed the session. The compiler would
-    // refuse this comparison with `#state`, because `#state` was set above.
+    // The caller's listener for lost locks may have closed the session. This line reads `state`,
+    // because the compiler would refuse to compare `#state`, which was set above.
     if (this.state === 'closed') return
     // Only a session with a grace has a secret.
     const hasGrace = this.#resumeSecret !== undefined
-    // With the code `expired`, the broker or the client has already ended the session.
+    // The code `expired`: the broker has ended the session, or the page was left.
     if (code === closeCodes.expired.code) this.#resumeSecret = undefined
     if (this.#resumeSecret === undefined) {
       this.lease.stop()

@@ -185,7 +185,7 @@ export class Connection {
   /**
    * Records that the broker has received the first `receivedCount` messages. Returns the time at
    * which the last of these messages was sent. Returns undefined in two cases:
-   * - The broker is known to have received a message of a later write.
+   * - `receivedCount` is outdated: an earlier call was about a message of a later write.
    * - `receivedCount` is above the number of messages that were sent or queued.
    */
   noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {

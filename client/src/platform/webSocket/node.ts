@@ -19,8 +19,8 @@ import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
 /**
- * Largest frame that the client accepts, in bytes. The longest single message must fit, because a
- * broker sends a message of more than 32 KiB in its own frame.
+ * Largest frame that the client accepts, in bytes. This limits the size of a single message,
+ * because a broker joins messages only up to 32 KiB.
  */
 const maxPayload = 1024 * 1024
 /** How much of the body of a refusal the client reads, in characters. */
