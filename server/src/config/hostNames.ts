@@ -72,7 +72,8 @@ const userInfoPattern = /^([a-z][a-z\d+.-]*:\/\/)?.*@/is
 
 /**
  * Quotes a name for an error message: without a password, and at most 300 characters. Removes the
- * password before the cut. The cut may remove the `@` by which the pattern finds the password.
+ * password before the cut, because the cut could remove the `@` by which the pattern finds
+ * the password.
  */
 function quoteSafely(name: string): string {
   return JSON.stringify(name.replace(userInfoPattern, '$1***@').slice(0, 300))

@@ -90,6 +90,7 @@ class TableRestorer {
   readonly #sessions = new Map<string, Session>()
   readonly #keys = new KeyTable()
   readonly #barriers = new BarrierTable()
+  /** A set is the locks or the requests of one call for several keys. */
   readonly #sets = new RestoredSets()
   readonly #results = new ResultTable()
   readonly #resultsByFence = new Map<number, SharedResult>()
@@ -160,6 +161,8 @@ class TableRestorer {
     if (extras?.set !== undefined) extras.set.requests[item.extras!.memberIndex!] = request
     keyState.enqueue(request)
     session.addWaiting(request)
+    // A follower is a `once` request that waits for the result of another caller. The result is
+    // undefined while that caller still computes the result.
     if (extras?.once) {
       const resultFence = item.extras?.result
       const result =
@@ -222,7 +225,8 @@ class RestoredSets {
     const extras = new LockExtras<Lock, Request, Session>(terms, set)
     if (terms.scope !== undefined) {
       extras.scope = scopeOf(session, terms.scope)
-      // `onWaitBegan` would add the scope too late: the next member of the set needs this scope.
+      // `onWaitBegan` would add the scope too late: for the next member of the set, `scopeOf` must
+      // not make another scope.
       addScope(session, extras.scope)
     }
     // Only a lock that was upgraded has a `presentFence`, the fence of its newest upgrade.

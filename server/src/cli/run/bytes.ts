@@ -12,8 +12,8 @@ import { escapeText } from '../output.js'
 /**
  * The arguments of this program, in bytes; empty if the system hides the bytes. In
  * `process.argv`, the arguments follow two words, Node and its script. The command line may also
- * have options of Node before the script, so this code counts the arguments from the end. Without
- * arguments, `slice` would get 0 and would return all words.
+ * have options of Node before the script, so `slice` counts the arguments from the end. Without
+ * arguments, `slice(0)` would return all words.
  */
 const rawWords =
   process.argv.length > 2

@@ -76,8 +76,9 @@ export class RecentEvents {
         continue
       }
       const end = lockByFence.get(event.fence)?.end
-      // At an upgrade, all other locks of the key have ended. So an older grant without an end is
-      // the first grant of the upgraded lock, which is in the map already.
+      // At an upgrade, all other locks of the key have ended, and the lock gets a higher fence. So
+      // an older grant without an end is the first grant of the upgraded lock. The map already has
+      // that lock, under its new fence.
       if (end === undefined && event.fence < upgradedFence) continue
       if (event.event === 'upgraded') upgradedFence = Math.max(upgradedFence, event.fence)
       lockByFence.set(event.fence, { lock: event, end })

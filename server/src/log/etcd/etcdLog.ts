@@ -101,7 +101,7 @@ export function etcdLog(options: EtcdLogOptions): Log {
     tls,
     auth,
     isShared: sharedEtcd === true,
-    // A new log is founding until a majority of the brokers has joined.
+    // With `brokers`, a new log is founding until a majority of these brokers has joined.
     marksFounding: options.brokers !== undefined,
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)
