@@ -75,7 +75,8 @@ describe('the front page', function () {
   }
 
   it('starts a broker in a fresh clone, and acquires a lock in a second terminal', async () => {
-    const [[clone = '', ...start] = [], inSecondTerminal = []] = firstCommandsByTerminal(page) ?? []
+    const [inFirstTerminal = [], inSecondTerminal = []] = firstCommandsByTerminal(page) ?? []
+    const [clone = '', ...start] = inFirstTerminal
     assert.match(clone, /^git clone \S+ holdfast$/)
     await copySources(join(folder, 'holdfast'))
     serving = terminal(start)

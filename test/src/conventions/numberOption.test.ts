@@ -6,7 +6,10 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
-/** Options with wrong values. `bound` is a part of the message, or empty without a limit. */
+/**
+ * Options with wrong values. In the list `0,b`, only the last item is wrong. `bound` is a part of
+ * the message, or empty without a limit.
+ */
 const wrongOptions: [program: string, option: string, value: string, bound: string][] = [
   ['chaos/main.js', 'rounds', 'abc', ' of at least 1'],
   ['chaos/main.js', 'rounds', '0', ' of at least 1'],
@@ -26,7 +29,6 @@ describe('a program for developers', () => {
       const result = spawnSync(process.execPath, [path, `--${option}=${value}`], {
         encoding: 'utf8',
       })
-      // If `value` is a list, only the last item is wrong.
       const wrong = JSON.stringify(value.split(',').at(-1))
       expect(result.stderr).to.equal(`--${option} must be a number${bound}, not ${wrong}\n`)
       expect(result.status).to.equal(64)

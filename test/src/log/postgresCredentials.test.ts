@@ -1,7 +1,7 @@
 /**
- * Tests that a broker notices changed files with its password or its certificates for PostgreSQL,
- * without a restart. The broker reads the password file for each new connection, and the
- * certificate files at most every 5 s.
+ * Tests that a broker notices, without a restart, that the files of its password or its
+ * certificates for PostgreSQL have changed. The broker reads the password file for each new
+ * connection, and the certificate files at most every 5 s.
  */
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { postgresLog } from '@holdfast/server'
@@ -43,7 +43,8 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     // This password ends with a blank. The engine must remove only the line end of the file.
     await sql.unsafe(`alter role changing password 'new '`)
     await endConnections()
-    // The file still has the old password.
+    // The file still has the old password. `appendUntilKnown` repeats an append that rejects with
+    // `UNAVAILABLE`.
     const wrong = await expectRejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
     expect(wrong.message).to.match(/password authentication failed for user "changing"/)
     rmSync(passwordFile)

@@ -1,5 +1,5 @@
 /**
- * The part of a client program in elections: the program campaigns and proclaims values, and
+ * The role of a client program in elections: the program campaigns and proclaims values, and
  * observes the leaders. A campaign is a request for a lock. The holder of this lock is the leader,
  * and proclaims values.
  */
@@ -32,17 +32,18 @@ export class Campaigns {
   async campaign(session: Session, key: string): Promise<void> {
     if (this.#keys.has(key)) return
     this.#keys.add(key)
-    // A campaign has no `mode` and no `ttl`, so the program must not refresh its lock by a ttl.
+    // A campaign accepts no `mode` and no `ttl`. From a ttl, `LockCalls.request` would also compute
+    // when to refresh the lock.
     const { mode: _, ttl: __, ...request } = this.#context.newRequest()
     const value: LeaderValue = { op: request.metadata.op, count: 0 }
     let proclaiming: Promise<void> | undefined
-    const campaign = async (options: LockOptions): Promise<Lock> => {
+    const send = async (options: LockOptions): Promise<Lock> => {
       const { timeout, signal, metadata } = options
       const leadership = await session.campaign(key, { value, timeout, signal, metadata })
       proclaiming = this.#proclaim(session, leadership, value)
       return leadership
     }
-    await this.#lockCalls.request(key, request, campaign)
+    await this.#lockCalls.request(key, request, send)
     await proclaiming
     this.#keys.delete(key)
   }
@@ -64,6 +65,7 @@ export class Campaigns {
         if (shown !== undefined && (shown.value as LeaderValue | undefined)?.count !== count)
           callOracle.violated('a query shows the value of the leader', `${op} ${count}`)
       } catch (error) {
+        // `UNAVAILABLE` is no loss, but also allowed.
         callOracle.expectLoss(error, 'proclaim', 'UNAVAILABLE')
       }
     }

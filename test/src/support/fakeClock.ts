@@ -60,8 +60,8 @@ export class FakeClock implements Clock {
   /**
    * Lets time pass, and fires each due timer at its own time.
    *
-   * @param endTurn Called at the end of each turn of the event loop. First the present turn ends.
-   * Each further turn fires all timers that are due at the same time.
+   * @param endTurn Ends a turn of the event loop. Called once before any timer fires, and then each
+   * time that all timers with the same due time have fired.
    */
   advance(ms: number, endTurn: () => void = () => {}): void {
     const end = this.#monotonic + ms

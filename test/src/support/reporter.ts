@@ -75,8 +75,8 @@ export default class Reporter extends Mocha.reporters.Spec {
     setExitCode?.(failures + unexplained.length)
     // The timer itself must not keep the process alive.
     setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
-    // At this event no handle keeps the process alive, so Node should exit. But Node sometimes
-    // waits forever for a request that has already finished, so the listener calls `exit`.
+    // After this event Node should exit, because no handle keeps the process alive. But Node
+    // sometimes then waits forever for a request that has already finished.
     process.once('beforeExit', () => process.exit())
   }
 

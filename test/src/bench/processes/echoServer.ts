@@ -3,10 +3,11 @@
  * `ws`, in a process of its own. Unlike the broker, the server never joins messages into one frame.
  * The path of the URL selects the behaviour.
  *
- * - `/echo`: sends every message back. Two messages count as a pair (a lock and its unlock).
+ * - `/echo`: sends every message back. The bench counts two round trips as one pair,
+ *   like a lock and its unlock.
  * - `/chain`: the frames of a hand-off, without locks. A connection that sends `lock` joins the
- *   queue, and the first gets a grant at once. When a connection sends `unlock`, or the newest
- *   holder closes, the next connection gets a grant. Every grant is the same constant text.
+ *   queue, and the first gets a grant at once. When a connection sends `unlock`, or the connection
+ *   with the newest grant closes, the next one gets a grant. Every grant is the same constant text.
  * - `/ring`: for every message, sends the constant grant to the next connection in the ring.
  * - `/yes`: grants every request immediately. The bench's check that no key has two holders must
  *   find violations here.
@@ -59,9 +60,9 @@ function chain(socket: WebSocket): void {
     }
   })
   socket.on('close', () => {
-    // If the newest holder closes without an unlock, the next connection gets the grant.
+    // The connection with the newest grant closes without an unlock.
     if (queue[nextToGrant - 1] === socket) grantNext()
-    // After the grant of the last connection in the queue, empties the queue for the next load.
+    // At the first close after all connections got a grant, empties the queue for the next load.
     if (nextToGrant >= queue.length) nextToGrant = queue.length = 0
   })
 }
