@@ -26,6 +26,7 @@ import {
   typeLetter,
 } from './frequentFrames.js'
 
+// A start is the fixed text before the first value of a message, or before the value of a field.
 // `splitStart` splits a long start into short parts, because short texts are compared faster.
 // `skipAll` skips the parts in turn. The start of the less frequent `pong` is not split.
 const lockStart = /* @__PURE__ */ splitStart('{"type":"lock","id":')
@@ -65,6 +66,7 @@ function readLock(text: string): object | undefined {
   const ttl = skip(text, ttlStart) ? readInteger(text) : undefined
   const timeout = skip(text, timeoutStart) ? readInteger(text) : undefined
   if (ttl === invalid || timeout === invalid || !skipEnd(text)) return undefined
+  // The text goes on after the key, so it has at least one of the two fields here.
   if (timeout === undefined) return { type: 'lock', id, key, ttl }
   if (ttl === undefined) return { type: 'lock', id, key, timeout }
   return { type: 'lock', id, key, ttl, timeout }

@@ -66,7 +66,7 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly special: SpecialParams | undefined
   /** The `maxHold` and the callbacks of the request; undefined if the request has neither. */
   readonly #limitAndCallbacks: LimitAndCallbacks | undefined
-  /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
+  /** When the longest hold ends; undefined without a longest hold. A refresh does not change it. */
   #holdExpiry: Expiry | undefined
   /** Undefined until the lock gets a ttl or is refreshed. */
   #ttlExpiry: TtlExpiry | undefined
@@ -78,8 +78,9 @@ export class GrantedLock implements Task, RefreshableLock {
   /** The tracer's object for this lock; informed when the lock ends. */
   trace: HoldTrace | undefined
   /**
-   * The value of a run, if this is the lock of a run. A run is one call of the function that a
-   * caller passed to `session.once`. Set after a successful run, before the lock is unlocked.
+   * A run is one call of the function that a caller passed to `session.once`. If this is the lock
+   * of a run, `completion` is the value of the run. Set after a successful run, before the lock is
+   * unlocked.
    */
   completion: Completion | undefined
   #lossError: HoldfastError | undefined
@@ -261,8 +262,8 @@ export class GrantedLock implements Task, RefreshableLock {
   onRefreshed(refresh: RefreshRequest): void {
     this.#getOrMakeTtlExpiry().confirmRefresh(refresh)
     this.#updateExpiry()
-    // The broker has refreshed the lock, so the session still holds the lock there. No caller
-    // unlocks a lock that the client treats as lost, so the client itself unlocks it.
+    // If the client treats the lock as lost, no caller unlocks the lock. The refresh shows that the
+    // broker still counts the lock as held, so the client itself unlocks the lock.
     if (this.#lossError !== undefined) void this.#owner.unlock(this)
   }
 

@@ -228,7 +228,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 
   /**
    * The expiry of a period that began when the broker's clock showed `at`. Because `at` has passed,
-   * the result is never later than the expiry of a period that begins now. Undefined without `at`
+   * `earlier` limits the result to the expiry of a period that begins now. Undefined without `at`
    * or without a clock sample. Also undefined if the broker's clock cannot have reached `at` yet,
    * because `at` is then wrong.
    */

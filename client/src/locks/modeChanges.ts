@@ -153,8 +153,9 @@ export class UpgradeRequest extends ModeRequest {
       // client must downgrade the lock.
       lock.owesDowngrade = true
     }
-    // An unwanted upgrade whose response repeats `presentFence` needs no downgrade of its own. An
-    // earlier upgrade had made the lock exclusive, and the client has handled the response to it.
+    // No `else`: if the response to an unwanted upgrade repeats `presentFence`, an earlier upgrade
+    // had made the lock exclusive. The client has handled the response to that earlier upgrade.
+
     lock.presentFence = fence
     this.#end()
     this.resolve()

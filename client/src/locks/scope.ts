@@ -264,6 +264,7 @@ export class Scope {
       const { scheduler } = this.#session
       const timer: Task = { onDue: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
       // With the timeout 0, the call waits for the former calls, however long these calls take.
+      // `extraWaitMs` lets the request itself reject first if the request was sent.
       if (timeout) scheduler.after(timer, timeout + extraWaitMs)
       const cleanUp = () => {
         scheduler.cancel(timer)

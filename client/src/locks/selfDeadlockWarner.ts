@@ -108,7 +108,7 @@ export class SelfDeadlockWarner implements Task {
   }
 }
 
-/** The keys of a lock or request, each key with its mode. A set has several keys. */
+/** The keys of a lock or request, each key with its mode. A `lockAll` has several keys. */
 function lockedKeysOf({ key, mode, special }: Pick<LockParams, 'key' | 'mode' | 'special'>): {
   readonly key: string
   readonly mode: LockMode

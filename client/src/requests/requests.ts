@@ -42,10 +42,8 @@ export type Response = Exclude<
 >
 
 /**
- * The `reissueThreshold` of lock requests. The broker may refuse a lock request with
- * `QUOTA_EXCEEDED`. The client sends this request again only if the broker may still store more
- * than this many responses. The number is high, because `QUOTA_EXCEEDED` may have a cause other
- * than stored responses, such as too many locks.
+ * The `reissueThreshold` of lock requests, which `Request` below explains. The number is high,
+ * because `QUOTA_EXCEEDED` may have a cause other than stored responses, such as too many locks.
  */
 const lockReissueThreshold = 512
 
@@ -96,7 +94,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * The broker may refuse a request with `QUOTA_EXCEEDED` because the broker stores too many
    * responses. The client counts the responses that it has received and that the broker may still
    * store. If the count is above this threshold, the client sends the refused request again. The
-   * threshold is 1, because the refusal itself is one of the counted responses.
+   * repeat can succeed, because the client acknowledges the counted responses. The threshold is 1,
+   * because the refusal itself is one of the counted responses.
    */
   get reissueThreshold(): number {
     return 1

@@ -46,6 +46,8 @@ export class ResponseRouter {
     }
     request.checkResponse(response)
     if (request.brokerStoresResponse) this.#pendingRequests.onStoredResponse(id, connection)
+    // `noteReceivedByBroker` returns when the message was sent, or undefined if the broker is known
+    // to have received a message that was sent later.
     const sentAt =
       request.sentOn === connection
         ? connection.noteReceivedByBroker(request.messageNumber)

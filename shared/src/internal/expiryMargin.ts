@@ -46,9 +46,10 @@ export function expiryMargin(periodMs: number): number {
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
  * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. Pass the
- *   ttl of a lock here if `ms` differs from it. The ttl runs from the grant, but `ms` runs from the
- *   receipt of the user's message. If that message is the lock request and the request waited, `ms`
- *   is longer than the ttl. If the user sent that message after the grant, `ms` is shorter.
+ *   ttl of a lock here if `ms` differs from it. Both end at the same moment, but the ttl begins at
+ *   the grant, and `ms` begins at the receipt of the user's message. If the message is the lock
+ *   request and the request waited, `ms` is longer than the ttl. If the user sent the message after
+ *   the grant, `ms` is shorter.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

@@ -85,6 +85,7 @@ const specialFields = {
   maxHold: optional(Duration),
   scope: optional(Id),
   once: optionalTrue,
+  // False means the same as an absent field.
   election: optional(boolean()),
 }
 /** A lock in an event. */
@@ -170,6 +171,7 @@ const SnapshotLocks = array(
     // The newest fence; absent if the lock was not upgraded. `fence` is the first fence.
     presentFence: optional(Fence),
     ttl: optional(Duration),
+    // Each `at` in this file is a time on the broker's monotonic clock, which may be negative.
     at: optional(safeInteger),
   }),
 )

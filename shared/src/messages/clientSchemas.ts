@@ -131,9 +131,9 @@ const ResultValue = customSchema<unknown>('value for once', isResult)
 
 /**
  * Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. A value
- * with more than `maxJsonValuesWithResult` JSON values is always longer than 32 KiB, as
- * `jsonLimits.ts` explains. Such a value is refused before `JSON.stringify` processes the value.
- * The limit of the depth is that of metadata.
+ * with more JSON values than a message with a result may have (`maxJsonValuesWithResult`) is always
+ * longer than 32 KiB, as `jsonLimits.ts` explains. Such a value is refused before `JSON.stringify`
+ * processes the value. The limit of the depth is that of metadata.
  */
 export function isResult(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxJsonValuesWithResult))
@@ -193,6 +193,7 @@ const keyFields = {
 export const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   if (capacity === undefined)
     return permits === undefined || 'permits need a capacity: add the capacity of the key'
+  // The mode "permits" follows from the capacity, and is never sent.
   if (mode !== undefined)
     return 'a request with a capacity always has the mode "permits": leave out mode or capacity'
   return (

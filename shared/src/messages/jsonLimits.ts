@@ -13,10 +13,11 @@ import { maxMetadataBytes, maxResultBytes } from '../limits.js'
  * The highest number of JSON values in a message of any type except `complete`. Of these types,
  * `campaign` needs the most. A `campaign` has two large fields: the metadata of a lock, and the
  * value that the leader of an election publishes. Each field has at most `maxMetadataBytes` bytes.
- * A JSON value takes two bytes or more, together with the comma or bracket after it. For the whole
- * field, that comma or bracket is the byte after the field. So each field has at most
- * `maxMetadataBytes / 2` JSON values, and both together have at most `maxMetadataBytes`. The 64
- * further JSON values are for the other fields.
+ * A JSON value takes two bytes or more, together with the comma or bracket after it. The outermost
+ * value of a field is counted too, and the byte after this value is outside the field. So the JSON
+ * values of a field share at most `maxMetadataBytes + 1` bytes. Rounded down, half of this number
+ * is `maxMetadataBytes / 2`, so both fields together have at most `maxMetadataBytes` JSON values.
+ * The 64 further JSON values are for the other fields.
  */
 const maxJsonValues = maxMetadataBytes + 64
 /**

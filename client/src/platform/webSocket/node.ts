@@ -19,8 +19,8 @@ import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
 /**
- * Largest frame that the client accepts, in bytes. This limits the size of a single message,
- * because a broker joins messages only up to 32 KiB.
+ * Largest frame that the client accepts, in bytes. A broker joins several messages only in frames
+ * of up to 32 KiB. A larger frame has one message, so this limits the size of a single message.
  */
 const maxPayload = 1024 * 1024
 /** How much of the body of a refusal the client reads, in characters. */

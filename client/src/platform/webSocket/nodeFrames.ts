@@ -156,7 +156,7 @@ export class FrameReader {
     const lengthByte = data[at + 1]
     // The shortest header has two bytes.
     if (lengthByte === undefined) return this.#waitFor(2, data, at)
-    // A larger byte means that the payload is masked, which is invalid, or too long.
+    // A larger byte means that the payload is too long or masked. A broker must not mask payloads.
     if (lengthByte > (isText ? length16Marker : maxControlBytes)) return this.#leaveToWs(data, at)
     const isShort = lengthByte < length16Marker
     const payloadStart = at + (isShort ? 2 : 4)
