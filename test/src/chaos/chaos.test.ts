@@ -42,8 +42,8 @@ for (const engine of isFullRun ? engineNames : engineNames.slice(0, 1)) {
         separateLogs: true,
       })
       try {
-        // Wait until each worker has been granted its own lock twice, and each candidate has led
-        // five times.
+        // Each `untilServed` waits until each worker was granted a lock that it requested after the
+        // given time. Then wait until each candidate has led five times.
         await world.untilServed(performance.now())
         await world.untilServed(performance.now())
         await world.election.waitForLeaderships(5)

@@ -252,7 +252,7 @@ describe('closing a session', () => {
     expect([lock.held, scene.network.sockets.length]).to.deep.equal([false, 1])
   })
 
-  it('does not follow from an error of a listener: the client reports the error', async () => {
+  it('is not caused by an error of a listener: the client reports the error', async () => {
     const scene = await openScriptedSession()
     const requesting = scene.session.lock('a')
     await untilTurnEnds()

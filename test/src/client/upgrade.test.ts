@@ -64,6 +64,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     }
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
+    // The upgrade of a lock that is exclusive already leaves the fence unchanged.
     socket.deliver({ type: 'granted', id: 3, fence: 9 })
     await untilTurnEnds()
     const sent = socket.newMessages().map(({ type }) => type)
@@ -187,6 +188,7 @@ describe('lock.upgrade and lock.downgrade', () => {
       const lock = await requesting
       const earlierCall = errorCodeOf(scope.lock('l'))
       const controller = new AbortController()
+      // Neither upgrade is refused, because both still wait for the earlier call of the scope.
       const aborted = errorCodeOf(lock.upgrade({ signal: controller.signal }))
       const timedOut = errorCodeOf(lock.upgrade({ timeout: 100 }))
       await untilTurnEnds()

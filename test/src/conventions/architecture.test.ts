@@ -107,7 +107,7 @@ describe('the sources', () => {
     catches(browserSafe, 'shared/src/index.ts', usesOfNode, [])
   })
 
-  it('let only one file of the command holdfast print', () => {
+  it('let the command `holdfast` print from only one file', () => {
     holds(oneOutput, products)
     catches(
       oneOutput,
@@ -124,7 +124,8 @@ describe('the text of the repository', () => {
     const starts = ['function f()', 'const f = () =>', 'const o = { m()', 'class C { #m()']
     const functions = (count: number) =>
       starts.map((start) => {
-        // A method also needs the closing brace of its object or class, on the same line.
+        // A method also needs the closing brace of its object or class, on the same line. The
+        // pattern matches the two starts with a method: they begin with `c`, and have a brace.
         const end = /^c.*\{/.test(start) ? '}' : ''
         return `${start} {\n${'f()\n'.repeat(count - 2)}}${end}`
       })
@@ -142,7 +143,7 @@ describe('the text of the repository', () => {
       ...starts.map((_, index) => `server/src/long${index}.ts: noExcessiveLinesPerFunction`),
       'server/src/cycleA.ts: noImportCycles',
       'server/src/cycleB.ts: noImportCycles',
-      // Such an import would remain at run time, without names.
+      // The compiler would keep `import { type M }` as an import without names, at run time.
       'server/src/core/type.ts: useImportType',
     ])
   })

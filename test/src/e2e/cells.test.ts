@@ -2,8 +2,8 @@
  * Tests a session over cells with three brokers. Each broker is a cell, which serves a third of the
  * keys. The slot of a key, a hash, decides the cell. Keys can have a tag, a text in braces. The
  * slot of `{a}x` is the slot of the key `a`. A session over cells opens an ordinary session in a
- * cell at the first use of that cell. A scope is one task of a session. A session is in jeopardy
- * while its connection is down.
+ * cell at the first use of that cell. A scope is one logical task of a session, and locks keys for
+ * this task. A session is in jeopardy while its connection is down.
  */
 import { once as onceEvent } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -82,8 +82,9 @@ describe('e2e: a session over cells', () => {
     type LockCall = 'lock' | 'tryLock' | 'withLock' | 'lockAll' | 'tryLockAll' | 'withLockAll'
     type OtherCall = 'singleflightLock' | 'barrier' | 'campaign' | 'observe' | 'query' | 'revoke'
     type CommonCall = LockCall | OtherCall | 'authenticate' | 'stats' | 'close'
-    // Compiles only if a session over cells can replace a session in code with these calls. `once`
-    // is not in the list, because the events of a session over cells have other arguments.
+    // Compiles only if a session over cells can replace a session in code with these calls. The
+    // list omits `once`, which computes a value or adds a listener. The events of a session over
+    // cells have other arguments.
     const likeSession: Pick<Session, CommonCall> = session
     for (const key of keys) {
       expect(await likeSession.withLock(key, (lock) => lock.key)).to.equal(key)
@@ -249,6 +250,7 @@ describe('e2e: a session over cells', () => {
       after = page.held.at(-1)!.key
       // A page has all locks of each of its keys, unless the first key alone exceeds the limit.
       // Then the next page begins after the fence (number of the grant) of the last lock.
+      // `after` is now the last key of this page.
       const isWithinKey = page.held.length === pageSize && page.held[0]!.key === after
       afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
     }
@@ -315,8 +317,8 @@ describe('e2e: a session over cells', () => {
     session.watch(keys[2]!, keyEvents.add)
     const [state] = await keyEvents.waitForCount(1)
     expect(state).to.include({ event: 'state', heldCount: 1, cell: 3 })
-    // This lock is in the cell of the second watch, but has another key. Each cell answers `stats`
-    // after any events of this lock.
+    // This lock is in the cell of the second watch, but has another key. A cell would send
+    // any events of this lock before its answer to `stats`.
     await session.lock(`{${keys[2]}}other`)
     await session.stats()
     expect(events.items).to.have.length(6)

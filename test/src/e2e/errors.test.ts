@@ -96,6 +96,7 @@ describe('e2e: errors of arguments: the client', () => {
     await expectRejection(sessions[0]!.query({ key: 'a', prefix: 'a' }), 'INVALID_OPTION')
     const invalidQueries = [
       { kind: 'elections' },
+      // Only a query for locks has pages, so `after` is invalid.
       { kind: 'barriers', after: '' },
       // The kind `sessions` and the option `session` need each other.
       { kind: 'sessions' },

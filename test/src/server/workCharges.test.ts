@@ -31,7 +31,8 @@ describe('charges for work', function () {
     const invalid = Array.from({ length: 12 }, () => ({ type: 'ack', ids: [...ids, 'x'] }))
     for (const { socket } of hostile) socket.say(...invalid)
     const closed = hostile.filter(({ socket }) => socket.closedWith !== undefined)
-    // Parsing and checking some frames uses up the turn, so most of the 100 frames wait.
+    // `say` delivers a frame within the present turn. Parsing and checking some frames uses up this
+    // turn, so most of the clients' frames wait.
     expect(closed.length).to.be.within(1, 20)
     harness.environment.endTurn()
     for (const { socket } of hostile) expect(socket.closedWith?.code).to.equal(4400)

@@ -39,8 +39,9 @@ export interface SimulationOptions {
   readonly brokers?: number | undefined
   /**
    * The number of cells; undefined for a world without cells. A cell is a broker that serves a part
-   * of the keys. `simulate` ignores this option. A world with cells has its own clients, faults and
-   * oracles, and ignores `brokers` and `needs`.
+   * of the keys. `runWorld` passes a world with cells to `simulateCells`; `simulate` ignores this
+   * option. A world with cells has its own clients, faults and oracles, and ignores `brokers` and
+   * `needs`.
    */
   readonly cells?: number | undefined
   /** Properties that the world gets even if its seed does not draw them. Default: none. */
@@ -148,6 +149,7 @@ class Simulation {
       only: options.faults,
     })
     const { keys } = plan
+    // `thief`, `warden` and `stutterer` are labels, which select the random numbers of a machine.
     if (plan.hasHijacker) {
       this.#rawClients.push(
         new Hijacker({ ...this.#machineFor('hijacker', network, 'thief'), oracles }),
@@ -160,7 +162,8 @@ class Simulation {
     }
     if (plan.hasDuplicatingClient || shared?.hasDuplicatingClient === true) {
       const machine = this.#machineFor('duplicator', network, 'stutterer')
-      // With one broker, requests that need no command log would change the worlds of old seeds.
+      // Immediate requests are requests that the broker answers without its command log. In a world
+      // with one broker, such requests of this client would change the worlds of old seeds.
       const usesImmediateRequests = shared !== undefined
       this.#rawClients.push(
         new DuplicatingClient({
@@ -181,7 +184,7 @@ class Simulation {
    */
   #addHostile(network: Network): void {
     const random = new Random(`seed ${this.#seed}/hostile`)
-    // Hostile clients expect that their locks stay held. A limit of the operator would end them.
+    // Hostile clients expect that their locks stay held. `maxHoldLimit` would end the locks.
     if (!random.chance(hostileChance) || this.#plan.maxHoldLimit !== undefined) return
     const oracles = this.#oracles
     const { keys, hasRevoker, hasTightBuffers, busyMs } = this.#plan
@@ -268,9 +271,9 @@ class Simulation {
 
   /** Waits until every call of a client has settled and the table is empty. */
   async #settle(): Promise<void> {
-    // Every client has a program: the end of the faults has restarted all killed clients.
     for (const machine of this.#clientMachines) machine.stop()
     for (const rawClient of this.#rawClients) rawClient.stop()
+    // Every client has a program: the end of the faults has restarted all killed clients.
     await this.#runUntil(settleMs, () =>
       this.#clientMachines.every(({ program }) => program?.isIdle === true),
     )
@@ -340,7 +343,7 @@ class Simulation {
     // A drain that began as a fault may still run, but not for as long as `emptyMs`.
     await this.#runUntil(emptyMs, () => !machines.some(({ isDraining }) => isDraining))
     if (this.#oracles.hasViolation) return
-    // `retire` prevents a later start of another broker.
+    // After `retire`, a machine starts no new broker.
     for (const machine of machines) machine.retire()
     for (const machine of machines) await this.#stopBroker(machine)
     for (const { name, process } of machines) {

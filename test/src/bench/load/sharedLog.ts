@@ -58,7 +58,7 @@ export class BareRoundTrip {
   }
 
   readonly measure = async (): Promise<number> => {
-    // Drivers may follow the same log, and ignore the entries of other names.
+    // The drivers may follow the same log. A driver ignores entries whose `broker` is another name.
     const entry = JSON.stringify({ broker: 'round', n: this.#entryCount++, rest: entryPadding })
     const began = performance.now()
     const delivered = new Promise<void>((resolve) => {
@@ -151,6 +151,7 @@ export async function compareLatency(
     }
     ratios.push(roundLatencies.own.percentile(50) / roundLatencies.bare.percentile(50))
   }
+  // `record` takes ms, and `percentile` returns µs.
   const figures = (latencies: Latencies): Figures => ({
     p50Us: latencies.percentile(50),
     p99Us: latencies.percentile(99),

@@ -114,6 +114,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
       ...figuresBeside,
       ...stallOf(context, began, figuresBeside),
     }
+    // In the table of this workload, the column of the system shows the outcome.
     const row = { workload, shape, placement, system: outcomeOf(clients, figures), figures }
     return { rows: [row], grants: 0, violations: 0 }
   } finally {
@@ -122,7 +123,10 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   }
 }
 
-/** The good clients, the process of the hostile clients, and what `prepare` tells this process. */
+/**
+ * The good clients, the process of the hostile clients, and the fields of the command `prepare` to
+ * this process.
+ */
 interface Scene {
   readonly clients: readonly GoodClient[]
   readonly hostileProcess: ChildProcess
@@ -195,8 +199,8 @@ async function runBesideHostile(
 
 /**
  * The longest stall of the broker's event loop. The broker records a stall only when the stall
- * ends. A pair without an answer counts as a latency up to now. If this latency is longer than
- * `maxWaitMs`, the stall has not ended, so the latency counts as the stall.
+ * ends. For a pair without an answer, the time since its start counts as a latency. If this latency
+ * is longer than `maxWaitMs`, the stall has not ended, so the latency counts as the stall.
  */
 function stallOf({ server }: LoadContext, since: number, { maxMs, died }: FiguresBesideHostile) {
   const stall = longestStall(server.pid, since)
@@ -222,6 +226,7 @@ function outcomeOf(
 // ---------------------------------------------------------------------------- good clients
 
 async function startGood(url: string, profile: Profile, index: number): Promise<GoodClient> {
+  // `hello` is empty, or has further fields of the `hello` message as JSON text.
   const { hello, address } = sourceOf(profile, 'good', index)
   const session = await RawSession.open(url, `,"lease":${goodLeaseMs}${hello}`, address)
   return GoodClient.start(session, `good ${index}`)

@@ -307,6 +307,7 @@ function watches(stage: Stage): void {
     )
     for (const watch of watchIds) await watcher!.hearAnswerParts('watching', watch)
     await peer!.acquire(key)
+    // An event for several watches has a list of their ids.
     const { watch } = await watcher!.hear('event')
     expect([watch].flat().sort()).to.deep.equal(watchIds)
     expect(await watcher!.unreadMessages()).to.deep.equal([])
