@@ -99,8 +99,8 @@ export function stealEndsAtLeast({ holders }: KeyState, count: number): boolean 
 
 /**
  * Whether a release of the key may grant many waiters at once, or answer many followers. The broker
- * grants the first waiters of the queue, and an exclusive waiter only alone. So at most one waiter
- * is granted if the first or second waiter is exclusive, as in most queues.
+ * grants the first waiters of the queue, but grants an exclusive waiter only alone. So at most one
+ * waiter is granted if the first or second waiter is exclusive, as in most queues.
  *
  * @param answersFollowers Whether the message answers the followers of the key.
  * @param withdrawn A waiter that the message removes from the queue.
@@ -111,7 +111,7 @@ function mayGrantMany(
   withdrawn?: Request,
 ): boolean {
   if (answersFollowers && (extras?.followers?.requests.size ?? 0) >= manyFollowers) return true
-  // In an empty queue without a withdrawn waiter, both sides of the comparison are undefined.
+  // If the queue is empty and `withdrawn` is undefined, both branches give undefined.
   const firstWaiter = queue.first === withdrawn ? withdrawn?.next : queue.first
   if (queue.length < manyEffects || firstWaiter === undefined) return false
   return firstWaiter.mode !== 'exclusive' && firstWaiter.next?.mode !== 'exclusive'

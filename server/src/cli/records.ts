@@ -84,7 +84,7 @@ export function barrierTable(arrived: readonly BarrierCallInfo[]): Promise<strin
     ago(barrier.calls[0]!.since),
     waitersText(barrier),
   ])
-  // FIRST FOR is how long the first caller has waited.
+  // The column FIRST FOR shows how long the first caller has waited.
   return formatTable(['BARRIER', 'WAITING', 'FIRST FOR', 'SESSIONS'], rows)
 }
 

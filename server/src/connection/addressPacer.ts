@@ -53,7 +53,7 @@ export class AddressPacer<W extends ArrivalWork> {
   tryNow(arrival: W): boolean {
     this.#scheduleEndTurn()
     const { scheduler } = this.#deps
-    // Updates the time of the turn, on which `scheduler.unitsLeft` depends.
+    // Measures how long this turn has lasted, because `scheduler.unitsLeft` depends on this time.
     scheduler.allowanceNow()
     if (this.#byAddress.size > 0 || this.#arrivalUnitsLeft <= 0 || scheduler.unitsLeft <= 0)
       return false
@@ -116,7 +116,7 @@ export class AddressPacer<W extends ArrivalWork> {
       this.#work(arrival)
       if (this.#arrivalUnitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    // The end of the next turn must do the work that still waits, or only renew the used budget.
+    // Runs at the end of the next turn too if work still waits, or if the budget is not full.
     if (this.#byAddress.size > 0 || this.#arrivalUnitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 

@@ -54,8 +54,8 @@ export class Granter {
   #waitingCount: number
   readonly #grantsPerCommand: number
   /**
-   * How many more waiters this command may grant. An answer to a follower, which waits for the
-   * result of a `once` (see `results.ts`), costs one or more of these grants.
+   * How many more waiters this command may grant. A `once` runs a function for all callers of a key
+   * (see `results.ts`). An answer to a *follower*, a caller that waits, costs one or more grants.
    */
   #grantsLeft: number
   /**
@@ -71,8 +71,8 @@ export class Granter {
   /** Finds a lock of a key by the fence of the lock. */
   readonly #byFence = new FenceIndex()
   /**
-   * Whether the fence index or a snapshot under way must learn of changes: of each lock that comes
-   * or goes, and the snapshot also of each request. One check of this field replaces two checks.
+   * Whether the fence index or a snapshot under way must learn of each lock that comes or goes. The
+   * snapshot also learns of each request. One check of this field replaces two checks.
    */
   #mustTrackLocks = false
 
@@ -117,7 +117,10 @@ export class Granter {
     return this.#waitingCount
   }
 
-  /** Finds a lock of a key by its newest fence; undefined if the key has no such lock. */
+  /**
+   * Finds a lock of a key by the newest fence of the lock, because an upgrade gives a lock another
+   * fence. Returns undefined if the key has no such lock.
+   */
   findLock(key: string, fence: number): Lock | undefined {
     const keyState = this.keys.get(key)
     if (keyState === undefined) return undefined
@@ -189,6 +192,7 @@ export class Granter {
     lock.keyState.removeHolder(lock)
     if (lock.extras !== undefined) onLockEnded(lock)
     lock.session.removeHeld(lock)
+    // The stored answer `granted` of an ended lock needs only the id and the fence.
     reduceStoredGrant(lock)
     this.#heldCount--
     this.bytes -= bytesOfLock(lock)
@@ -270,8 +274,7 @@ export class Granter {
 
   /** Grants the waiters of a key, and of the keys on the worklist. */
   grantWaiters(keyState: KeyState, at: number): void {
-    // Only sets, scopes and sessions use the worklist. Most other commands find it empty, and grant
-    // the waiters of their key without it.
+    // The worklist is usually empty. Then the waiters of the key are granted without the worklist.
     if (this.#worklist.size === 0) this.#grantWaitersOf(keyState, at)
     else this.#worklist.add(keyState)
     if (this.#worklist.size > 0) this.grantWorklist(at)
@@ -301,6 +304,7 @@ export class Granter {
       }
       const upgrade = keyState.extras?.upgrade
       if (upgrade !== undefined) {
+        // The upgrade is ready, because the key admits no waiter while an upgrade waits.
         this.#grantsLeft--
         this.#dequeue(upgrade)
         this.grantUpgrade(upgrade.upgradedLock!, upgrade.id, upgrade)
@@ -442,8 +446,8 @@ export class Granter {
   setQuiet({ quiet, at }: SetQuiet, sessions: Iterable<Session>): void {
     this.quiet = quiet
     // When the quiet start begins, the loop grants no waiter, because `#isReady` returns false for
-    // every key. When it ends, the loop may reach a key that is idle already: an earlier call of
-    // `grantWaiters` granted a set, and then handled all keys of the set.
+    // every key. The check of `isIdle` is only a safeguard: `markIdle` must not get an idle key. An
+    // earlier call may have granted a set with this key, but the key then has a holder.
     for (const keyState of keysWithWaiters(sessions)) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)
     }

@@ -82,7 +82,10 @@ export class Scope<L, R, S> {
   readonly number: number
   /** The locks of the scope. A set has one lock here for each of its keys. */
   readonly locks = new Set<L>()
-  /** The locks that their keys do not list in {@link KeyScopes} until the scope waits again. */
+  /**
+   * The locks that are not in the {@link KeyScopes} of their keys. They are added there when the
+   * scope next waits.
+   */
   readonly unlistedLocks = new Set<L>()
   /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined

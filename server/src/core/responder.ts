@@ -53,8 +53,8 @@ export class Responder {
   }
 
   /**
-   * Answers a request that changed nothing. The table does not store this answer: `repeat` is true
-   * for such answers too (see `effects.ts`).
+   * Answers a request that changed nothing. `repeat` is true, because the table does not store this
+   * answer (see `effects.ts`).
    */
   refuse(session: Session, id: number, code: ErrorCode, limit?: keyof SessionLimits): void {
     const answer: Answer =

@@ -115,8 +115,8 @@ export interface SuspendSession extends ConnectionCommand {
 
 /**
  * Ends a session, because its client has sent `bye`, or because a timer of the broker found that
- * the lease or the grace is over. The reason is never `dropped`: for that reason, the command
- * `suspend` ends the session.
+ * the lease or the grace is over. The reason is never `dropped`, because the command `suspend`
+ * ends such a session.
  */
 export interface EndSession extends ConnectionCommand {
   readonly type: 'end'

@@ -173,6 +173,7 @@ export class WsSocket implements Socket, ReadWebSocket {
   connectToBroker(connect: (socket: Socket) => SocketListener): void {
     this.listener = connect(this)
     const hasWs = this.#websocket !== undefined
+    // `this` is both the WebSocket to read and the listener for its frames.
     this.reader = FrameReader.attach(this, this.#raw, this, this.#shared.frameLimits, hasWs)
     // Without a reader, `ws` reads all frames.
     if (this.reader === undefined) this.makeWs()
@@ -259,6 +260,7 @@ export class WsSocket implements Socket, ReadWebSocket {
 
   close(code: number, reason: string): void {
     if (this.#hasClosed) {
+      // Discards unread frames, which may have delayed the report of the close.
       this.terminate()
       return
     }

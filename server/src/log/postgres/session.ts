@@ -221,8 +221,8 @@ async function sharesServer(
   const second = await Connection.open(host, credentials, clock, deadlineMs)
   try {
     if ((await pidAnsweredBy(second, readPid)) === firstPid) return true
-    // An open transaction of the second session keeps its server process. If the pooler then gives
-    // the first session another process, the two sessions share processes.
+    // The open transaction reserves a process for the second session. If this is the process of the
+    // first session, or if the first session now gets another process, the pooler shares processes.
     const secondPid = await pidAnsweredBy(second, `begin; ${readPid}`)
     return secondPid === firstPid || (await pidAnsweredBy(first, readPid)) !== firstPid
   } finally {

@@ -59,8 +59,8 @@ export interface Engine {
    * readers ignore duplicates. A duplicate can arrive after a newer entry of the same broker.
    *
    * @param slot The id of the appending incarnation (one life of a broker in the log), which has
-   *   one append under way at a time. An engine may overwrite the former entry of a slot, if its
-   *   history still delivers the former entry to every listener.
+   *   one append under way at a time. An engine may overwrite the former entry of a slot if its
+   *   storage keeps old versions, so that every listener still gets that entry.
    */
   append(slot: string, entry: string): Promise<void>
   /**
@@ -91,7 +91,7 @@ export interface Engine {
    * snapshots and the entries after the older of the two. The engine may drop older snapshots.
    *
    * @param liveSlots The slots in use. An engine that overwrites the entries of a slot may remove
-   *   all other slots.
+   *   every slot that is not in this list.
    */
   compact(position: number, liveSlots: readonly string[]): Promise<void>
   /**
