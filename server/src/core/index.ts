@@ -1,6 +1,6 @@
 /** What other folders may use of `core`: the lock table, its commands, effects and records. */
 export { Barrier, BarrierCall } from './barrierCalls.js'
-export type * from './clientCommands.js'
+export * from './clientCommands.js'
 export * from './commands.js'
 export type { DepartReason, Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { GradualSnapshot } from './gradualSnapshot.js'
@@ -19,7 +19,7 @@ export {
   Request,
   Session,
 } from './records.js'
-export type * from './sessionCommands.js'
+export * from './sessionCommands.js'
 export { hashOfText, ShardedMap } from './shardedMap.js'
 export { KeptResult, type SharedResult } from './sharedResults.js'
 export { dump, restore, restoreGradually } from './snapshot.js'
