@@ -1,4 +1,7 @@
-/** What other folders may use of `core`: the lock table, its commands, effects and records. */
+/**
+ * What other folders may use of `core`: the lock table, its commands, effects and records. There is
+ * no `export type *`, because programs with TypeScript 4.9 could not use the declarations.
+ */
 export { Barrier, BarrierCall } from './barrierCalls.js'
 export * from './clientCommands.js'
 export * from './commands.js'
