@@ -10,7 +10,6 @@
  *
  * The parameter `at` is always the wall time of the command, in ms since 1970.
  */
-
 import {
   type GrantUnfinishedKeys,
   maxFenceFloor,
@@ -19,7 +18,7 @@ import {
 } from './commands.js'
 import type { ReleaseReason, WithdrawReason } from './effects.js'
 import { FenceIndex, maxScannedHolders } from './fenceIndex.js'
-import type { KeyTable } from './keyTable.js'
+import { type KeyTable, keysWithWaiters } from './keyTable.js'
 import { LockExtras, type LockSet } from './lockExtras.js'
 import { canGrantSet } from './lockSets.js'
 import type { LockTerms, RequestTerms } from './plainRecords.js'
@@ -446,8 +445,7 @@ export class Granter {
   setQuiet({ quiet, at }: SetQuiet, sessions: Iterable<Session>): void {
     this.quiet = quiet
     // When the quiet start begins, the loop grants no waiter, because `#isReady` returns false for
-    // every key. The check of `isIdle` is only a safeguard: `markIdle` must not get an idle key. An
-    // earlier call may have granted a set with this key, but the key then has a holder.
+    // every key. The check of `isIdle` is a safeguard: `markIdle` must not get an idle key.
     for (const keyState of keysWithWaiters(sessions)) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)
     }
@@ -499,20 +497,4 @@ export class Granter {
     this.#responder.changeListener?.beforeKeyChange(lock.keyState)
     this.#byFence.add(lock)
   }
-}
-
-/**
- * The keys for which requests of these sessions wait, in the order in which the keys came into use.
- * This order is equal at every broker.
- */
-function keysWithWaiters(sessions: Iterable<Session>): KeyState[] {
-  const keyStates = new Set<KeyState>()
-  for (const { waiting } of sessions) {
-    if (waiting.size === 0) continue
-    for (const request of waiting.values()) {
-      for (const member of request.extras?.set?.requests ?? [request])
-        keyStates.add(member.keyState)
-    }
-  }
-  return [...keyStates].sort((a, b) => a.order - b.order)
 }

@@ -11,7 +11,7 @@
  */
 import { LinkedList } from './linkedList.js'
 import { Walk } from './orderedList.js'
-import { KeyState } from './records.js'
+import { KeyState, type Session } from './records.js'
 import { hashOfText, ShardedMap } from './shardedMap.js'
 import { keyStateBytes, textBytes } from './weights.js'
 
@@ -124,4 +124,20 @@ export class KeyTable {
 
 function bytesOf({ key }: KeyState): number {
   return keyStateBytes + textBytes(key)
+}
+
+/**
+ * The keys for which requests of these sessions wait, in the order in which the keys came into use.
+ * This order is equal at every broker.
+ */
+export function keysWithWaiters(sessions: Iterable<Session>): KeyState[] {
+  const keyStates = new Set<KeyState>()
+  for (const { waiting } of sessions) {
+    if (waiting.size === 0) continue
+    for (const request of waiting.values()) {
+      for (const member of request.extras?.set?.requests ?? [request])
+        keyStates.add(member.keyState)
+    }
+  }
+  return [...keyStates].sort((a, b) => a.order - b.order)
 }

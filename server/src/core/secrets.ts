@@ -7,7 +7,6 @@
  * former secret, `secret`, stays valid until the client shows that it has read the new secret.
  * The table stores the hashes of both secrets.
  */
-
 import type { Session } from './records.js'
 import type { ResumeSession } from './sessionCommands.js'
 

@@ -35,7 +35,6 @@
  * - The fence (number) of a grant is higher than every earlier fence (`Granter.nextFence`,
  *   `Granter.#grantWaitersOf`, `Granter.#grantSet`, `Granter.grantUpgrade`).
  */
-
 import { BarrierTable } from './barriers.js'
 import type { ChangeListener } from './changeListener.js'
 import type * as ClientCommands from './clientCommands.js'

@@ -84,7 +84,6 @@ export class LockGuard {
    * signals does not prevent the SIGKILL, because the SIGTERM cannot be undone.
    */
   #stop(reason: string): void {
-    if (this.#stopReason !== undefined) return
     this.#stopReason = reason
     this.#report(reason)
     this.#terminate()
